@@ -1,0 +1,178 @@
+//! Connectors: how the operations of a plan become requests of one application, and answers become verdicts.
+//!
+//! A connector is **pure**. An [`Exchange`] is a step machine: the sender hands it the last answer and it says which
+//! request comes next or how the operation ended. So look-ups, read-modify-write and one automatic fallback are
+//! decided by the connector, and all I/O is in [`http`]. Capabilities learnt from answers are kept in the connector.
+
+use std::{fmt, time::Duration};
+
+use serde_json::Value;
+
+use crate::logic::account::{AttributePath, AttributeValues, RemoteAccount, RemoteId};
+
+pub mod http;
+pub mod scim;
+
+/// One thing to do at a target, fully decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// A harmless call that proves address and credentials, and discovers what the target can do.
+    Check,
+    /// Accounts that may belong to a person: by our external id, then by each attribute in turn.
+    Find {
+        /// `<userId18>` as kept in the target's external id.
+        external_id: String,
+        /// Further attributes to look by, in order (`userName`, `emails[type eq "work"].value`).
+        by: Vec<(AttributePath, String)>,
+    },
+    /// One account by the target's id.
+    Read(RemoteId),
+    /// One page of all accounts.
+    List {
+        /// `None` for the first page, else the cursor of the page before.
+        cursor: Option<String>,
+    },
+    /// A new account. The look-up has been done.
+    Create {
+        /// What to write, `active` and `externalId` included.
+        values: AttributeValues,
+    },
+    /// Write the given attributes of an account, nothing else. Includes `active` for deactivate and reactivate.
+    Update {
+        /// Which account.
+        id: RemoteId,
+        /// What to write; null clears.
+        values: AttributeValues,
+        /// For a conditional write, when known and supported.
+        etag: Option<String>,
+    },
+    /// Remove the account for good. Only ever made when policy and preset both allow it.
+    Delete(RemoteId),
+}
+
+impl Operation {
+    /// Whether it changes anything at the target: such a request starts only under a valid lease.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Update { .. } | Self::Delete(_))
+    }
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The target answers; what it can do in words, for `check`.
+    Checked(Vec<String>),
+    /// Verified hits of a look-up (may be several); empty only when absence is proven.
+    Found(Vec<RemoteAccount>),
+    /// A page of the list.
+    Page {
+        /// The accounts of the page.
+        accounts: Vec<RemoteAccount>,
+        /// Where the next page starts; `None` after the last.
+        next: Option<String>,
+    },
+    /// Created or written; the account as the target holds it now, when it says.
+    Written {
+        /// The target's id.
+        id: RemoteId,
+        /// The account after the write, when the target showed it.
+        account: Option<RemoteAccount>,
+    },
+    /// Deleted, or gone already.
+    Deleted,
+    /// The target does not (any longer) have this account.
+    Absent,
+    /// The target says that such an account exists although the look-up did not find it.
+    Conflict(Refusal),
+}
+
+/// Why an operation did not succeed and what that means. See `logic::classify`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Failure {
+    /// Try this person again, not before the given time when there is one.
+    Retry(Refusal, Option<Duration>),
+    /// This person is refused until something changes.
+    Reject(Refusal),
+    /// The target as a whole does not work: credentials, address, maintenance.
+    Halt(Refusal),
+}
+
+/// A reason with a stable code. Never holds personal values, bodies or secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable, kebab-case: `http-401`, `scim-uniqueness`, `html-answer`, `timeout`.
+    pub code: String,
+    /// In words: what was attempted, what came, what to do.
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reason, self.code)
+    }
+}
+
+/// A request to send. The sender adds the base URL, credentials, time limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Upper case.
+    pub method: &'static str,
+    /// Path below the base URL, encoded, with query; starts with `/`.
+    pub path: String,
+    /// Additional headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON body.
+    pub body: Option<Value>,
+    /// Whether it changes anything at the target.
+    pub write: bool,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HttpAnswer {
+    /// An answer of any status.
+    Response {
+        /// Status code.
+        status: u16,
+        /// Names in lower case.
+        headers: Vec<(String, String)>,
+        /// At most the configured size; larger ones become [`HttpAnswer::Broken`].
+        body: Vec<u8>,
+    },
+    /// Nothing was sent: the name did not resolve, the connection was refused, TLS failed, the lease had run out.
+    NotSent(Refusal),
+    /// Sent, but no complete answer: the effect is unknown.
+    Broken(Refusal),
+}
+
+/// The next step of an exchange.
+#[derive(Debug)]
+pub enum Step {
+    /// Send this and come back with the answer.
+    Send(Request),
+    /// It has ended.
+    Done(Result<Reply, Failure>),
+}
+
+/// One operation under way.
+pub trait Exchange: Send {
+    /// Called first with `None`, then with the answer of each request, until it is done.
+    fn step(&mut self, answer: Option<HttpAnswer>) -> Step;
+}
+
+/// One kind of application.
+pub trait Connector: Send + Sync {
+    /// Starts an operation.
+    fn begin(&self, operation: Operation) -> Box<dyn Exchange>;
+
+    /// The value that an account holds at a path, for comparing what was written with what came back.
+    /// `None` when the account does not show the attribute, `Some(Null)` when it shows it empty.
+    fn read_attribute(&self, account: &RemoteAccount, path: &AttributePath) -> Option<Value>;
+
+    /// Checks an attribute path of the configuration; the error names what is wrong in words.
+    ///
+    /// # Errors
+    /// The reason in words.
+    fn check_path(&self, path: &str) -> Result<AttributePath, String>;
+}

@@ -1,0 +1,69 @@
+//! `Outcome` version 1: the recorded result of one action on one target. On `provisioning.outcome`.
+//!
+//! The id is deterministic, so an outcome that is written twice is recognised as one.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    canonical::StateHash,
+    id::{TargetName, UserKey},
+    user_change::Cause,
+};
+
+/// How an action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeResult {
+    /// The target holds what it should.
+    Done,
+    /// Not yet: will be tried again.
+    Retry,
+    /// The target refuses this person; tried again when something changes.
+    Rejected,
+    /// The target as a whole does not work.
+    Halted,
+    /// Nothing was to be done, and that is worth a record.
+    Skipped,
+}
+
+/// The result of one action on one target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// Deterministic: equal for the same attempt.
+    pub id: String,
+    /// Who; absent for an outcome that concerns the whole target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserKey>,
+    /// Which target.
+    pub target: TargetName,
+    /// The verb of the plan: `create`, `adopt`, `update`, ...
+    pub action: String,
+    /// Why, in words, as the preview shows them.
+    pub reasons: Vec<String>,
+    /// Names of the attributes that were written; values are never here.
+    pub changed: Vec<String>,
+    /// How it ended.
+    pub result: OutcomeResult,
+    /// A stable code when it did not end well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// The error in words, without personal values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Which attempt this was, from 1.
+    pub attempt: u32,
+    /// How long the requests took, milliseconds.
+    pub latency_ms: u64,
+    /// The version of the state acted on.
+    pub user_version: u64,
+    /// The configuration acted on.
+    pub configuration: StateHash,
+    /// When it ended, UTC.
+    pub at: Timestamp,
+    /// Where the state came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+}
