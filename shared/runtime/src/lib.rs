@@ -1,1 +1,15 @@
-//! Placeholder.
+//! What both services share outside their rules: configuration, telemetry, the admin server, named tasks, Kafka.
+//!
+//! Nothing here knows what a user is or decides anything about one.
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod admin;
+pub mod backoff;
+pub mod clock;
+pub mod config;
+pub mod kafka;
+pub mod secret;
+pub mod shutdown;
+pub mod telemetry;
+pub mod yaml;

@@ -1,0 +1,199 @@
+//! Configuration: defaults, then the file, then the environment. Every problem is reported, not the first.
+//!
+//! The defaults are a YAML file compiled into the service; it names every key and is the manual. The environment
+//! overrides single values: `USHER__KAFKA__BOOTSTRAP_SERVERS` sets `kafka.bootstrapServers`.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::yaml::{Document, decode, nearest};
+
+/// Prefix of the environment variables that override a key.
+pub const ENV_PREFIX: &str = "USHER__";
+
+/// Everything that is wrong with a configuration, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+/// The environment variables that concern the configuration.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads configuration from the environment")]
+    std::env::vars().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect()
+}
+
+/// Loads a configuration.
+///
+/// # Errors
+/// All problems: unreadable file, syntax, unknown keys in file and environment, values that do not fit.
+pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>, environment: &[(String, String)]) -> Result<T, ConfigError> {
+    let text = match file {
+        None => None,
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+            ConfigError(vec![format!("cannot read the configuration file {}: {error}; name it with --config", path.display())])
+        })?),
+    };
+    let name = file.map_or_else(String::new, |path| path.display().to_string());
+    load_text(defaults, text.as_deref().map(|text| (name.as_str(), text)), environment)
+}
+
+/// As [`load`], with the file's name and content given.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text<T: DeserializeOwned>(
+    defaults: &str,
+    file: Option<(&str, &str)>,
+    environment: &[(String, String)],
+) -> Result<T, ConfigError> {
+    let mut problems = Vec::new();
+    let sample = match Document::parse("built-in defaults", defaults) {
+        Ok(document) => document.value(),
+        Err(problem) => return Err(ConfigError(vec![problem.message])),
+    };
+    let mut merged = sample.clone();
+    let mut document = None;
+    if let Some((name, text)) = file {
+        match Document::parse(name, text) {
+            Ok(parsed) => {
+                problems.extend(parsed.unknown_keys(&sample).iter().map(|problem| parsed.show(problem)));
+                overlay(&mut merged, parsed.value());
+                document = Some(parsed);
+            }
+            Err(problem) => {
+                let at = problem.place.map_or_else(String::new, |place| format!(":{}:{}", place.line, place.column));
+                return Err(ConfigError(vec![format!("{name}{at}: {}", problem.message)]));
+            }
+        }
+    }
+    for (variable, value) in environment {
+        if let Err(problem) = set_from_environment(&mut merged, variable, value) {
+            problems.push(problem);
+        }
+    }
+    match decode(merged) {
+        Ok(config) if problems.is_empty() => Ok(config),
+        Ok(_) => Err(ConfigError(problems)),
+        Err((path, message)) => {
+            // An unknown key has been shown above with its place; serde would repeat it.
+            if problems.is_empty() || !message.starts_with("unknown field") {
+                let place = document.as_ref().and_then(|document| document.place(&path));
+                problems.push(match (&document, place) {
+                    (Some(document), Some(place)) => document.show(&crate::yaml::Problem { place: Some(place), path, message }),
+                    _ => format!("configuration key {path}: {message}"),
+                });
+            }
+            Err(ConfigError(problems))
+        }
+    }
+}
+
+/// Maps are merged key by key; everything else is replaced. An explicit `null` of a map keeps the defaults.
+pub fn overlay(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                match base.get_mut(&key) {
+                    Some(slot) => overlay(slot, value),
+                    None => {
+                        base.insert(key, value);
+                    }
+                }
+            }
+        }
+        (Value::Object(_), Value::Null) => {}
+        (slot, value) => *slot = value,
+    }
+}
+
+fn set_from_environment(config: &mut Value, variable: &str, text: &str) -> Result<(), String> {
+    let path: Vec<String> = variable.trim_start_matches(ENV_PREFIX).split("__").map(camel_case).collect();
+    let mut slot = config;
+    for key in &path {
+        let Value::Object(map) = slot else {
+            return Err(format!("environment variable {variable}: `{}` has no keys below it", path.join(".")));
+        };
+        let hint = nearest(key, map.keys().map(String::as_str)).map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        slot = map.get_mut(key).ok_or_else(|| format!("environment variable {variable}: unknown key `{}`{hint}", path.join(".")))?;
+    }
+    // A value that reads as a number, boolean or list is one, unless the default says that a text belongs there.
+    *slot = match slot {
+        Value::String(_) => Value::String(text.to_owned()),
+        _ => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+    };
+    Ok(())
+}
+
+/// `BOOTSTRAP_SERVERS` -> `bootstrapServers`.
+fn camel_case(upper: &str) -> String {
+    let mut words = upper.split('_').filter(|word| !word.is_empty()).map(str::to_lowercase);
+    let first = words.next().unwrap_or_default();
+    words.fold(first, |mut name, word| {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|c| c.to_ascii_uppercase()));
+        name.extend(letters);
+        name
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    const DEFAULTS: &str = "kafka: { bootstrapServers: 'localhost:9092', prefix: '' }\nhttp: { bind: '127.0.0.1:0', grace: 5 }\n";
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Kafka {
+        bootstrap_servers: String,
+        prefix: String,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Http {
+        bind: String,
+        grace: u32,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Config {
+        kafka: Kafka,
+        http: Http,
+    }
+
+    fn variable(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn environment_beats_file_beats_defaults() {
+        let file = Some(("f", "kafka: { prefix: prod, bootstrapServers: broker:9092 }"));
+        let environment = [variable("USHER__KAFKA__BOOTSTRAP_SERVERS", "other:1"), variable("USHER__HTTP__GRACE", "7")];
+        let config: Config = load_text(DEFAULTS, file, &environment).unwrap();
+        assert_eq!(config.kafka, Kafka { bootstrap_servers: "other:1".into(), prefix: "prod".into() });
+        assert_eq!(config.http, Http { bind: "127.0.0.1:0".into(), grace: 7 });
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let file = Some(("f", "kafka:\n  prefixx: prod\nhttp:\n  grace: soon\n"));
+        let environment = [variable("USHER__HTTP__BINDD", "x")];
+        let problems = load_text::<Config>(DEFAULTS, file, &environment).unwrap_err().0;
+        assert_eq!(problems.len(), 3, "{problems:#?}");
+        assert!(problems[0].starts_with("f:2:3: kafka.prefixx: unknown key; did you mean `prefix`?"), "{}", problems[0]);
+        assert_eq!(problems[1], "environment variable USHER__HTTP__BINDD: unknown key `http.bindd`; did you mean `bind`?");
+        assert!(problems[2].starts_with("f:4:3: http.grace: invalid type"), "{}", problems[2]);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = load::<Config>(DEFAULTS, Some(Path::new("/nonexistent.yaml")), &[]).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read the configuration file /nonexistent.yaml"));
+    }
+}

@@ -1,0 +1,18 @@
+//! Kafka: everything that touches the client library. Its types do not leave this module.
+//!
+//! Facts about librdkafka that the code relies on are said where it relies on them.
+
+pub mod config;
+pub mod context;
+pub mod membership;
+pub mod partition;
+pub mod reader;
+pub mod topics;
+pub mod transaction;
+
+pub use config::{KafkaConfig, TopicMode};
+pub use membership::{Membership, MembershipEvent, ReleaseGuard};
+pub use partition::partition_of;
+pub use reader::{Partitions, Record, TopicInput, TopicReader};
+pub use topics::{TopicError, TopicSpec, Topics};
+pub use transaction::{CommitError, FenceError, OutRecord, TransactionBatch, TransactionalProducer};

@@ -1,0 +1,34 @@
+//! What the client library logs, as our log lines.
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::KafkaError,
+};
+use tracing::{debug, info, warn};
+
+/// Sends the client's log lines and errors to `tracing`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoggingContext;
+
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            // The client repairs most of these itself; what it cannot reaches the caller as an error.
+            warn!(target: "kafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => info!(target: "kafka", facility, "{message}"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => debug!(target: "kafka", facility, "{message}"),
+    }
+}
+
+impl ClientContext for LoggingContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        info!(target: "kafka", %error, "{reason}");
+    }
+}
+impl ConsumerContext for LoggingContext {}

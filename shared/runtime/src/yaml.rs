@@ -1,0 +1,323 @@
+//! YAML with places: every key and value remembers its line and column, so that an error can point at it.
+//!
+//! Configuration is read in two steps: into [`Document`] (syntax, places), then into a struct through
+//! [`Document::decode`]. Unknown keys are found against a sample that has every key, all at once, each with the
+//! nearest known name.
+
+use std::fmt::{self, Write as _};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+use serde_saphyr::Spanned;
+
+/// A place in a text, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Place {
+    /// Line.
+    pub line: u64,
+    /// Column.
+    pub column: u64,
+}
+
+/// A problem at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where; `None` when it concerns the text as a whole.
+    pub place: Option<Place>,
+    /// `section.key`, empty for the text as a whole.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    place: Place,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Scalar(Value),
+    List(Vec<Node>),
+    Map(Vec<(String, Place, Node)>),
+}
+
+/// A parsed text that can point at its parts.
+#[derive(Debug, Clone)]
+pub struct Document {
+    name: String,
+    text: String,
+    root: Node,
+}
+
+impl Document {
+    /// Parses; `name` is shown in messages (a file name).
+    ///
+    /// # Errors
+    /// The syntax error with its place.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Problem> {
+        let root = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            Node { place: Place { line: 1, column: 1 }, content: Content::Map(Vec::new()) }
+        } else {
+            serde_saphyr::from_str::<Node>(text).map_err(|error| Problem {
+                place: error.location().map(place_of),
+                path: String::new(),
+                message: format!("not valid YAML: {}", first_line(&error.to_string())),
+            })?
+        };
+        Ok(Self { name: name.to_owned(), text: text.to_owned(), root })
+    }
+
+    /// The content without places.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        self.root.value()
+    }
+
+    /// Where the value at `path` (`a.b[0].c`, as `serde_path_to_error` writes it) stands.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<Place> {
+        let mut node = &self.root;
+        let mut place = node.place;
+        for step in path.split('.').flat_map(|part| part.split('[')).filter(|step| !step.is_empty() && *step != "?") {
+            match (&node.content, step.strip_suffix(']')) {
+                (Content::List(items), Some(index)) => {
+                    node = items.get(index.parse::<usize>().ok()?)?;
+                    place = node.place;
+                }
+                (Content::Map(entries), None) => {
+                    let (_, at, next) = entries.iter().find(|(key, ..)| key == step)?;
+                    (node, place) = (next, *at);
+                }
+                _ => return Some(place),
+            }
+        }
+        Some(place)
+    }
+
+    /// Every key that `sample` does not have at the same path, with the nearest name that it has. Below a `sample`
+    /// value that is an empty map, `null`, a list or a scalar nothing is checked: the struct decides.
+    #[must_use]
+    pub fn unknown_keys(&self, sample: &Value) -> Vec<Problem> {
+        let mut found = Vec::new();
+        unknown_keys(&self.root, sample, "", &mut found);
+        found
+    }
+
+    /// Decodes into a struct.
+    ///
+    /// # Errors
+    /// The first value that does not fit, with its place.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        decode(self.value()).map_err(|(path, message)| Problem { place: self.place(&path), path, message })
+    }
+
+    /// The problem as a person wants to see it: file, line, column, the line itself, a caret.
+    #[must_use]
+    pub fn show(&self, problem: &Problem) -> String {
+        let mut shown = String::new();
+        let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+        let Some(place) = problem.place else {
+            return format!("{}: {path}{}", self.name, problem.message);
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(shown, "{}:{}:{}: {path}{}", self.name, place.line, place.column, problem.message);
+        let line = usize::try_from(place.line).ok().and_then(|line| self.text.lines().nth(line.saturating_sub(1)));
+        if let Some(line) = line {
+            let indent = line.chars().take(usize::try_from(place.column).unwrap_or(1).saturating_sub(1));
+            let indent: String = indent.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let _ = write!(shown, "\n  | {line}\n  | {indent}^");
+        }
+        shown
+    }
+}
+
+/// Decodes a value; an error gives the path and the message.
+///
+/// # Errors
+/// Path (`a.b[0]`) and message of the first value that does not fit.
+pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, (String, String)> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let message = with_suggestion(&error.inner().to_string());
+        (if path == "." { String::new() } else { path }, message)
+    })
+}
+
+/// Serde's "unknown field `x`, expected one of `a`, `b`" with the nearest name added.
+fn with_suggestion(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if !(message.starts_with("unknown field") || message.starts_with("unknown variant")) {
+        return message.to_owned();
+    }
+    let Some(wrong) = quoted.next() else { return message.to_owned() };
+    match nearest(wrong, quoted) {
+        Some(name) => format!("{message}; did you mean `{name}`?"),
+        None => message.to_owned(),
+    }
+}
+
+/// The most similar of the known names, if any is similar enough to be meant.
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&wrong, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= name.len().max(wrong.len()) / 2)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn unknown_keys(node: &Node, sample: &Value, path: &str, found: &mut Vec<Problem>) {
+    let (Content::Map(entries), Value::Object(known)) = (&node.content, sample) else { return };
+    if known.is_empty() {
+        return;
+    }
+    for (key, place, value) in entries {
+        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match known.get(key) {
+            Some(sample) => unknown_keys(value, sample, &here, found),
+            None => {
+                let hint = nearest(key, known.keys().map(String::as_str));
+                let hint = hint.map_or_else(
+                    || format!("known keys here: {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
+                    |name| format!("did you mean `{name}`?"),
+                );
+                found.push(Problem { place: Some(*place), path: here, message: format!("unknown key; {hint}") });
+            }
+        }
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or(text)
+}
+
+fn place_of(location: serde_saphyr::Location) -> Place {
+    Place { line: location.line().into(), column: location.column().into() }
+}
+
+impl Node {
+    fn value(&self) -> Value {
+        match &self.content {
+            Content::Scalar(value) => value.clone(),
+            Content::List(items) => Value::Array(items.iter().map(Self::value).collect()),
+            Content::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, _, node)| (key.clone(), node.value())).collect::<Map<_, _>>())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Content>::deserialize(d)?;
+        Ok(Self { place: place_of(spanned.referenced), content: spanned.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Content;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a YAML value")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Content, E> {
+                Ok(Content::Scalar(value.into()))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Content, E> {
+                Ok(Content::Scalar(value.into()))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Content, E> {
+                Ok(Content::Scalar(value.into()))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
+                Ok(Content::Scalar(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Content, E> {
+                Ok(Content::Scalar(value.into()))
+            }
+            fn visit_unit<E>(self) -> Result<Content, E> {
+                Ok(Content::Scalar(Value::Null))
+            }
+            fn visit_none<E>(self) -> Result<Content, E> {
+                Ok(Content::Scalar(Value::Null))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = access.next_element()? {
+                    items.push(item);
+                }
+                Ok(Content::List(items))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(key) = access.next_key::<Spanned<String>>()? {
+                    entries.push((key.value, place_of(key.referenced), access.next_value()?));
+                }
+                Ok(Content::Map(entries))
+            }
+        }
+        d.deserialize_any(Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const TEXT: &str = "kafka:\n  bootstrapServer: x\n  size: [1, two]\nhttp: { bindd: 1 }\n";
+
+    #[test]
+    fn values_are_read_as_yaml_means_them() {
+        let document = Document::parse("f", "a: 1\nb: 'x'\nc: [true, null, 1.5]\nd: {e: -2}\n").unwrap();
+        assert_eq!(document.value(), json!({"a": 1, "b": "x", "c": [true, null, 1.5], "d": {"e": -2}}));
+        assert_eq!(Document::parse("f", "# nothing\n").unwrap().value(), json!({}));
+    }
+
+    #[test]
+    fn every_unknown_key_is_shown_with_place_and_nearest_name() {
+        let document = Document::parse("usher.yaml", TEXT).unwrap();
+        let sample = json!({"kafka": {"bootstrapServers": "", "size": []}, "http": {"bind": ""}});
+        let shown: Vec<String> = document.unknown_keys(&sample).iter().map(|p| document.show(p)).collect();
+        assert_eq!(
+            shown,
+            [
+                "usher.yaml:2:3: kafka.bootstrapServer: unknown key; did you mean `bootstrapServers`?\n  |   bootstrapServer: x\n  |   ^",
+                "usher.yaml:4:9: http.bindd: unknown key; did you mean `bind`?\n  | http: { bindd: 1 }\n  |         ^",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_pointed_at() {
+        #[derive(Debug, Deserialize)]
+        struct Kafka {
+            #[expect(dead_code, reason = "only the error is looked at")]
+            size: Vec<u8>,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Config {
+            #[expect(dead_code, reason = "only the error is looked at")]
+            kafka: Kafka,
+        }
+        let document = Document::parse("f", TEXT).unwrap();
+        let problem = document.decode::<Config>().unwrap_err();
+        assert_eq!(problem.place, Some(Place { line: 3, column: 13 }), "{problem:?}");
+        assert_eq!(problem.path, "kafka.size[1]");
+    }
+
+    #[test]
+    fn broken_syntax_has_a_place() {
+        let problem = Document::parse("f", "a: [1,\nb: 2\n").unwrap_err();
+        assert!(problem.place.is_some(), "{problem:?}");
+    }
+}
