@@ -24,6 +24,9 @@ use crate::shutdown::CancellationToken;
 pub struct HttpConfig {
     /// Address and port; port 0 takes a free one.
     pub bind: String,
+    /// File with the hashes of accepted tokens; see [`crate::access`].
+    #[serde(default)]
+    pub tokens_file: Option<std::path::PathBuf>,
 }
 
 /// The conditions of being ready, each with what is wrong. Cheap to clone.

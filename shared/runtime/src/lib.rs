@@ -4,10 +4,12 @@
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod access;
 pub mod admin;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod duration;
 pub mod kafka;
 pub mod secret;
 pub mod shutdown;

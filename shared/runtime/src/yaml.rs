@@ -99,6 +99,28 @@ impl Document {
         Some(place)
     }
 
+    /// Where the value below these keys stands. Unlike [`Document::place`] the keys may hold any character; an index into
+    /// a list is written as a number.
+    #[must_use]
+    pub fn place_at(&self, keys: &[&str]) -> Option<Place> {
+        let mut node = &self.root;
+        let mut place = node.place;
+        for key in keys {
+            match &node.content {
+                Content::List(items) => {
+                    node = items.get(key.parse::<usize>().ok()?)?;
+                    place = node.place;
+                }
+                Content::Map(entries) => {
+                    let (_, at, next) = entries.iter().find(|(name, ..)| name == key)?;
+                    (node, place) = (next, *at);
+                }
+                Content::Scalar(_) => return None,
+            }
+        }
+        Some(place)
+    }
+
     /// Every key that `sample` does not have at the same path, with the nearest name that it has. Below a `sample`
     /// value that is an empty map, `null`, a list or a scalar nothing is checked: the struct decides.
     #[must_use]

@@ -1,0 +1,14 @@
+//! What decides: plain functions and one step machine, without I/O, clock or randomness.
+//!
+//! `decode` (change_event, bitmap) ▶ `normalize` ▶ `diff` ▶ `writer`. Snapshots and re-reads enter at `normalize`.
+
+pub mod bitmap;
+pub mod change_event;
+pub mod classify;
+pub mod diff;
+pub mod field;
+pub mod normalize;
+pub mod population;
+pub mod record;
+pub mod snapshot;
+pub mod writer;

@@ -1,0 +1,318 @@
+//! Normalizing: whatever the source says about a user, as a [`User`] in which everything else is unknown.
+//!
+//! Queries, reports and change events differ in spelling, not in meaning: all three are first brought to the API
+//! names of a query, then read here. A field that is absent from the input stays unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{Timestamp, civil::Date, fmt::strtime, tz::TimeZone};
+use serde_json::{Map, Value};
+use usher_contract::{Known, NamedRef, RecordId, User, UserId, UserKey};
+
+use super::{
+    change_event::Delta,
+    field::{FieldType, api_name},
+};
+
+/// What is configured about fields of this org.
+#[derive(Debug, Clone, Default)]
+pub struct Fields {
+    /// Declared custom fields by API name, typed by `describe`.
+    pub custom: BTreeMap<String, FieldType>,
+    /// The custom field with a person's last day.
+    pub termination_date: Option<String>,
+    /// Fields that the integration user may not read: they arrive as null and mean nothing.
+    pub unreadable: BTreeSet<String>,
+    /// Names of `User` fields that are published; `None` for all.
+    pub publish: Option<Vec<String>>,
+}
+
+/// A raw user: API names, nested objects for parents.
+pub type RawUser = Map<String, Value>;
+
+/// Normalizes a raw user.
+#[must_use]
+pub fn normalize(key: UserKey, raw: &RawUser, fields: &Fields) -> User {
+    let text = |name: &str| known(raw, name, as_text);
+    let locale_key = text("LocaleSidKey");
+    let mut user = User {
+        username: text("Username"),
+        email: text("Email"),
+        given_name: text("FirstName"),
+        family_name: text("LastName"),
+        title: text("Title"),
+        department: text("Department"),
+        division: text("Division"),
+        company: text("CompanyName"),
+        employee_number: text("EmployeeNumber"),
+        phone: text("Phone"),
+        mobile_phone: text("MobilePhone"),
+        extension: text("Extension"),
+        active: known(raw, "IsActive", as_bool),
+        time_zone: text("TimeZoneSidKey"),
+        locale: locale_key.clone().map(|key| language_tag(&key)),
+        locale_key,
+        language: text("LanguageLocaleKey").map(|key| language_tag(&key)),
+        user_type: text("UserType"),
+        federation_id: text("FederationIdentifier"),
+        manager_id: known(raw, "ManagerId", as_id).map(|id| UserId::try_new(id.as_str())).into_known(),
+        profile: reference(raw, "ProfileId", "Profile"),
+        role: reference(raw, "UserRoleId", "UserRole"),
+        created_at: known(raw, "CreatedDate", as_timestamp),
+        modified_at: known(raw, "LastModifiedDate", as_timestamp),
+        ..User::unknown(key)
+    };
+    if let Some(name) = &fields.termination_date {
+        user.termination_date = known(raw, name, as_date);
+    }
+    for (name, kind) in &fields.custom {
+        if let Some(value) = raw.get(name).and_then(|value| custom_value(value, *kind)) {
+            user.custom.insert(name.clone(), value);
+        }
+    }
+    user
+}
+
+/// The raw user that a change event's delta describes.
+#[must_use]
+pub fn raw_of_delta(delta: &Delta, fields: &Fields) -> RawUser {
+    let named = delta.iter().map(|(name, value)| (api_name(name).to_owned(), value.clone()));
+    named.filter(|(name, _)| !fields.unreadable.contains(name)).collect()
+}
+
+/// What follows from other fields, and what is not published at all. Applied to every next state before it is compared,
+/// so that the same state has the same form whatever observation it came from.
+#[must_use]
+pub fn complete(mut user: User, fields: &Fields) -> User {
+    user.display_name = match (&user.given_name, &user.family_name) {
+        (Known::Unknown, _) | (_, Known::Unknown) => Known::Unknown,
+        (given, family) => {
+            let parts: Vec<&str> = [given.value(), family.value()].into_iter().flatten().map(String::as_str).collect();
+            if parts.is_empty() { Known::Empty } else { Known::Value(parts.join(" ")) }
+        }
+    };
+    match &fields.publish {
+        Some(publish) => keep_published(user, publish),
+        None => user,
+    }
+}
+
+/// Only the fields of the allow-list; identity, `removed`, `active` and `listed` always stay: others act on them.
+fn keep_published(user: User, publish: &[String]) -> User {
+    let key = user.key();
+    let Ok(Value::Object(mut map)) = serde_json::to_value(&user) else { return User::unknown(key) };
+    let always = ["id", "orgId", "source", "removed", "active", "listed", "modifiedAt", "custom"];
+    map.retain(|name, _| always.contains(&name.as_str()) || publish.iter().any(|published| published == name));
+    serde_json::from_value(Value::Object(map)).unwrap_or_else(|_| User::unknown(key))
+}
+
+/// The names that the allow-list may have: every field of `User` but the identity and what is always there.
+#[must_use]
+pub fn published_names() -> Vec<&'static str> {
+    let standard = super::field::STANDARD_FIELDS.iter().map(|field| field.ours);
+    let others = ["displayName", "frozen", "locale", "groups", "permissionSets", "terminationDate"];
+    standard.chain(others).filter(|name| *name != "active" && *name != "modifiedAt").collect()
+}
+
+/// Present null is known to be empty; a value of the wrong form is unknown rather than a guess.
+fn known<T>(raw: &RawUser, name: &str, read: impl Fn(&Value) -> Option<T>) -> Known<T> {
+    match raw.get(name) {
+        None => Known::Unknown,
+        Some(value) if is_blank(value) => Known::Empty,
+        Some(value) => read(value).map_or(Known::Unknown, Known::Value),
+    }
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(str::is_empty)
+}
+
+fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// Reports give booleans as such or as text.
+fn as_bool(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) if text.eq_ignore_ascii_case("true") || text == "1" => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") || text == "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn as_id(value: &Value) -> Option<RecordId> {
+    RecordId::try_new(value.as_str()?).ok()
+}
+
+/// Epoch milliseconds (events), `2026-01-02T03:04:05.000+0000` (queries), `…Z` (bulk, reports).
+#[must_use]
+pub fn as_timestamp(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::Number(number) => Timestamp::from_millisecond(number.as_i64()?).ok(),
+        Value::String(text) => text
+            .parse()
+            .ok()
+            .or_else(|| strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).and_then(|parsed| parsed.to_timestamp()).ok()),
+        _ => None,
+    }
+}
+
+/// Epoch milliseconds at midnight UTC (events), `2026-01-02` (elsewhere).
+fn as_date(value: &Value) -> Option<Date> {
+    match value {
+        Value::Number(number) => Some(Timestamp::from_millisecond(number.as_i64()?).ok()?.to_zoned(TimeZone::UTC).date()),
+        Value::String(text) => text.get(..10)?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A custom value in the form that it has in a query, so that events and queries compare equal.
+fn custom_value(value: &Value, kind: FieldType) -> Option<Value> {
+    if is_blank(value) {
+        return Some(Value::Null);
+    }
+    match kind {
+        FieldType::Text => as_text(value).map(Value::String),
+        FieldType::Boolean => as_bool(value).map(Value::Bool),
+        FieldType::Id => as_id(value).map(|id| Value::String(id.to_string())),
+        FieldType::DateTime => as_timestamp(value).map(|at| Value::String(at.to_string())),
+        FieldType::Date => as_date(value).map(|day| Value::String(day.to_string())),
+        FieldType::Number => match value {
+            // 3 and 3.0 are one number.
+            Value::Number(number) => number.as_f64().and_then(serde_json::Number::from_f64).map(Value::Number),
+            Value::String(text) => text.parse().ok().and_then(serde_json::Number::from_f64).map(Value::Number),
+            _ => None,
+        },
+    }
+}
+
+/// `de_DE_EURO` -> `de-DE`: language, then a region of two letters or three digits; variants have no tag.
+fn language_tag(key: &str) -> String {
+    let mut parts = key.split('_');
+    let language = parts.next().unwrap_or(key).to_owned();
+    match parts.next() {
+        Some(region) if region.len() == 2 || region.len() == 3 => format!("{language}-{region}"),
+        _ => language,
+    }
+}
+
+/// A parent by id, with its name when the input has the parent itself.
+fn reference(raw: &RawUser, id_field: &str, parent_field: &str) -> Known<NamedRef> {
+    known(raw, id_field, as_id).map(|id| {
+        let name = match raw.get(parent_field) {
+            Some(Value::Object(parent)) => known(parent, "Name", as_text),
+            _ => Known::Unknown,
+        };
+        NamedRef { id, name }
+    })
+}
+
+trait IntoKnown<T> {
+    fn into_known(self) -> Known<T>;
+}
+impl<T, E> IntoKnown<T> for Known<Result<T, E>> {
+    fn into_known(self) -> Known<T> {
+        match self {
+            Known::Value(Ok(value)) => Known::Value(value),
+            Known::Empty => Known::Empty,
+            Known::Unknown | Known::Value(Err(_)) => Known::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key() -> UserKey {
+        "00D000000000001EAA:005ZL000000M0x1".parse().unwrap()
+    }
+    fn raw(value: Value) -> RawUser {
+        value.as_object().unwrap().clone()
+    }
+    fn fields() -> Fields {
+        Fields {
+            custom: BTreeMap::from([("Badge__c".into(), FieldType::Text), ("Level__c".into(), FieldType::Number)]),
+            termination_date: Some("Termination_Date__c".into()),
+            ..Fields::default()
+        }
+    }
+
+    #[test]
+    fn query_and_event_of_the_same_state_are_equal() {
+        let query = raw(json!({"FirstName": "Ada", "LastName": "Byron", "IsActive": true, "Department": null, "ProfileId": "00e000000000001",
+            "Profile": {"attributes": {}, "Name": "Sales User"}, "LastModifiedDate": "2026-01-02T00:00:00.000+0000",
+            "Termination_Date__c": "2026-12-31", "Badge__c": "B-7", "Level__c": 3}));
+        let event = raw_of_delta(&Delta::from([
+            ("Name.FirstName".into(), json!("Ada")),
+            ("Name.LastName".into(), json!("Byron")),
+            ("IsActive".into(), json!(true)),
+            ("Department".into(), Value::Null),
+            ("ProfileId".into(), json!("00e000000000001AAA")),
+            ("LastModifiedDate".into(), json!(1_767_312_000_000_i64)),
+            ("Termination_Date__c".into(), json!(1_798_675_200_000_i64)),
+            ("Badge__c".into(), json!("B-7")),
+            ("Level__c".into(), json!(3.0)),
+        ]), &fields());
+        let mut from_query = normalize(key(), &query, &fields());
+        let from_event = normalize(key(), &event, &fields());
+        assert_eq!(from_query.profile.value().unwrap().name, Known::Value("Sales User".into()));
+        from_query.profile = from_event.profile.clone();
+        assert_eq!(from_query, from_event);
+        assert_eq!(complete(from_query, &fields()).display_name, Known::Value("Ada Byron".into()));
+    }
+
+    #[test]
+    fn an_unreadable_field_is_unknown_and_not_cleared() {
+        let fields = Fields { unreadable: BTreeSet::from(["Department".to_owned()]), ..fields() };
+        let raw = raw_of_delta(&Delta::from([("Department".into(), Value::Null), ("Title".into(), Value::Null)]), &fields);
+        let user = normalize(key(), &raw, &fields);
+        assert_eq!((user.department, user.title), (Known::Unknown, Known::Empty));
+    }
+
+    #[test]
+    fn absent_is_unknown_null_is_empty_and_nonsense_is_unknown() {
+        let user = normalize(key(), &raw(json!({"Title": null, "Department": "", "IsActive": "perhaps", "ManagerId": "x"})), &fields());
+        assert_eq!((user.title, user.department), (Known::Empty, Known::Empty));
+        assert_eq!((user.email, user.active, user.manager_id), (Known::Unknown, Known::Unknown, Known::Unknown));
+    }
+
+    #[test]
+    fn normalizing_twice_is_normalizing_once() {
+        let user = complete(normalize(key(), &raw(json!({"FirstName": null, "LastName": "Byron"})), &fields()), &fields());
+        assert_eq!(complete(user.clone(), &fields()), user);
+        assert_eq!(user.display_name, Known::Value("Byron".into()));
+    }
+
+    #[test]
+    fn locale_keys_become_language_tags() {
+        for (key, tag) in [("en_GB", "en-GB"), ("de_DE_EURO", "de-DE"), ("de", "de"), ("es_419", "es-419"), ("pt_BR", "pt-BR")] {
+            assert_eq!(language_tag(key), tag);
+        }
+    }
+
+    #[test]
+    fn what_is_not_on_the_allow_list_is_not_published() {
+        let fields = Fields { publish: Some(vec!["email".into()]), ..Fields::default() };
+        let user = complete(normalize(key(), &raw(json!({"Email": "a@b", "Title": "AE", "IsActive": true})), &fields), &fields);
+        assert_eq!(user.email, Known::Value("a@b".into()));
+        assert_eq!(user.title, Known::Unknown);
+        assert_eq!(user.active, Known::Value(true));
+    }
+
+    #[test]
+    fn every_form_of_a_moment_is_read() {
+        let moment: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for form in [json!("2026-01-02T03:04:05.000+0000"), json!("2026-01-02T03:04:05.000Z"), json!(moment.as_millisecond())] {
+            assert_eq!(as_timestamp(&form), Some(moment), "{form}");
+        }
+    }
+}

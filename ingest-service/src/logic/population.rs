@@ -1,0 +1,140 @@
+//! The population: who is published at all, as one SOQL condition, and the queries built from it.
+//!
+//! The org evaluates it. A change event of somebody unknown asks the same definition for that id, so that event,
+//! snapshot and recheck cannot disagree about who belongs.
+
+use jiff::{Timestamp, tz::TimeZone};
+use usher_contract::UserId;
+
+use super::{
+    field::{PARENT_NAMES, STANDARD_FIELDS},
+    normalize::Fields,
+};
+
+/// Ids per query: a query travels in the URI, and about 16 KB of it are accepted.
+pub const IDS_PER_QUERY_MAX: usize = 300;
+
+/// Who is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Population {
+    condition: String,
+}
+
+impl Population {
+    /// `condition` is a SOQL condition; profiles and user names in `exclude` stay out.
+    #[must_use]
+    pub fn new(condition: &str, exclude_profiles: &[String], exclude_usernames: &[String]) -> Self {
+        let mut parts = vec![format!("({condition})")];
+        let list = |values: &[String]| values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ");
+        if !exclude_profiles.is_empty() {
+            parts.push(format!("(Profile.Name NOT IN ({}))", list(exclude_profiles)));
+        }
+        if !exclude_usernames.is_empty() {
+            parts.push(format!("(Username NOT IN ({}))", list(exclude_usernames)));
+        }
+        Self { condition: parts.join(" AND ") }
+    }
+
+    /// A change of this field may move a person into or out of the population: it is then asked, not assumed.
+    #[must_use]
+    pub fn depends_on(&self, api_field: &str) -> bool {
+        let words = self.condition.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let relation = api_field.strip_suffix("Id").filter(|name| !name.is_empty());
+        words.into_iter().any(|word| word.eq_ignore_ascii_case(api_field) || relation.is_some_and(|name| word.eq_ignore_ascii_case(name)))
+    }
+
+    /// The members among these users.
+    #[must_use]
+    pub fn query_ids(&self, fields: &QueryFields, ids: &[UserId]) -> String {
+        let ids: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+        format!("SELECT {} FROM User WHERE {} AND Id IN ({})", fields.list(), self.condition, ids.join(","))
+    }
+
+    /// Everyone, or those whose record was touched in `[from, to)`.
+    #[must_use]
+    pub fn query_all(&self, fields: &QueryFields, touched: Option<(Timestamp, Timestamp)>) -> String {
+        let window = touched.map_or_else(String::new, |(from, to)| {
+            format!(" AND SystemModstamp >= {} AND SystemModstamp < {}", literal(from), literal(to))
+        });
+        format!("SELECT {} FROM User WHERE {}{window} ORDER BY Id", fields.list(), self.condition)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn query_count(&self) -> String {
+        format!("SELECT COUNT() FROM User WHERE {}", self.condition)
+    }
+}
+
+/// The fields that a query asks for: those that exist and may be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryFields(Vec<String>);
+
+impl QueryFields {
+    /// `readable` are the fields that `describe` shows to the integration user.
+    #[must_use]
+    pub fn new(fields: &Fields, readable: impl Fn(&str) -> bool) -> Self {
+        let standard = STANDARD_FIELDS.iter().map(|field| field.api).filter(|name| readable(name)).map(str::to_owned);
+        let custom = fields.custom.keys().chain(&fields.termination_date).filter(|name| readable(name)).cloned();
+        let parents = PARENT_NAMES.iter().filter(|path| {
+            let id = if path.starts_with("Profile") { "ProfileId" } else { "UserRoleId" };
+            readable(id)
+        });
+        let mut names: Vec<String> = std::iter::once("Id".to_owned()).chain(standard).chain(custom).collect();
+        names.extend(parents.map(|path| (*path).to_owned()));
+        names.push("SystemModstamp".to_owned());
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        Self(names)
+    }
+    fn list(&self) -> String {
+        self.0.join(", ")
+    }
+}
+
+/// A SOQL string literal: backslash first, then the quote.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// A SOQL datetime literal, whole seconds, UTC.
+fn literal(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn population() -> Population {
+        Population::new("UserType = 'Standard' AND (NOT Email LIKE '%.invalid')", &["O'Brien".to_owned()], &[])
+    }
+
+    #[test]
+    fn exclusions_are_quoted() {
+        let count = population().query_count();
+        assert_eq!(
+            count,
+            "SELECT COUNT() FROM User WHERE (UserType = 'Standard' AND (NOT Email LIKE '%.invalid')) AND (Profile.Name NOT IN ('O\\'Brien'))"
+        );
+    }
+
+    #[test]
+    fn fields_of_the_condition_decide_membership() {
+        for field in ["UserType", "Email", "ProfileId"] {
+            assert!(population().depends_on(field), "{field}");
+        }
+        for field in ["Department", "UserRoleId", "Id"] {
+            assert!(!population().depends_on(field), "{field}");
+        }
+    }
+
+    #[test]
+    fn only_readable_fields_are_asked_for() {
+        let fields = QueryFields::new(&Fields { termination_date: Some("End__c".into()), ..Fields::default() }, |name| name != "Email");
+        assert!(!fields.list().contains("Email"));
+        assert!(fields.list().contains("End__c"));
+        let window = Some(("2026-01-02T03:04:05.6Z".parse().unwrap(), "2026-01-02T03:05:00Z".parse().unwrap()));
+        assert!(population().query_all(&fields, window).contains("SystemModstamp >= 2026-01-02T03:04:05Z AND SystemModstamp < 2026-01-02T03:05:00Z"));
+    }
+}

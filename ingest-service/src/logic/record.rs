@@ -1,0 +1,149 @@
+//! Bookkeeping of the writer on `user-change.checkpoint`. Every record has a format version.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use usher_contract::{OrgId, UserId};
+
+/// The format that is written. Readers accept it and the one before.
+pub const FORMAT: u32 = 1;
+
+/// How far the writer has come. Key `<org>/position/<stream>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Position {
+    /// Format version.
+    pub format: u32,
+    /// The last event whose consequences are written, opaque, base64. `None` before the stream's first answer.
+    #[serde(default)]
+    pub replay_id: Option<String>,
+    /// Commit time of the newest event handled, by the source's clock.
+    #[serde(default)]
+    pub committed_at: Option<Timestamp>,
+    /// The last complete snapshot.
+    #[serde(default)]
+    pub snapshot: Option<SnapshotMark>,
+    /// Up to where rechecks have looked, by the source's clock.
+    #[serde(default)]
+    pub rechecked_to: Option<Timestamp>,
+    /// Partitions of the user-change topic when the first record was written.
+    pub partitions: i32,
+}
+
+/// A complete snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotMark {
+    /// When it began, by the source's clock.
+    pub began_at: Timestamp,
+    /// How many rows it had.
+    pub rows: u64,
+}
+
+impl Position {
+    /// Before anything.
+    #[must_use]
+    pub fn new(partitions: i32) -> Self {
+        Self { format: FORMAT, replay_id: None, committed_at: None, snapshot: None, rechecked_to: None, partitions }
+    }
+}
+
+/// A re-read that must still be done. Key `<org>/owed/<userId>` or `<org>/owed/all`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owed {
+    /// Format version.
+    pub format: u32,
+    /// Since when, our clock.
+    pub since: Timestamp,
+    /// Why, in words without personal values.
+    pub reason: String,
+    /// The person was missing from a complete snapshot that began then: what the read says decides between
+    /// `listed: false` and `removed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_since: Option<Timestamp>,
+    /// What a report said about being listed, to be published with what the read says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<bool>,
+    /// For everyone: only records touched since then must be read; `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched_since: Option<Timestamp>,
+}
+
+impl Owed {
+    /// A debt without further conditions.
+    #[must_use]
+    pub fn new(since: Timestamp, reason: &str) -> Self {
+        Self { format: FORMAT, since, reason: reason.to_owned(), absent_since: None, listed: None, touched_since: None }
+    }
+}
+
+/// Whose re-read is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Debtor {
+    /// One user.
+    User(UserId),
+    /// Everyone.
+    Everyone,
+}
+
+/// A key of the checkpoint topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckpointKey {
+    /// The position in a stream.
+    Position(OrgId, String),
+    /// A debt.
+    Owed(OrgId, Debtor),
+    /// Who leads and where it answers.
+    Leader,
+    /// A key of a later version: kept, not understood.
+    Other(String),
+}
+
+impl CheckpointKey {
+    /// The text of the key.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Position(org, stream) => format!("{org}/position/{stream}"),
+            Self::Owed(org, Debtor::User(user)) => format!("{org}/owed/{user}"),
+            Self::Owed(org, Debtor::Everyone) => format!("{org}/owed/all"),
+            Self::Leader => "leader".to_owned(),
+            Self::Other(text) => text.clone(),
+        }
+    }
+    /// Reads a key.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let other = || Self::Other(text.to_owned());
+        if text == "leader" {
+            return Self::Leader;
+        }
+        let Some((org, rest)) = text.split_once('/') else { return other() };
+        let Ok(org) = OrgId::try_new(org) else { return other() };
+        match rest.split_once('/') {
+            Some(("position", stream)) => Self::Position(org, stream.to_owned()),
+            Some(("owed", "all")) => Self::Owed(org, Debtor::Everyone),
+            Some(("owed", user)) => UserId::try_new(user).map_or_else(|_| other(), |user| Self::Owed(org, Debtor::User(user))),
+            _ => other(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_back() {
+        for text in [
+            "00D000000000001EAA/position//data/UserChangeEvent",
+            "00D000000000001EAA/owed/005ZL000000M0x1YAC",
+            "00D000000000001EAA/owed/all",
+            "leader",
+            "00D000000000001EAA/held/7",
+        ] {
+            assert_eq!(CheckpointKey::parse(text).text(), text);
+        }
+        assert!(matches!(CheckpointKey::parse("00D000000000001EAA/held/7"), CheckpointKey::Other(_)));
+    }
+}

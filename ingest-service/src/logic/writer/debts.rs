@@ -1,0 +1,272 @@
+//! Debts: re-reads that must still be done. Each is a record on the checkpoint topic until it is paid.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Cause, Debtor, Effect, IDS_PER_QUERY_MAX, Known, Origin, Owed, READS_MAX, RawUser, SignedDuration, Ticket, Timestamp, User, UserId,
+    UserKey, Writer, learn_names, normalize,
+};
+
+/// The wait after failure number n, in seconds; the last one repeats.
+const WAITS: &[i64] = &[1, 2, 5, 10, 30, 60];
+
+#[derive(Debug, Clone)]
+struct Debt {
+    owed: Owed,
+    /// The read under way.
+    asked: Option<Ticket>,
+    /// An event came after the read was asked for: read once more.
+    again: bool,
+    not_before: Option<Timestamp>,
+    failures: usize,
+    /// The read of an absentee found nobody; waits for the others of its survey.
+    gone: bool,
+    reimport: bool,
+}
+
+/// All debts.
+#[derive(Debug, Default)]
+pub(super) struct Debts {
+    debts: BTreeMap<Debtor, Debt>,
+    /// Users whose debt is not asked for, so that asking costs nothing when there are none.
+    waiting: BTreeSet<UserId>,
+    reads: HashMap<Ticket, Vec<UserId>>,
+    next_ticket: u64,
+}
+
+impl Debts {
+    pub(super) fn restore(owed: BTreeMap<Debtor, Owed>) -> Self {
+        let mut debts = Self::default();
+        for (debtor, owed) in owed {
+            debts.insert(debtor, owed);
+        }
+        debts
+    }
+    fn insert(&mut self, debtor: Debtor, owed: Owed) {
+        if let Debtor::User(id) = debtor {
+            self.waiting.insert(id);
+        }
+        let debt = Debt { owed, asked: None, again: false, not_before: None, failures: 0, gone: false, reimport: false };
+        self.debts.insert(debtor, debt);
+    }
+    pub(super) fn len(&self) -> usize {
+        self.debts.len()
+    }
+    pub(super) fn has(&self, debtor: Debtor) -> bool {
+        self.debts.contains_key(&debtor)
+    }
+    pub(super) fn everyone(&self) -> Option<&Owed> {
+        self.debts.get(&Debtor::Everyone).map(|debt| &debt.owed)
+    }
+    /// A survey begins that may pay the debt about everyone.
+    pub(super) fn survey_began(&mut self) {
+        if let Some(debt) = self.debts.get_mut(&Debtor::Everyone) {
+            debt.asked = Some(Ticket(0));
+            debt.again = false;
+        }
+    }
+    /// No such debt was made since the survey began.
+    pub(super) fn everyone_unchanged(&self) -> bool {
+        self.debts.get(&Debtor::Everyone).is_some_and(|debt| debt.asked.is_some() && !debt.again)
+    }
+    /// An operator waits for this one.
+    pub(super) fn hurry(&mut self, user: UserId) {
+        if let Some(debt) = self.debts.get_mut(&Debtor::User(user)) {
+            debt.reimport = true;
+            debt.not_before = None;
+        }
+    }
+    /// The read that this user is owed will be asked for after the event that has just come: the event need not be
+    /// looked at. Notes that a read under way is too old.
+    pub(super) fn covers_later_event(&mut self, user: UserId) -> bool {
+        match self.debts.get_mut(&Debtor::User(user)) {
+            Some(debt) => {
+                debt.again |= debt.asked.is_some();
+                // Somebody who changes is not absent: an answer that is kept back is asked for again.
+                debt.owed.absent_since = None;
+                if std::mem::take(&mut debt.gone) {
+                    self.waiting.insert(user);
+                }
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Writer {
+    /// Makes a debt, or sharpens the one that is there.
+    pub(super) fn owe(&mut self, debtor: Debtor, owed: Owed) {
+        if let Debtor::User(id) = debtor
+            && self.debts.debts.get(&debtor).is_some_and(|debt| debt.gone)
+        {
+            self.debts.covers_later_event(id);
+        }
+        if let Some(debt) = self.debts.debts.get_mut(&debtor) {
+            debt.again |= debt.asked.is_some();
+            let mut sharpened = debt.owed.clone();
+            sharpened.listed = owed.listed.or(sharpened.listed);
+            if debtor == Debtor::Everyone {
+                // The earlier start covers both; none at all covers everything.
+                sharpened.touched_since = match (sharpened.touched_since, owed.touched_since) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    _ => None,
+                };
+                sharpened.since = sharpened.since.max(owed.since);
+            }
+            if sharpened != debt.owed {
+                debt.owed = sharpened.clone();
+                self.batch().owed.insert(debtor, Some(sharpened));
+            }
+            return;
+        }
+        self.batch().owed.insert(debtor, Some(owed.clone()));
+        self.debts.insert(debtor, owed);
+    }
+
+    pub(super) fn pay(&mut self, debtor: Debtor) {
+        if self.debts.debts.remove(&debtor).is_some() {
+            if let Debtor::User(id) = debtor {
+                self.debts.waiting.remove(&id);
+            }
+            self.batch().owed.insert(debtor, None);
+        }
+    }
+
+    /// Asks for what is owed and due.
+    pub(super) fn ask(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        while self.debts.reads.len() < READS_MAX && !self.debts.waiting.is_empty() {
+            let due = |id: &&UserId| {
+                self.debts.debts.get(&Debtor::User(**id)).is_some_and(|debt| debt.not_before.is_none_or(|at| at <= now))
+            };
+            let ids: Vec<UserId> = self.debts.waiting.iter().filter(due).take(IDS_PER_QUERY_MAX).copied().collect();
+            if ids.is_empty() {
+                return;
+            }
+            self.debts.next_ticket += 1;
+            let ticket = Ticket(self.debts.next_ticket);
+            let mut reimport = false;
+            for id in &ids {
+                self.debts.waiting.remove(id);
+                if let Some(debt) = self.debts.debts.get_mut(&Debtor::User(*id)) {
+                    debt.asked = Some(ticket);
+                    debt.again = false;
+                    reimport |= debt.reimport;
+                }
+            }
+            self.debts.reads.insert(ticket, ids.clone());
+            effects.push(Effect::Read { ticket, ids, reimport });
+        }
+    }
+
+    /// A read was answered.
+    pub(super) fn read(&mut self, ticket: Ticket, read_at: Timestamp, result: Result<HashMap<UserId, RawUser>, String>, now: Timestamp) {
+        let Some(ids) = self.debts.reads.remove(&ticket) else { return };
+        match result {
+            Ok(members) => {
+                for id in ids {
+                    self.read_of(id, ticket, read_at, members.get(&id), now);
+                }
+                self.decide_removals(read_at, now);
+            }
+            Err(_) => {
+                for id in ids {
+                    let Some(debt) = self.debts.debts.get_mut(&Debtor::User(id)) else { continue };
+                    let wait = WAITS[debt.failures.min(WAITS.len() - 1)];
+                    debt.failures += 1;
+                    debt.not_before = Some(now + SignedDuration::from_secs(wait));
+                    debt.asked = None;
+                    self.debts.waiting.insert(id);
+                }
+            }
+        }
+    }
+
+    fn read_of(&mut self, id: UserId, ticket: Ticket, read_at: Timestamp, found: Option<&RawUser>, now: Timestamp) {
+        let Some(debt) = self.debts.debts.get_mut(&Debtor::User(id)).filter(|debt| debt.asked == Some(ticket)) else { return };
+        debt.asked = None;
+        let again = std::mem::take(&mut debt.again);
+        let (listed, reimport) = (debt.owed.listed, debt.reimport);
+        let absent = debt.owed.absent_since.is_some();
+        if found.is_none() && absent && !again {
+            // Decided with the others, so that their number can be looked at.
+            debt.gone = true;
+            return;
+        }
+        let origin = if reimport { Origin::Reimport } else { Origin::Recheck };
+        self.observe(id, found, listed, read_at, origin, now);
+        if again {
+            self.debts.waiting.insert(id);
+        } else {
+            self.pay(Debtor::User(id));
+        }
+    }
+
+    /// What the population says about a user now, as a fact.
+    fn observe(&mut self, id: UserId, found: Option<&RawUser>, listed: Option<bool>, read_at: Timestamp, origin: Origin, now: Timestamp) {
+        let key = UserKey::new(self.config.org, id);
+        let last = self.person(id).map(|person| person.user.clone());
+        let next = match (found, last) {
+            (Some(raw), last) => {
+                let read = normalize(key, raw, &self.config.fields);
+                let mut next = last.unwrap_or_else(|| User::unknown(key)).updated_by(read);
+                if let Some(listed) = listed {
+                    next.listed = Known::Value(listed);
+                }
+                learn_names(&mut self.names, &next);
+                next
+            }
+            (None, Some(last)) => User { removed: true, ..last },
+            (None, None) => {
+                self.counts.ignored += 1;
+                return;
+            }
+        };
+        let baseline = self.position.snapshot.is_none();
+        self.stage(next, read_cause(origin, read_at, now), baseline);
+        if let Some(person) = self.person_mut(id) {
+            person.read_at = person.read_at.max(Some(read_at));
+        }
+    }
+
+    /// Absentees that turned out to be gone are removed together, unless they are suspiciously many.
+    pub(super) fn decide_removals(&mut self, read_at: Timestamp, now: Timestamp) {
+        let absent: Vec<(UserId, bool)> = self.debts.debts.iter().filter_map(|(debtor, debt)| match debtor {
+            Debtor::User(id) if debt.owed.absent_since.is_some() => Some((*id, debt.gone)),
+            _ => None,
+        }).collect();
+        if absent.is_empty() || absent.iter().any(|(_, gone)| !gone) {
+            return;
+        }
+        let config = &self.config;
+        let share = self.published.len() as u64 * config.removals_percent / 100;
+        let limit = share.max(config.removals_at_least).min(config.removals_at_most);
+        let refused = absent.len() as u64 > limit;
+        self.refused_removals = refused.then(|| {
+            format!(
+                "{} people of the last snapshot are gone or outside the population, more than the limit of {limit}; nobody was removed; check the \
+                 population and the report, or raise removals.atMost and removals.percent",
+                absent.len()
+            )
+        });
+        for (id, _) in absent {
+            if !refused {
+                self.observe(id, None, None, read_at, Origin::Report, now);
+            }
+            self.pay(Debtor::User(id));
+        }
+    }
+}
+
+/// The cause of a state that was read.
+pub(super) fn read_cause(origin: Origin, read_at: Timestamp, now: Timestamp) -> Cause {
+    Cause {
+        origin,
+        committed_at: None,
+        observed_at: now,
+        read_at: Some(read_at),
+        commit_number: None,
+        transaction_key: None,
+        changed_by: None,
+    }
+}
