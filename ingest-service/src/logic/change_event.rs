@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use apache_avro::{Schema, from_avro_datum, schema::RecordSchema, types::Value};
+use apache_avro::{AvroResult, Schema, reader::datum::GenericDatumReader, schema::RecordSchema, types::Value};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use thiserror::Error;
@@ -105,7 +105,7 @@ pub fn decode(schema: &Schema, payload: &[u8]) -> Result<ChangeEvent, DecodeErro
         return Err(failed("the schema is not a record".to_owned()));
     };
     let mut bytes = payload;
-    let value = match from_avro_datum(schema, &mut bytes, None) {
+    let value = match read_datum(schema, &mut bytes) {
         Ok(value) => value,
         Err(error) => return Err(DecodeError { reason: format!("payload does not fit the schema: {error}"), header: header_alone(record, payload) }),
     };
@@ -130,11 +130,15 @@ pub fn decode(schema: &Schema, payload: &[u8]) -> Result<ChangeEvent, DecodeErro
     })
 }
 
+fn read_datum(schema: &Schema, bytes: &mut &[u8]) -> AvroResult<Value> {
+    GenericDatumReader::builder(schema).build()?.read_value(bytes)
+}
+
 /// The header is the first field, so it can often be read although the rest does not fit.
 fn header_alone(record: &RecordSchema, payload: &[u8]) -> Option<Header> {
     let first = record.fields.first().filter(|field| field.name == HEADER)?;
     let mut bytes = payload;
-    let value = from_avro_datum(&first.schema, &mut bytes, None).ok()?;
+    let value = read_datum(&first.schema, &mut bytes).ok()?;
     read_header(as_record(&value)?).ok()
 }
 

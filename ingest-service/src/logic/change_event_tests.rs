@@ -1,6 +1,6 @@
 //! Tests of decoding, with events built by hand from a schema of the true shape.
 
-use apache_avro::{to_avro_datum, types::Value as Avro};
+use apache_avro::{types::Value as Avro, writer::datum::GenericDatumWriter};
 
 use super::*;
 
@@ -74,7 +74,7 @@ impl Event {
             ("LastModifiedDate".into(), some(1, Avro::Long(1_767_312_000_000))),
             ("Manager__Name".into(), null()),
         ]);
-        to_avro_datum(&schema(), event).unwrap()
+        GenericDatumWriter::builder(&schema()).build().unwrap().write_value_to_vec(event).unwrap()
     }
     fn decode(self) -> ChangeEvent {
         decode(&schema(), &self.bytes()).unwrap()

@@ -209,6 +209,7 @@ pub struct Writer {
     last_commit: Option<Timestamp>,
     survey: Option<survey::Running>,
     refused_removals: Option<String>,
+    snapshot_problem: Option<String>,
     counts: Counts,
 }
 
@@ -229,6 +230,7 @@ impl Writer {
             last_commit: None,
             survey: None,
             refused_removals: None,
+            snapshot_problem: None,
             counts: Counts::default(),
         };
         // A complete snapshot has confirmed everyone whose message is older.
@@ -466,6 +468,11 @@ impl Writer {
     #[must_use]
     pub fn refused_removals(&self) -> Option<&str> {
         self.refused_removals.as_deref()
+    }
+    /// Why the last snapshot proves no absence, in words.
+    #[must_use]
+    pub fn snapshot_problem(&self) -> Option<&str> {
+        self.snapshot_problem.as_deref()
     }
     /// Counters.
     #[must_use]

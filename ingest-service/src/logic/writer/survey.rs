@@ -106,10 +106,13 @@ impl Writer {
 
     pub(super) fn survey_ended(&mut self, result: Result<(), String>, accept_size: bool, now: Timestamp) {
         let Some(running) = self.survey.take() else { return };
-        if result.is_err() {
+        let survey = running.survey;
+        if let Err(why) = result {
+            if survey.kind != SurveyKind::Recheck {
+                self.snapshot_problem = Some(format!("the last snapshot failed: {why}"));
+            }
             return;
         }
-        let survey = running.survey;
         match survey.kind {
             SurveyKind::Recheck => {
                 self.position.rechecked_to = survey.window.map(|(_, to)| to);
@@ -139,9 +142,11 @@ impl Writer {
     fn complete_snapshot(&mut self, running: &Running, accept_size: bool, now: Timestamp) {
         let survey = running.survey;
         let last = self.position.snapshot.as_ref().map(|snapshot| snapshot.rows).filter(|_| survey.listing && !accept_size);
-        if snapshot::complete(running.rows(), last).is_err() {
+        if let Err(why) = snapshot::complete(running.rows(), last) {
+            self.snapshot_problem = Some(format!("the last snapshot is incomplete: {why}"));
             return;
         }
+        self.snapshot_problem = None;
         if survey.listing {
             self.position.snapshot = Some(SnapshotMark { began_at: survey.began_at, rows: running.rows() });
         }

@@ -142,10 +142,15 @@ impl TransactionalProducer {
     /// # Errors
     /// [`CommitError`]; see its variants for what to do.
     pub async fn commit(&self, batch: TransactionBatch) -> Result<(), CommitError> {
+        self.commit_later(batch).await
+    }
+
+    /// As [`Self::commit`]; the batch is on its way when this returns, the future waits for its result.
+    pub fn commit_later(&self, batch: TransactionBatch) -> impl Future<Output = Result<(), CommitError>> + Send + 'static {
         let (done, is_done) = oneshot::channel();
         let gone = || CommitError::Unknown("the producer has ended".to_owned());
-        self.jobs.send((batch, done)).map_err(|_| gone())?;
-        is_done.await.unwrap_or_else(|_| Err(gone()))
+        let sent = self.jobs.send((batch, done)).is_ok();
+        async move { if sent { is_done.await.unwrap_or_else(|_| Err(gone())) } else { Err(gone()) } }
     }
 }
 

@@ -1,0 +1,83 @@
+//! `check`: configuration, credentials, permissions, report columns, topics. Writes nothing.
+//!
+//! Each part is looked at even when another fails, as far as that makes sense, so that one run shows everything.
+
+use std::sync::Arc;
+
+use usher_runtime::shutdown::chain;
+
+use crate::{
+    config::{Config, SnapshotSource},
+    pipeline::{Parts, session::learn_fields},
+    salesforce::report,
+    topics,
+};
+
+/// One line of the result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: &'static str,
+    /// What is fine, or what is wrong and the way out.
+    pub result: Result<String, String>,
+}
+
+/// Looks at everything.
+pub async fn check(parts: &Parts) -> Vec<Finding> {
+    let config: Arc<Config> = Arc::clone(&parts.config);
+    let mut findings = Vec::new();
+    let mut say = |subject, result| findings.push(Finding { subject, result });
+    for warning in config.warnings() {
+        say("configuration", Ok(format!("warning: {warning}")));
+    }
+    let problems = topics::topics(&config.kafka).problems().await;
+    if problems.is_empty() {
+        say("kafka", Ok(format!("{} answers and its topics fit", config.kafka.bootstrap_servers)));
+    }
+    for problem in problems {
+        say("kafka", Err(chain(&problem)));
+    }
+    let token = match parts.rest.tokens().token().await {
+        Ok(token) => {
+            say("salesforce log-in", Ok(format!("org {}", token.org)));
+            token
+        }
+        Err(error) => {
+            say("salesforce log-in", Err(chain(&error)));
+            return findings;
+        }
+    };
+    match learn_fields(parts).await {
+        Ok((fields, _)) if fields.unreadable.is_empty() => say("fields", Ok("all standard fields may be read".to_owned())),
+        Ok((fields, _)) => {
+            let names = fields.unreadable.into_iter().collect::<Vec<_>>().join(", ");
+            say("fields", Ok(format!("warning: unknown in every message, because the integration user may not read them: {names}")));
+        }
+        Err(error) => say("fields", Err(chain(&error))),
+    }
+    let population = &config.population;
+    let count = crate::logic::population::Population::new(&population.r#where, &population.exclude_profiles, &population.exclude_usernames);
+    match parts.rest.get("counting the population", &parts.rest.path("query"), &[("q", &count.query_count())]).await {
+        Ok(answer) if answer.body["totalSize"].as_u64() == Some(0) => say("population", Err("nobody is in it; check population.where".to_owned())),
+        Ok(answer) => say("population", Ok(format!("{} people", answer.body["totalSize"]))),
+        Err(error) => say("population", Err(chain(&error))),
+    }
+    match parts.pubsub.check(&token).await {
+        Ok(()) => say("event stream", Ok(format!("{} may be subscribed", config.pubsub.channel))),
+        Err(error) => say("event stream", Err(error.to_string())),
+    }
+    if config.snapshot.source == SnapshotSource::Report {
+        match report::eligible(&parts.rest, &config.snapshot.report).await {
+            Ok(reports) => {
+                let names = reports.into_iter().map(|(id, name)| format!("{name:?} ({id})")).collect::<Vec<_>>().join(", ");
+                say("reports", Ok(format!("eligible in {:?}: {names}", config.snapshot.report.folder)));
+            }
+            Err(error) => say("reports", Err(chain(&error))),
+        }
+        match report::open(&parts.rest, &config.snapshot.report).await {
+            Ok(report) => say("report", Ok(format!("{:?} has every column that is needed", report.shape.name()))),
+            Err(error) => say("report", Err(error.to_string())),
+        }
+    }
+    findings
+}

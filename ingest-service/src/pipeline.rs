@@ -1,0 +1,215 @@
+//! The shell of the writer: sources ▶ step ▶ Kafka transaction.
+//!
+//! [`run`] is the life of a replica: follow the topics, and lead while the group says so. [`session`] is one
+//! leadership; it ends at the first failed commit, and the next one starts again from the topics.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tracing::{info, warn};
+use usher_contract::OrgId;
+use usher_runtime::{
+    admin::Readiness,
+    backoff::Backoff,
+    kafka::{Membership, MembershipEvent, Partitions, ReleaseGuard, TopicInput, TopicReader},
+    shutdown::{CancellationToken, chain},
+};
+
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    published::Tables,
+    salesforce::{pubsub::PubSub, rest::Rest},
+    status::{Role, StatusHandle},
+    topics,
+};
+
+pub mod session;
+mod source;
+mod surveys;
+
+pub use session::Command;
+
+/// What a replica needs.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "one field per part")]
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub rest: Rest,
+    pub pubsub: PubSub,
+    pub metrics: Metrics,
+    pub status: StatusHandle,
+    pub readiness: Readiness,
+    /// Where the API of this replica answers.
+    pub address: String,
+}
+
+/// The replica cannot go on.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// Kafka.
+    #[error(transparent)]
+    Topic(#[from] usher_runtime::kafka::TopicError),
+    /// Reading our own topics.
+    #[error("reading {topic} ended: {reason}")]
+    Reading {
+        /// Which.
+        topic: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The group.
+    #[error("the consumer group refuses this member: {0}")]
+    Membership(String),
+}
+
+/// The topics as followed by a standby.
+pub(crate) struct Followed {
+    pub(crate) tables: Tables,
+    changes: TopicReader,
+    checkpoint: TopicReader,
+}
+
+impl Followed {
+    async fn start(parts: &Parts, org: OrgId) -> Result<Self, PipelineError> {
+        let kafka = &parts.config.kafka;
+        let changes = TopicReader::start(kafka, &kafka.topic(topics::USER_CHANGE), Partitions::All).await?;
+        let checkpoint = TopicReader::start(kafka, &kafka.topic(topics::CHECKPOINT), Partitions::All).await?;
+        Ok(Self { tables: Tables::new(org, &parts.config.pubsub.channel), changes, checkpoint })
+    }
+
+    /// Takes what has come. Gives the marks reached: (changes, checkpoint).
+    async fn follow(&mut self) -> Result<(Option<u64>, Option<u64>), PipelineError> {
+        tokio::select! {
+            input = self.changes.next() => Ok((take(input, topics::USER_CHANGE, |record| self.tables.user_change(record))?, None)),
+            input = self.checkpoint.next() => Ok((None, take(input, topics::CHECKPOINT, |record| self.tables.checkpoint(record))?)),
+        }
+    }
+
+    /// Reads both topics to the end that they have now.
+    pub(crate) async fn catch_up(&mut self) -> Result<(), PipelineError> {
+        let wanted = (self.changes.catch_up(), self.checkpoint.catch_up());
+        let (mut changes, mut checkpoint) = (false, false);
+        while !(changes && checkpoint) {
+            let reached = self.follow().await?;
+            changes |= reached.0 == Some(wanted.0);
+            checkpoint |= reached.1 == Some(wanted.1);
+        }
+        Ok(())
+    }
+}
+
+fn take(
+    input: Option<TopicInput>,
+    topic: &'static str,
+    mut record: impl FnMut(&usher_runtime::kafka::Record),
+) -> Result<Option<u64>, PipelineError> {
+    match input {
+        Some(TopicInput::Records(records)) => {
+            records.iter().for_each(&mut record);
+            Ok(None)
+        }
+        Some(TopicInput::CaughtUp(mark)) => Ok(Some(mark)),
+        Some(TopicInput::Failed(reason)) => Err(PipelineError::Reading { topic, reason }),
+        None => Err(PipelineError::Reading { topic, reason: "the reader has ended".to_owned() }),
+    }
+}
+
+/// The life of a replica.
+///
+/// # Errors
+/// [`PipelineError`] when it cannot go on.
+pub async fn run(
+    parts: Parts,
+    mut commands: tokio::sync::mpsc::Receiver<Command>,
+    stop: CancellationToken,
+) -> Result<(), PipelineError> {
+    let backoff = Backoff::from_millis(200, 10_000);
+    let mut failures = 0;
+    let Some(org) = log_in(&parts, &stop).await else { return Ok(()) };
+    let kafka = &parts.config.kafka;
+    let group = format!("{}ingest.{org}", kafka.prefix);
+    let mut membership = Membership::join(kafka, &group, &kafka.topic(topics::CHECKPOINT))?;
+    let mut assigned = false;
+    while !stop.is_cancelled() {
+        let mut followed = Followed::start(&parts, org).await?;
+        // Until the group says that we lead.
+        while !assigned {
+            let leader = followed.tables.leader.as_ref().map(|leader| leader.address.clone());
+            parts.status.update(|status| {
+                status.role = Role::Standby;
+                status.leader = leader;
+            });
+            parts.readiness.met("leadership");
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = membership.next() => assigned = standby_event(event)?,
+                reached = followed.follow() => { reached?; }
+                Some(command) = commands.recv() => command.refuse("this replica is a standby"),
+            }
+        }
+        let ended = session::lead(&parts, org, followed, &mut membership, &mut commands, &stop).await;
+        parts.metrics.leader.set(0);
+        parts.metrics.stream_connected.set(0);
+        match ended {
+            session::Ended::Stopped => break,
+            session::Ended::Revoked(guard) => {
+                assigned = false;
+                failures = 0;
+                drop::<ReleaseGuard>(guard);
+                info!("leadership handed back");
+            }
+            session::Ended::Failed { reason, worked } => {
+                failures = if worked { 1 } else { failures + 1 };
+                let wait = backoff.wait(failures, rand::random());
+                warn!(%reason, wait_ms = wait.as_millis(), "leadership is started again from the topics");
+                parts.status.update(|status| status.problems = vec![reason]);
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(wait) => {}
+                    event = membership.next() => assigned = standby_event(event)?,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the group lets us lead now.
+fn standby_event(event: Option<MembershipEvent>) -> Result<bool, PipelineError> {
+    match event {
+        Some(MembershipEvent::Assigned(_)) => Ok(true),
+        Some(MembershipEvent::Revoked(..)) => Ok(false),
+        Some(MembershipEvent::Failed(reason)) => Err(PipelineError::Membership(reason)),
+        None => Err(PipelineError::Membership("the membership has ended".to_owned())),
+    }
+}
+
+/// Everything is kept per org, so the org must be known first. `None` when stopped.
+async fn log_in(parts: &Parts, stop: &CancellationToken) -> Option<OrgId> {
+    let mut failures = 0;
+    loop {
+        match parts.rest.tokens().token().await {
+            Ok(token) => {
+                parts.status.update(|status| {
+                    status.org_id = Some(token.org.to_string());
+                    status.problems.clear();
+                });
+                parts.readiness.met("salesforce");
+                return Some(token.org);
+            }
+            Err(error) => {
+                failures += 1;
+                let reason = chain(&error);
+                warn!(%reason, "cannot log in to Salesforce");
+                parts.readiness.unmet("salesforce", reason.clone());
+                parts.status.update(|status| status.problems = vec![reason]);
+                let wait = Backoff { base: error.wait(), max: Duration::from_secs(300) }.wait(failures, rand::random());
+                tokio::select! {
+                    () = stop.cancelled() => return None,
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        }
+    }
+}

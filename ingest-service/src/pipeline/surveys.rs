@@ -1,0 +1,238 @@
+//! Surveys: when one is due, and reading it. One at a time; a request that comes meanwhile joins or waits.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use usher_contract::UserId;
+use usher_runtime::backoff::Backoff;
+
+use super::Parts;
+use crate::{
+    config::SnapshotSource,
+    logic::{
+        normalize::RawUser,
+        population::{Population, QueryFields},
+        snapshot::Paging,
+        writer::{Input, Survey, SurveyKind, Writer},
+    },
+    salesforce::{report, rest::QueryPage},
+};
+
+/// How far before the first opening of the stream the first recheck looks: what was committed while it was opened.
+const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_mins(10);
+const RETRY: Backoff = Backoff::from_millis(2_000, 900_000);
+
+/// A survey to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) kind: SurveyKind,
+    pub(super) listing: bool,
+    pub(super) reimport: bool,
+    pub(super) accept_size: bool,
+    /// For a recheck: from when.
+    pub(super) from: Option<Timestamp>,
+}
+
+/// When which survey is due.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    source: SnapshotSource,
+    opened_at: Timestamp,
+    next_snapshot: Option<Timestamp>,
+    next_recheck: Timestamp,
+    every: SignedDuration,
+    wanted: Option<(bool, bool)>,
+    /// Steps of a first start that are done.
+    baseline_query: bool,
+    first_recheck: bool,
+    failures: u32,
+    not_before: Timestamp,
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+impl Schedule {
+    pub(super) fn new(parts: &Parts, first_start: bool, now: Timestamp) -> Self {
+        let every = signed(parts.config.recheck.every);
+        let mut schedule = Self {
+            source: parts.config.snapshot.source,
+            opened_at: now,
+            next_snapshot: None,
+            next_recheck: now + every,
+            every,
+            wanted: None,
+            baseline_query: !first_start,
+            first_recheck: !first_start,
+            failures: 0,
+            not_before: now,
+        };
+        schedule.plan_snapshot(parts, now);
+        schedule
+    }
+
+    fn plan_snapshot(&mut self, parts: &Parts, now: Timestamp) {
+        self.next_snapshot = next_run(parts, now);
+    }
+
+    /// An operator asks for a snapshot. False when one was wanted or running already: the request joins it.
+    pub(super) fn want(&mut self, accept_size: bool, running: Option<SurveyKind>) -> bool {
+        let joins = self.wanted.is_some() || (running == Some(self.listing_kind()) && !accept_size);
+        if !joins {
+            self.wanted = Some((true, accept_size));
+            self.not_before = self.opened_at;
+        }
+        !joins
+    }
+
+    fn listing_kind(&self) -> SurveyKind {
+        match self.source {
+            SnapshotSource::Query => SurveyKind::Query,
+            SnapshotSource::Report => SurveyKind::Report,
+        }
+    }
+
+    /// What is to run now.
+    pub(super) fn due(&self, writer: &Writer, now: Timestamp) -> Option<Job> {
+        if now < self.not_before {
+            return None;
+        }
+        let listing = |kind, reimport, accept_size| Job { kind, listing: true, reimport, accept_size, from: None };
+        let kind = self.listing_kind();
+        if writer.position().snapshot.is_none() {
+            // First start: everyone in the population, then the report, which speaks about `listed`.
+            if kind == SurveyKind::Report && !self.baseline_query {
+                return Some(Job { kind: SurveyKind::Query, listing: false, reimport: false, accept_size: false, from: None });
+            }
+            return Some(listing(kind, false, false));
+        }
+        if !self.first_recheck {
+            return Some(Job { kind: SurveyKind::Recheck, listing: false, reimport: false, accept_size: false, from: Some(self.opened_at - FIRST_LOOK_BACK) });
+        }
+        if let Some(owed) = writer.owes_everyone() {
+            let kind = if owed.touched_since.is_some() { SurveyKind::Recheck } else { SurveyKind::Query };
+            return Some(Job { kind, listing: kind == self.listing_kind(), reimport: false, accept_size: false, from: owed.touched_since });
+        }
+        if let Some((reimport, accept_size)) = self.wanted {
+            return Some(listing(kind, reimport, accept_size));
+        }
+        if self.next_snapshot.is_some_and(|at| at <= now) {
+            return Some(listing(kind, false, false));
+        }
+        (self.next_recheck <= now).then_some(Job { kind: SurveyKind::Recheck, listing: false, reimport: false, accept_size: false, from: None })
+    }
+
+    /// A survey has ended.
+    pub(super) fn ended(&mut self, parts: &Parts, job: Job, result: &Result<u64, String>, now: Timestamp) {
+        match result {
+            Ok(_) => {
+                self.failures = 0;
+                self.not_before = now;
+                match job.kind {
+                    SurveyKind::Recheck => self.first_recheck = true,
+                    SurveyKind::Query => self.baseline_query = true,
+                    SurveyKind::Report => {}
+                }
+                if job.listing {
+                    self.wanted = None;
+                    self.plan_snapshot(parts, now);
+                }
+            }
+            Err(_) => {
+                self.failures += 1;
+                self.not_before = now + signed(RETRY.wait(self.failures, rand::random()));
+            }
+        }
+        self.next_recheck = now + self.every;
+    }
+}
+
+/// The next run of the schedule, in its own time zone.
+fn next_run(parts: &Parts, now: Timestamp) -> Option<Timestamp> {
+    let schedule = parts.config.schedule().ok()?;
+    let zone = parts.config.time_zone()?;
+    schedule.find_next_occurrence(&now.to_zoned(zone), false).ok().map(|next| next.timestamp())
+}
+
+/// Reads a survey and hands its rows to the writer. Gives the number of rows, or why it is not complete.
+pub(super) async fn run(parts: Parts, job: Job, population: Population, fields: QueryFields, inputs: mpsc::Sender<Input>) -> Result<u64, String> {
+    info!(kind = ?job.kind, reimport = job.reimport, "survey begins");
+    let read = match job.kind {
+        SurveyKind::Report => read_report(&parts, job, &inputs).await,
+        SurveyKind::Query | SurveyKind::Recheck => read_query(&parts, job, &population, &fields, &inputs).await,
+    };
+    match &read {
+        Ok(rows) => info!(kind = ?job.kind, rows, "survey is complete"),
+        Err(reason) => warn!(kind = ?job.kind, %reason, "survey is incomplete: its rows count, its absences do not"),
+    }
+    let result = read.as_ref().map(|_| ()).map_err(Clone::clone);
+    // A writer that is gone has no use for it.
+    let _ = inputs.send(Input::SurveyEnded { result, accept_size: job.accept_size }).await;
+    read
+}
+
+const GONE: &str = "the leadership has ended";
+
+async fn begin(job: Job, began_at: Timestamp, window: Option<(Timestamp, Timestamp)>, inputs: &mpsc::Sender<Input>) -> Result<(), String> {
+    let survey = Survey { kind: job.kind, began_at, window, listing: job.listing, reimport: job.reimport };
+    inputs.send(Input::SurveyBegan(survey)).await.map_err(|_| GONE.to_owned())?;
+    // The channel holds one input: a free place means that the writer has taken note. Only then may a row be read, or
+    // an event that is received in between would look older than it is (ordering rule 1).
+    inputs.reserve().await.map(drop).map_err(|_| GONE.to_owned())
+}
+
+async fn read_query(parts: &Parts, job: Job, population: &Population, fields: &QueryFields, inputs: &mpsc::Sender<Input>) -> Result<u64, String> {
+    let what = "reading the population";
+    let failed = |error: crate::salesforce::error::ApiError| error.to_string();
+    // One cheap call tells the source's clock before the first row is read.
+    let count = parts.rest.get(what, &parts.rest.path("query"), &[("q", &population.query_count())]).await.map_err(failed)?;
+    let began_at = count.at;
+    let recheck = &parts.config.recheck;
+    let window = (job.kind == SurveyKind::Recheck).then(|| {
+        let from = job.from.unwrap_or(began_at - signed(recheck.every) - signed(recheck.overlap) - signed(recheck.grace));
+        // A debt is paid by looking up to now; a routine look leaves the newest rows to the stream.
+        (from, if job.from.is_some() { began_at + SignedDuration::from_secs(1) } else { began_at - signed(recheck.grace) })
+    });
+    begin(job, began_at, window, inputs).await?;
+    let mut page = parts.rest.query(what, &population.query_all(fields, window)).await.map_err(failed)?;
+    let mut rows = 0;
+    loop {
+        let QueryPage { records, next, at } = page;
+        let read: Vec<(UserId, RawUser)> = records.into_iter().filter_map(user_row).collect();
+        rows += read.len() as u64;
+        inputs.send(Input::SurveyRows { read_at: at, rows: read }).await.map_err(|_| GONE.to_owned())?;
+        match next {
+            Some(next) => page = parts.rest.query_more(what, &next).await.map_err(failed)?,
+            None => return Ok(rows),
+        }
+    }
+}
+
+async fn read_report(parts: &Parts, job: Job, inputs: &mpsc::Sender<Input>) -> Result<u64, String> {
+    let report = report::open(&parts.rest, &parts.config.snapshot.report).await.map_err(|error| error.to_string())?;
+    begin(job, report.described_at, None, inputs).await?;
+    let mut paging = Paging::default();
+    let mut after: Option<String> = None;
+    loop {
+        let answer = report::run(&parts.rest, &report, after.as_deref()).await.map_err(|error| error.to_string())?;
+        let page = report.shape.read_page(&answer.body).map_err(|error| error.to_string())?;
+        paging.page(report.shape.name(), &page).map_err(|error| error.to_string())?;
+        inputs.send(Input::SurveyRows { read_at: answer.at, rows: page.rows }).await.map_err(|_| GONE.to_owned())?;
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(paging.rows()),
+        }
+    }
+}
+
+/// A record of a query as id and raw user.
+pub(super) fn user_row(record: Value) -> Option<(UserId, RawUser)> {
+    let Value::Object(mut raw) = record else { return None };
+    raw.remove("attributes");
+    let id = UserId::try_new(raw.remove("Id")?.as_str()?).ok()?;
+    Some((id, raw))
+}

@@ -1,0 +1,213 @@
+//! Logging in: OAuth 2.0 JWT bearer (RFC 7523) and client credentials. One token, renewed by one caller at a time.
+//!
+//! Salesforce's token answers have no `expires_in`: renewal is driven by `INVALID_SESSION_ID` and
+//! `service.auth.error`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tracing::info;
+use usher_contract::OrgId;
+use usher_runtime::{clock, secret::Secret};
+
+use super::error::ApiError;
+use crate::config::{AuthMethod, SalesforceConfig};
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The access token.
+    pub access: Secret,
+    /// Where the org answers.
+    pub instance_url: String,
+    /// Which org it is.
+    pub org: OrgId,
+}
+
+/// Gets and keeps the token. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct TokenSource {
+    config: Arc<SalesforceConfig>,
+    http: reqwest::Client,
+    current: Arc<Mutex<Option<Token>>>,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    exp: i64,
+}
+
+/// How long an assertion is valid; Salesforce accepts three to five minutes.
+const ASSERTION_SECONDS: i64 = 180;
+
+impl TokenSource {
+    /// Nothing is fetched yet.
+    #[must_use]
+    pub fn new(config: Arc<SalesforceConfig>, http: reqwest::Client) -> Self {
+        Self { config, http, current: Arc::default() }
+    }
+
+    /// The token, fetched when there is none.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn token(&self) -> Result<Token, ApiError> {
+        self.token_but_not(None).await
+    }
+
+    /// A token other than the one that was refused. Callers that come together share one log-in.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn renew(&self, refused: &Token) -> Result<Token, ApiError> {
+        self.token_but_not(Some(refused)).await
+    }
+
+    async fn token_but_not(&self, refused: Option<&Token>) -> Result<Token, ApiError> {
+        let mut current = self.current.lock().await;
+        if let Some(token) = current.as_ref()
+            && Some(token) != refused
+        {
+            return Ok(token.clone());
+        }
+        let token = self.log_in(clock::now()).await?;
+        if let Some(expected) = self.config.org_id
+            && expected != token.org
+        {
+            return Err(ApiError::Configuration(format!(
+                "salesforce.orgId is {expected} and {} answers as {}; after a sandbox refresh set the new id and another kafka.prefix, so that the \
+                 two directories are not mixed",
+                self.config.url, token.org
+            )));
+        }
+        info!(org.id = %token.org, "logged in to Salesforce");
+        *current = Some(token.clone());
+        Ok(token)
+    }
+
+    async fn log_in(&self, now: Timestamp) -> Result<Token, ApiError> {
+        let what = || "logging in to Salesforce".to_owned();
+        let secret = |secret: &Option<usher_runtime::secret::SecretRef>, key: &str| match secret {
+            Some(reference) => reference.read().map_err(|error| ApiError::Configuration(format!("salesforce.auth.{key}: {error}"))),
+            None => Err(ApiError::Configuration(format!("salesforce.auth.{key} is not configured"))),
+        };
+        let auth = &self.config.auth;
+        let form: Vec<(&str, String)> = match auth.method {
+            AuthMethod::JwtBearer => {
+                let key = secret(&auth.private_key, "privateKey")?;
+                vec![
+                    ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned()),
+                    ("assertion", self.assertion(&key, now)?),
+                ]
+            }
+            AuthMethod::ClientCredentials => vec![
+                ("grant_type", "client_credentials".to_owned()),
+                ("client_id", auth.client_id.clone()),
+                ("client_secret", secret(&auth.client_secret, "clientSecret")?.expose().to_owned()),
+            ],
+        };
+        let url = format!("{}/services/oauth2/token", self.config.url.trim_end_matches('/'));
+        let answer = self.http.post(url).form(&form).send().await;
+        let answer = answer.map_err(|error| ApiError::Transient { what: what(), reason: unreachable(&error) })?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|error| ApiError::Transient { what: what(), reason: unreachable(&error) })?;
+        if !status.is_success() {
+            return Err(refused(status.as_u16(), &body));
+        }
+        let session: Session = serde_json::from_slice(&body).map_err(|_| ApiError::Answer { what: what(), reason: "not a token answer".to_owned() })?;
+        // `https://login.salesforce.com/id/<orgId>/<userId>`
+        let org = session.id.rsplit('/').nth(1).and_then(|org| OrgId::try_new(org).ok());
+        let org = org.ok_or_else(|| ApiError::Answer { what: what(), reason: "the token answer names no org".to_owned() })?;
+        Ok(Token { access: Secret::new(session.access_token), instance_url: session.instance_url.trim_end_matches('/').to_owned(), org })
+    }
+
+    fn assertion(&self, key: &Secret, now: Timestamp) -> Result<String, ApiError> {
+        let auth = &self.config.auth;
+        let unusable = || ApiError::Configuration("salesforce.auth.privateKey is not an RSA private key in PEM form".to_owned());
+        let key = EncodingKey::from_rsa_pem(key.expose().as_bytes()).map_err(|_| unusable())?;
+        let claims = Claims { iss: &auth.client_id, sub: &auth.username, aud: &auth.audience, exp: now.as_second() + ASSERTION_SECONDS };
+        encode(&Header::new(Algorithm::RS256), &claims, &key).map_err(|_| unusable())
+    }
+}
+
+#[derive(Deserialize)]
+struct Session {
+    access_token: String,
+    instance_url: String,
+    id: String,
+}
+
+/// Network errors without the URL: it may hold a query with personal values.
+pub(crate) fn unreachable(error: &reqwest::Error) -> String {
+    let kind = if error.is_timeout() {
+        "it timed out"
+    } else if error.is_connect() {
+        "cannot connect; check salesforce.url, DNS, proxy and certificates"
+    } else {
+        "the connection broke"
+    };
+    let mut source = std::error::Error::source(error);
+    let mut innermost = None;
+    while let Some(cause) = source {
+        innermost = Some(cause.to_string());
+        source = cause.source();
+    }
+    innermost.map_or_else(|| kind.to_owned(), |cause| format!("{kind} ({cause})"))
+}
+
+/// What a refused log-in means. The description is Salesforce's own and holds no secret.
+fn refused(status: u16, body: &[u8]) -> ApiError {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+        #[serde(default)]
+        error_description: String,
+    }
+    let what = "logging in to Salesforce".to_owned();
+    let Ok(Refusal { error, error_description: description }) = serde_json::from_slice(body) else {
+        return if status >= 500 {
+            ApiError::Transient { what, reason: format!("status {status}") }
+        } else {
+            ApiError::Answer { what, reason: format!("status {status} without an OAuth error") }
+        };
+    };
+    if status >= 500 || error == "rate_limit_exceeded" {
+        return ApiError::Transient { what, reason: error };
+    }
+    let said = description.to_lowercase();
+    let hint = match error.as_str() {
+        "invalid_grant" if said.contains("audience") => "set salesforce.auth.audience to https://login.salesforce.com, or https://test.salesforce.com for a sandbox",
+        "invalid_grant" if said.contains("approved") => {
+            "pre-authorize the integration user: External Client App > Policies > \"Admin approved users are pre-authorized\", then assign its permission set"
+        }
+        "invalid_grant" if said.contains("assertion") || said.contains("signature") => {
+            "the key does not belong to the app's certificate, or this machine's clock is wrong"
+        }
+        "invalid_grant" => "check that the integration user exists, is active, and may log in from here",
+        "invalid_client_id" | "invalid_client" => "check salesforce.auth.clientId and clientSecret",
+        "inactive_user" | "inactive_org" => "reactivate it in Salesforce",
+        _ => "see the app's OAuth settings",
+    };
+    ApiError::Login { error, description, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_way_out() {
+        let audience = refused(400, br#"{"error":"invalid_grant","error_description":"Audience validation failed"}"#);
+        assert!(audience.to_string().contains("salesforce.auth.audience"), "{audience}");
+        let approval = refused(400, br#"{"error":"invalid_grant","error_description":"user hasn't approved this consumer"}"#);
+        assert!(approval.to_string().contains("pre-authorize"), "{approval}");
+        assert!(refused(503, b"<html>").is_transient());
+        assert!(refused(400, br#"{"error":"rate_limit_exceeded"}"#).is_transient());
+    }
+}

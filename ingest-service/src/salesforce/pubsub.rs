@@ -1,0 +1,284 @@
+//! The Pub/Sub API: one subscription with flow control and watchdog, and decoding by schema id.
+//!
+//! Flow control (source: Pub/Sub API guide, "Pull Subscription and Flow Control"): a request adds to what is
+//! outstanding, at most 100; while something is outstanding Salesforce answers at least every 270 s; when nothing is,
+//! a request must come within 60 s. Backpressure is asking for nothing more.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use apache_avro::Schema;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Code, Request, Status, Streaming,
+    metadata::MetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::{
+    auth::Token,
+    error::ApiError,
+    eventbus::{ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest, pub_sub_client::PubSubClient},
+};
+use crate::{
+    config::{PubSubConfig, SalesforceConfig},
+    logic::{
+        change_event,
+        change_event::DecodeError,
+        classify::{Classified, Reaction, classify},
+        writer::StreamEvent,
+    },
+};
+
+/// A batch is about 3 MB at most; the library's own limit is 4 MB.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// With nothing outstanding Salesforce closes the stream after 60 s.
+const RENEW_WITHIN: Duration = Duration::from_secs(45);
+
+/// Where to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// Only what comes from now on.
+    Latest,
+    /// Everything that is retained.
+    Earliest,
+    /// After this event; opaque, base64.
+    After(String),
+}
+
+/// The stream ended.
+#[derive(Debug, Clone, Error)]
+#[error("{advice} ({code})")]
+pub struct StreamError {
+    /// What to do.
+    pub reaction: Reaction,
+    /// In words.
+    pub advice: String,
+    /// Salesforce's code or the gRPC status.
+    pub code: String,
+}
+
+impl StreamError {
+    fn of_status(status: &Status) -> Self {
+        let trailer = status.metadata().get("error-code").and_then(|code| code.to_str().ok());
+        let Classified { reaction, advice } = classify(status.code() as i32, trailer);
+        let code = trailer.map_or_else(|| format!("{:?}", status.code()), str::to_owned);
+        Self { reaction, advice: advice.to_owned(), code }
+    }
+    fn interrupted(advice: &str) -> Self {
+        Self { reaction: Reaction::Reconnect, advice: advice.to_owned(), code: "client".to_owned() }
+    }
+}
+
+/// A connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PubSub {
+    config: Arc<PubSubConfig>,
+    channel: Channel,
+    schemas: Arc<tokio::sync::Mutex<HashMap<String, Arc<Schema>>>>,
+}
+
+/// One answer of the stream.
+#[derive(Debug)]
+pub enum Received {
+    /// Events in order.
+    Events(Vec<StreamEvent>),
+    /// Nothing happened up to this position, base64.
+    Keepalive(String),
+}
+
+impl PubSub {
+    /// Prepares a connection; it is opened by the first call.
+    ///
+    /// # Errors
+    /// When the address or certificate authority cannot be used.
+    pub fn new(config: Arc<PubSubConfig>, salesforce: &SalesforceConfig) -> Result<Self, ApiError> {
+        let wrong = |why: String| ApiError::Configuration(why);
+        let mut endpoint = Endpoint::from_shared(config.endpoint.clone())
+            .map_err(|error| wrong(format!("pubsub.endpoint: {error}")))?
+            .connect_timeout(Duration::from_secs(10))
+            .http2_keep_alive_interval(Duration::from_secs(60))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .tcp_nodelay(true);
+        if config.endpoint.starts_with("https://") {
+            let mut tls = ClientTlsConfig::new().with_webpki_roots();
+            if let Some(path) = &salesforce.ca_file {
+                let pem = std::fs::read(path).map_err(|error| wrong(format!("salesforce.caFile {}: {error}", path.display())))?;
+                tls = tls.ca_certificate(Certificate::from_pem(pem));
+            }
+            endpoint = endpoint.tls_config(tls).map_err(|error| wrong(format!("pubsub.endpoint: {error}")))?;
+        }
+        Ok(Self { config, channel: endpoint.connect_lazy(), schemas: Arc::default() })
+    }
+
+    fn client(&self) -> PubSubClient<Channel> {
+        PubSubClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Whether the channel exists and may be subscribed.
+    ///
+    /// # Errors
+    /// [`StreamError`] with the way out.
+    pub async fn check(&self, token: &Token) -> Result<(), StreamError> {
+        let request = TopicRequest { topic_name: self.config.channel.clone() };
+        let topic = self.client().get_topic(with_credentials(request, token)?).await;
+        let topic = topic.map_err(|status| StreamError::of_status(&status))?.into_inner();
+        if topic.can_subscribe {
+            Ok(())
+        } else {
+            Err(StreamError {
+                reaction: Reaction::Operator,
+                advice: "the integration user may not subscribe; grant View All Users in its permission set".to_owned(),
+                code: "cannot-subscribe".to_owned(),
+            })
+        }
+    }
+
+    /// Opens the subscription.
+    ///
+    /// # Errors
+    /// [`StreamError`].
+    pub async fn subscribe(&self, token: &Token, start: &Start) -> Result<Subscription, StreamError> {
+        let (requests, requests_in) = mpsc::channel(4);
+        let replay_id = match start {
+            Start::After(id) => BASE64.decode(id).map_err(|_| StreamError {
+                reaction: Reaction::PositionLost,
+                advice: "the stored position is not valid".to_owned(),
+                code: "client".to_owned(),
+            })?,
+            Start::Latest | Start::Earliest => Vec::new(),
+        };
+        let preset = match start {
+            Start::Latest => ReplayPreset::Latest,
+            Start::Earliest => ReplayPreset::Earliest,
+            Start::After(_) => ReplayPreset::Custom,
+        };
+        let first = FetchRequest {
+            topic_name: self.config.channel.clone(),
+            replay_preset: preset.into(),
+            replay_id,
+            num_requested: self.config.window,
+            ..FetchRequest::default()
+        };
+        requests.send(first).await.map_err(|_| StreamError::interrupted("the stream could not be opened"))?;
+        let call = with_credentials(ReceiverStream::new(requests_in), token)?;
+        let opened = tokio::time::timeout(Duration::from_secs(30), self.client().subscribe(call)).await;
+        let opened = opened.map_err(|_| StreamError::interrupted("the stream was not opened within 30 s"))?;
+        let stream = opened.map_err(|status| StreamError::of_status(&status))?.into_inner();
+        Ok(Subscription { pubsub: self.clone(), token: token.clone(), requests, stream, outstanding: self.config.window })
+    }
+
+    /// The schema of an id; immutable, so kept for ever.
+    async fn schema(&self, token: &Token, id: &str) -> Result<Arc<Schema>, SchemaError> {
+        let mut schemas = self.schemas.lock().await;
+        if let Some(schema) = schemas.get(id) {
+            return Ok(Arc::clone(schema));
+        }
+        let request = with_credentials(SchemaRequest { schema_id: id.to_owned() }, token).map_err(SchemaError::Stream)?;
+        let answer = tokio::time::timeout(Duration::from_secs(30), self.client().get_schema(request)).await;
+        let answer = answer.map_err(|_| SchemaError::Stream(StreamError::interrupted("a schema was not answered within 30 s")))?;
+        let json = answer.map_err(|status| SchemaError::Stream(StreamError::of_status(&status)))?.into_inner().schema_json;
+        let schema = Arc::new(Schema::parse_str(&json).map_err(|error| SchemaError::Unusable(error.to_string()))?);
+        schemas.insert(id.to_owned(), Arc::clone(&schema));
+        Ok(schema)
+    }
+}
+
+enum SchemaError {
+    Stream(StreamError),
+    Unusable(String),
+}
+
+/// An open subscription.
+#[derive(Debug)]
+pub struct Subscription {
+    pubsub: PubSub,
+    token: Token,
+    requests: mpsc::Sender<FetchRequest>,
+    stream: Streaming<FetchResponse>,
+    outstanding: i32,
+}
+
+impl Subscription {
+    /// The next answer, decoded. Silence beyond the watchdog is an error.
+    ///
+    /// # Errors
+    /// [`StreamError`].
+    pub async fn next(&mut self) -> Result<Received, StreamError> {
+        let watchdog = self.pubsub.config.watchdog;
+        let answer = tokio::time::timeout(watchdog, self.stream.message()).await;
+        let answer = answer.map_err(|_| StreamError::interrupted("the stream was silent for too long"))?;
+        let answer = answer.map_err(|status| StreamError::of_status(&status))?;
+        let answer = answer.ok_or_else(|| StreamError::interrupted("Salesforce ended the stream"))?;
+        self.outstanding = answer.pending_num_requested;
+        if answer.events.is_empty() {
+            return Ok(Received::Keepalive(BASE64.encode(&answer.latest_replay_id)));
+        }
+        let mut events = Vec::with_capacity(answer.events.len());
+        for event in answer.events {
+            events.push(self.decode(event).await?);
+        }
+        Ok(Received::Events(events))
+    }
+
+    async fn decode(&self, received: ConsumerEvent) -> Result<StreamEvent, StreamError> {
+        let event = received.event.unwrap_or_default();
+        let decoded = match self.pubsub.schema(&self.token, &event.schema_id).await {
+            Ok(schema) => change_event::decode(&schema, &event.payload),
+            Err(SchemaError::Unusable(reason)) => Err(DecodeError { reason: format!("the schema cannot be read: {reason}"), header: None }),
+            // The event is not lost: the stream is opened again before it.
+            Err(SchemaError::Stream(error)) => return Err(error),
+        };
+        let payload = if decoded.is_err() { BASE64.encode(&event.payload) } else { String::new() };
+        Ok(StreamEvent { replay_id: BASE64.encode(&received.replay_id), schema_id: event.schema_id, payload, event: decoded })
+    }
+
+    /// Asks for more when the reader keeps up. Call after every answer that was taken.
+    ///
+    /// # Errors
+    /// When the stream has ended.
+    pub async fn ask(&mut self, keeping_up: bool) -> Result<(), StreamError> {
+        let window = self.pubsub.config.window;
+        if keeping_up && self.outstanding * 2 <= window {
+            let more = FetchRequest { topic_name: self.pubsub.config.channel.clone(), num_requested: window - self.outstanding, ..FetchRequest::default() };
+            self.requests.send(more).await.map_err(|_| StreamError::interrupted("the stream has ended"))?;
+            self.outstanding = window;
+        }
+        Ok(())
+    }
+
+    /// Nothing is outstanding: something must be asked for within this time, however far behind the reader is.
+    #[must_use]
+    pub fn must_ask_within(&self) -> Option<Duration> {
+        (self.outstanding == 0).then_some(RENEW_WITHIN)
+    }
+
+    /// Asks for one event, so that the stream stays open.
+    ///
+    /// # Errors
+    /// When the stream has ended.
+    pub async fn ask_for_one(&mut self) -> Result<(), StreamError> {
+        let one = FetchRequest { topic_name: self.pubsub.config.channel.clone(), num_requested: 1, ..FetchRequest::default() };
+        self.requests.send(one).await.map_err(|_| StreamError::interrupted("the stream has ended"))?;
+        self.outstanding = 1;
+        Ok(())
+    }
+}
+
+/// The three metadata keys that every call needs.
+fn with_credentials<T>(message: T, token: &Token) -> Result<Request<T>, StreamError> {
+    let value = |text: &str| {
+        MetadataValue::try_from(text).map_err(|_| StreamError {
+            reaction: Reaction::Operator,
+            advice: "the token answer holds characters that no header can carry".to_owned(),
+            code: format!("{:?}", Code::InvalidArgument),
+        })
+    };
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("accesstoken", value(token.access.expose())?);
+    request.metadata_mut().insert("instanceurl", value(&token.instance_url)?);
+    request.metadata_mut().insert("tenantid", value(token.org.as_str())?);
+    Ok(request)
+}

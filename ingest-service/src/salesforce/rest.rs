@@ -1,0 +1,202 @@
+//! The REST API: queries with paging, describe, and plain GET and POST of JSON.
+//!
+//! Every call has a time limit and a bounded answer; an invalid session is renewed once and the call repeated.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::{Timestamp, fmt::rfc2822};
+use serde_json::Value;
+use usher_runtime::clock;
+
+use super::{
+    auth::{Token, TokenSource, unreachable},
+    error::{ApiError, classify},
+};
+use crate::config::SalesforceConfig;
+
+/// 2,000 wide rows are about 4 MB; an answer beyond this is not one of ours.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A client of one org. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    config: Arc<SalesforceConfig>,
+    http: reqwest::Client,
+    tokens: TokenSource,
+}
+
+/// An answer and when it was given, by the source's clock.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The JSON.
+    pub body: Value,
+    /// The `Date` header, else our clock.
+    pub at: Timestamp,
+}
+
+/// A page of a query.
+#[derive(Debug, Clone)]
+pub struct QueryPage {
+    /// The records.
+    pub records: Vec<Value>,
+    /// Where the next page is; `None` after the last.
+    pub next: Option<String>,
+    /// When, by the source's clock.
+    pub at: Timestamp,
+}
+
+/// The HTTP client that all calls to the org share.
+///
+/// # Errors
+/// When the certificate authority cannot be used.
+pub fn http_client(config: &SalesforceConfig) -> Result<reqwest::Client, ApiError> {
+    let unusable = |why: String| ApiError::Configuration(why);
+    let mut builder = reqwest::Client::builder()
+        .timeout(config.timeout)
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("usher-ingest/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = &config.ca_file {
+        let pem = std::fs::read(path).map_err(|error| unusable(format!("salesforce.caFile {}: {error}", path.display())))?;
+        let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| unusable(format!("salesforce.caFile {} has no PEM certificate", path.display())))?;
+        builder = authorities.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+    }
+    builder.build().map_err(|error| unusable(format!("cannot make an HTTP client: {error}")))
+}
+
+impl Rest {
+    /// A client with its token source.
+    #[must_use]
+    pub fn new(config: Arc<SalesforceConfig>, http: reqwest::Client, tokens: TokenSource) -> Self {
+        Self { config, http, tokens }
+    }
+
+    /// The path of a resource of the pinned version.
+    #[must_use]
+    pub fn path(&self, resource: &str) -> String {
+        format!("/services/data/{}/{resource}", self.config.api_version)
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn get(&self, what: &str, path: &str, query: &[(&str, &str)]) -> Result<Answer, ApiError> {
+        self.call(what, |token| self.http.get(format!("{}{path}", token.instance_url)).query(query)).await
+    }
+
+    /// POST of JSON.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn post(&self, what: &str, path: &str, body: &Value) -> Result<Answer, ApiError> {
+        self.call(what, |token| self.http.post(format!("{}{path}", token.instance_url)).query(&[("includeDetails", "true")]).json(body)).await
+    }
+
+    /// The first page of a query.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn query(&self, what: &str, soql: &str) -> Result<QueryPage, ApiError> {
+        let answer = self.get(what, &self.path("query"), &[("q", soql)]).await?;
+        query_page(what, answer)
+    }
+
+    /// A further page; `next` is used as it came.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn query_more(&self, what: &str, next: &str) -> Result<QueryPage, ApiError> {
+        query_page(what, self.get(what, next, &[]).await?)
+    }
+
+    /// The fields of `User` that the integration user may read: name and type.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn describe_user(&self) -> Result<BTreeMap<String, String>, ApiError> {
+        let what = "describing the User object";
+        let answer = self.get(what, &self.path("sobjects/User/describe"), &[]).await?;
+        let fields = answer.body["fields"].as_array().ok_or_else(|| ApiError::Answer { what: what.to_owned(), reason: "it lists no fields".to_owned() })?;
+        Ok(fields
+            .iter()
+            .filter_map(|field| Some((field["name"].as_str()?.to_owned(), field["type"].as_str().unwrap_or("string").to_owned())))
+            .collect())
+    }
+
+    /// The current token, for the Pub/Sub API.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenSource {
+        &self.tokens
+    }
+
+    async fn call(&self, what: &str, request: impl Fn(&Token) -> reqwest::RequestBuilder) -> Result<Answer, ApiError> {
+        let token = self.tokens.token().await?;
+        match self.send(what, request(&token), &token).await {
+            Err(ApiError::Session) => {
+                let token = self.tokens.renew(&token).await?;
+                self.send(what, request(&token), &token).await
+            }
+            other => other,
+        }
+    }
+
+    async fn send(&self, what: &str, request: reqwest::RequestBuilder, token: &Token) -> Result<Answer, ApiError> {
+        let broken = |error: &reqwest::Error| ApiError::Transient { what: what.to_owned(), reason: unreachable(error) };
+        let mut answer = request.bearer_auth(token.access.expose()).send().await.map_err(|error| broken(&error))?;
+        let status = answer.status().as_u16();
+        let at = answer.headers().get("date").and_then(|date| http_date(date.to_str().ok()?)).unwrap_or_else(clock::now);
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| broken(&error))? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(ApiError::Answer { what: what.to_owned(), reason: format!("more than {ANSWER_BYTES_MAX} bytes") });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if !(200..300).contains(&status) {
+            return Err(classify(what, status, &body));
+        }
+        let body = serde_json::from_slice(&body).map_err(|_| ApiError::Answer { what: what.to_owned(), reason: "it is not JSON".to_owned() })?;
+        Ok(Answer { body, at })
+    }
+}
+
+/// `Sun, 22 Nov 2026 06:26:00 GMT`.
+fn http_date(text: &str) -> Option<Timestamp> {
+    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+fn query_page(what: &str, answer: Answer) -> Result<QueryPage, ApiError> {
+    let wrong = |reason: &str| ApiError::Answer { what: what.to_owned(), reason: reason.to_owned() };
+    let Value::Object(mut body) = answer.body else { return Err(wrong("it is not a query answer")) };
+    let done = body.get("done").and_then(Value::as_bool).ok_or_else(|| wrong("it does not say whether it is done"))?;
+    let next = body.get("nextRecordsUrl").and_then(Value::as_str).map(str::to_owned);
+    if !done && next.is_none() {
+        return Err(wrong("it is not done and names no next page"));
+    }
+    let Some(Value::Array(records)) = body.remove("records") else { return Err(wrong("it has no records")) };
+    Ok(QueryPage { records, next: if done { None } else { next }, at: answer.at })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_query_is_what_the_answer_says() {
+        let at = Timestamp::UNIX_EPOCH;
+        let page = |body| query_page("query", Answer { body, at });
+        assert_eq!(page(json!({"done": true, "records": []})).unwrap().next, None);
+        assert_eq!(page(json!({"done": false, "nextRecordsUrl": "/n", "records": []})).unwrap().next.as_deref(), Some("/n"));
+        assert!(page(json!({"done": false, "records": []})).is_err());
+        assert!(page(json!({"records": []})).is_err());
+    }
+
+    #[test]
+    fn the_source_clock_is_read_from_the_date_header() {
+        assert_eq!(http_date("Sun, 22 Nov 2026 06:26:00 GMT"), Some("2026-11-22T06:26:00Z".parse().unwrap()));
+        assert_eq!(http_date("yesterday"), None);
+    }
+}
