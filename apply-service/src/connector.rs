@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::logic::account::{AttributePath, AttributeValues, RemoteAccount, RemoteId};
 
 pub mod http;
+pub mod lease;
 pub mod scim;
 
 /// One thing to do at a target, fully decided.
@@ -25,7 +26,7 @@ pub enum Operation {
         /// Further attributes to look by, in order (`userName`, `emails[type eq "work"].value`).
         by: Vec<(AttributePath, String)>,
     },
-    /// One account by the target's id.
+    /// One account by the target's id: [`Reply::Found`] with that one, or [`Reply::Absent`].
     Read(RemoteId),
     /// One page of all accounts.
     List {
@@ -54,7 +55,10 @@ impl Operation {
     /// Whether it changes anything at the target: such a request starts only under a valid lease.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(self, Self::Create { .. } | Self::Update { .. } | Self::Delete(_))
+        matches!(
+            self,
+            Self::Create { .. } | Self::Update { .. } | Self::Delete(_)
+        )
     }
 }
 
@@ -83,7 +87,8 @@ pub enum Reply {
     Deleted,
     /// The target does not (any longer) have this account.
     Absent,
-    /// The target says that such an account exists although the look-up did not find it.
+    /// On a create: such an account exists although the look-up did not find it. On an update: another account
+    /// holds a value that must be unique. Look up again and decide; never repeat unchanged.
     Conflict(Refusal),
 }
 
@@ -101,7 +106,7 @@ pub enum Failure {
 /// A reason with a stable code. Never holds personal values, bodies or secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Stable, kebab-case: `http-401`, `scim-uniqueness`, `html-answer`, `timeout`.
+    /// Stable, kebab-case: `http-401`, `scim-uniqueness`, `html-answer`, and those of [`http`].
     pub code: String,
     /// In words: what was attempted, what came, what to do.
     pub reason: String,

@@ -12,7 +12,7 @@ use ingest_service::{
 use usher_contract::UserId;
 use usher_runtime::{
     config,
-    shutdown::{CancellationToken, chain, on_signal},
+    shutdown::{CancellationToken, chain, until_ended},
     telemetry,
 };
 
@@ -113,16 +113,7 @@ async fn run(config: Config) -> Result<ExitCode, String> {
     let app = App::build(config).await.map_err(|error| chain(&error))?;
     tracing::info!(address = %app.address(), version = env!("CARGO_PKG_VERSION"), "ingest-service is up");
     let stop = CancellationToken::new();
-    let signals = async {
-        if let Err(error) = on_signal(stop.clone()).await {
-            tracing::error!(%error, "cannot watch for signals");
-        }
-        std::future::pending::<()>().await;
-    };
-    let ended = tokio::select! {
-        ended = app.run(stop.clone()) => ended,
-        () = signals => Ok(()),
-    };
+    let ended = until_ended(stop.clone(), app.run(stop)).await.map_err(|error| format!("cannot watch for signals: {error}"))?;
     ended.map_err(|error| chain(&error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -115,27 +115,28 @@ impl TaskSet {
     }
 }
 
-/// Cancels `stop` at the first SIGTERM or SIGINT; the second ends the process at once.
+/// Runs a service until it ends. The first SIGTERM or SIGINT cancels `stop`, which the service must watch; the second ends
+/// the process at once.
 ///
 /// # Errors
-/// When the handlers cannot be installed.
-pub async fn on_signal(stop: CancellationToken) -> Result<(), std::io::Error> {
+/// When the handlers cannot be installed; the service is not started then.
+pub async fn until_ended<T>(stop: CancellationToken, service: impl Future<Output = T>) -> Result<T, std::io::Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    for attempt in 0..2 {
+    let mut service = std::pin::pin!(service);
+    loop {
         let name = tokio::select! {
+            ended = &mut service => return Ok(ended),
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
-            () = stop.cancelled(), if attempt == 0 => return Ok(()),
         };
-        if attempt == 0 {
-            info!(signal = name, "shutting down; a second signal exits at once");
-            stop.cancel();
-        } else {
+        if stop.is_cancelled() {
             warn!(signal = name, "exiting at once");
+            std::process::exit(130)
         }
+        info!(signal = name, "shutting down; a second signal exits at once");
+        stop.cancel();
     }
-    std::process::exit(130)
 }
 
 /// The whole chain of an error in one line, for the place where it is handled.
@@ -168,6 +169,11 @@ mod tests {
         let ended = tasks.run(Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(ended.to_string(), "task short ended early");
         assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_service_that_ends_is_not_kept_waiting_for_signals() {
+        assert_eq!(until_ended(CancellationToken::new(), async { 7 }).await.unwrap(), 7);
     }
 
     #[tokio::test]

@@ -1,1 +1,32 @@
-//! Placeholder.
+//! Real servers for tests: Apache Kafka, third-party SCIM servers, and the processes under test.
+//!
+//! Tests about transactions, fencing, compaction or restarts need a broker that really does these things; the client's
+//! embedded mock broker does not. This crate fetches an unmodified Apache Kafka once, starts it on free ports, and makes
+//! sure that nothing is left running, also when a test panics or is killed.
+//!
+//! Left out on purpose: anything about Usher's own topics or messages. A helper that panics does so because its caller is a
+//! test, and says what to do next.
+
+mod broker;
+mod cache;
+mod contract_consumer;
+mod distribution;
+mod machine;
+mod output;
+mod ports;
+mod process;
+mod records;
+mod scim2_server;
+mod venv;
+mod watcher;
+
+pub use broker::{ExternalCluster, Kafka};
+pub use cache::{cache_dir, repository_root};
+pub use contract_consumer::{ConsumerReport, ContractConsumer};
+pub use distribution::KAFKA_VERSION;
+pub use machine::{built_binary, node_is_at_least};
+pub use output::Output;
+pub use process::{Process, ProcessSpec};
+pub use records::Record;
+pub use scim2_server::{Scim2Options, Scim2Server};
+pub use venv::VirtualEnv;

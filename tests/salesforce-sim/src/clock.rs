@@ -8,6 +8,10 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Milliseconds since 1970, moved by `skew_ms`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the org's clock is read"
+)]
 pub(crate) fn now_ms(skew_ms: i64) -> i64 {
     Timestamp::now().as_millisecond() + skew_ms
 }
@@ -23,7 +27,11 @@ fn timestamp(ms: i64) -> Timestamp {
 
 /// `2026-01-02T03:04:05.000+0000`
 pub(crate) fn rest_datetime(ms: i64) -> String {
-    format!("{}.{:03}+0000", timestamp(ms).strftime("%Y-%m-%dT%H:%M:%S"), ms.rem_euclid(1000))
+    format!(
+        "{}.{:03}+0000",
+        timestamp(ms).strftime("%Y-%m-%dT%H:%M:%S"),
+        ms.rem_euclid(1000)
+    )
 }
 
 /// `2026-01-02T03:04:05Z`, the form of report cells.
@@ -33,7 +41,11 @@ pub(crate) fn report_datetime(ms: i64) -> String {
 
 /// `2026-01-02T03:04:05.000Z`, the form of Bulk API results.
 pub(crate) fn bulk_datetime(ms: i64) -> String {
-    format!("{}.{:03}Z", timestamp(ms).strftime("%Y-%m-%dT%H:%M:%S"), ms.rem_euclid(1000))
+    format!(
+        "{}.{:03}Z",
+        timestamp(ms).strftime("%Y-%m-%dT%H:%M:%S"),
+        ms.rem_euclid(1000)
+    )
 }
 
 /// `2026-01-02`
@@ -63,7 +75,12 @@ pub(crate) fn parse_date(text: &str) -> Option<i64> {
         return None;
     }
     let date: Date = text.parse().ok()?;
-    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond())
+    Some(
+        date.to_zoned(TimeZone::UTC)
+            .ok()?
+            .timestamp()
+            .as_millisecond(),
+    )
 }
 
 #[cfg(test)]

@@ -25,7 +25,12 @@ pub struct SalesforceError {
 
 impl SalesforceError {
     pub(crate) fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into(), fields: None }
+        Self {
+            status,
+            code: code.to_owned(),
+            message: message.into(),
+            fields: None,
+        }
     }
 
     pub(crate) fn bad_request(code: &str, message: impl Into<String>) -> Self {

@@ -31,9 +31,12 @@ fn with_checksum(id15: &str) -> String {
     let mut full = String::with_capacity(18);
     full.push_str(id15);
     for chunk in id15.as_bytes().chunks(5) {
-        let index = chunk.iter().enumerate().fold(0usize, |bits, (place, byte)| {
-            bits | (usize::from(byte.is_ascii_uppercase()) << place)
-        });
+        let index = chunk
+            .iter()
+            .enumerate()
+            .fold(0usize, |bits, (place, byte)| {
+                bits | (usize::from(byte.is_ascii_uppercase()) << place)
+            });
         full.push(char::from(CHECKSUM[index]));
     }
     full
@@ -49,18 +52,16 @@ pub(crate) struct IdSource {
 
 impl IdSource {
     pub(crate) fn new(instance: &str) -> Self {
-        Self { instance: instance.to_owned(), next: 1 }
+        Self {
+            instance: instance.to_owned(),
+            next: 1,
+        }
     }
 
     pub(crate) fn next(&mut self, prefix: &str) -> Arc<str> {
-        let id = self.at(prefix, self.next);
-        self.next += 1;
-        id
-    }
-
-    pub(crate) fn at(&self, prefix: &str, number: u64) -> Arc<str> {
         let mut digits = [b'0'; 7];
-        let mut rest = number;
+        let mut rest = self.next;
+        self.next += 1;
         for slot in digits.iter_mut().rev() {
             *slot = DIGITS[usize::try_from(rest % 62).expect("a remainder of 62 fits")];
             rest /= 62;
@@ -86,7 +87,10 @@ mod tests {
             ("005XYZABCDEFGHI", "Y55"),
             ("005000000000000", "AAA"),
         ] {
-            assert_eq!(normalize(short_id).as_deref(), Some(format!("{short_id}{tail}").as_str()));
+            assert_eq!(
+                normalize(short_id).as_deref(),
+                Some(format!("{short_id}{tail}").as_str())
+            );
         }
     }
 

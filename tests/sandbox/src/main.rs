@@ -7,7 +7,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use usher_runtime::{clock, shutdown::on_signal};
+use usher_runtime::{
+    clock,
+    shutdown::{CancellationToken, until_ended},
+};
 
 mod oracle;
 mod people;
@@ -50,7 +53,9 @@ async fn main() -> ExitCode {
         ));
         return ExitCode::from(64);
     }
-    match run(arguments).await {
+    let asked = CancellationToken::new();
+    let ended = until_ended(asked.clone(), run(arguments, asked)).await;
+    match ended.unwrap_or_else(|error| Err(format!("cannot watch for signals: {error}"))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(problem) => {
@@ -60,7 +65,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<bool, String> {
+/// Runs until the targets equal the org or somebody has `asked` to end.
+async fn run(arguments: Arguments, asked: CancellationToken) -> Result<bool, String> {
     let began = clock::monotonic();
     let world = World::start(arguments.users, arguments.seed).await?;
     let mut people = People::new(world.org(), arguments.seed);
@@ -72,11 +78,10 @@ async fn run(arguments: Arguments) -> Result<bool, String> {
     change.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut look = tokio::time::interval(Duration::from_millis(500));
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut signals = std::pin::pin!(on_signal(world.stop_token()));
     let mut last = (clock::monotonic(), view::Figures::default());
     let converged = loop {
         tokio::select! {
-            _ = &mut signals => break false,
+            () = asked.cancelled() => break false,
             problem = world.failed() => return Err(problem),
             _ = change.tick() => {
                 for _ in 0..at_once {

@@ -79,10 +79,6 @@ impl World {
         self.salesforce.org()
     }
 
-    pub(crate) fn stop_token(&self) -> CancellationToken {
-        self.stop.clone()
-    }
-
     /// The first failure of a service.
     pub(crate) async fn failed(&self) -> String {
         let mut failure = self.failure.clone();

@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Simulated target applications that record every request.
+//!
+//! [`ScimSim`] is a strict SCIM 2.0 service (RFC 7643, RFC 7644) on a local port. It differs from the third-party servers in three
+//! ways that tests need: it is fast, it can be told to misbehave as real applications do ([`Behaviour`], [`Fault`]), and it
+//! remembers every request ([`RequestRecord`]), so that a test can prove what was *not* sent.
+//!
+//! Layers, each knowing only those above it:
+//! `schema` what attributes exist · `path`, `filter` how they are named and searched · `patch`, `resource` how they change ·
+//! `store` where they are kept · `service` which request does what, as a plain function · `server` HTTP · `sim` the handle for tests.
+//!
+//! Left out on purpose: anything of Usher's own code. A simulator that shared the connector's ideas would share its mistakes.
+
+mod behaviour;
+mod clock;
+mod connection;
+mod discovery;
+mod error;
+mod fault;
+mod filter;
+mod patch;
+mod path;
+mod query;
+mod recording;
+mod resource;
+mod schema;
+mod server;
+mod service;
+mod sim;
+mod store;
+
+pub use behaviour::{Behaviour, Latency};
+pub use fault::{Fault, FaultScope};
+pub use recording::RequestRecord;
+pub use sim::{ScimSim, ScimSimConfig};

@@ -4,7 +4,7 @@ use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
     consumer::ConsumerContext,
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 use tracing::{debug, info, warn};
 
@@ -28,7 +28,10 @@ impl ClientContext for LoggingContext {
         log(level, facility, message);
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        info!(target: "kafka", %error, "{reason}");
+        // The end of a partition is announced as an error and is none.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            info!(target: "kafka", %error, "{reason}");
+        }
     }
 }
 impl ConsumerContext for LoggingContext {}

@@ -1,0 +1,193 @@
+//! The service as a value: built (files read, topics checked, address bound), then run until it is told to stop.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use prometheus::Registry;
+use thiserror::Error;
+use tracing::{info, warn};
+use usher_runtime::{
+    access::Access,
+    admin::{AdminServer, BindError, Readiness},
+    kafka::TopicError,
+    shutdown::{CancellationToken, ServiceError, TaskSet},
+};
+
+use crate::{
+    api,
+    config::Config,
+    connector::http::HttpError,
+    metrics::Metrics,
+    policy::{self, Policy, PolicyError},
+    reconciler::Executor,
+    status::StatusHandle,
+    targets, topics,
+    users::Users,
+};
+
+const USERS: &str = "users";
+
+/// Why the service cannot start.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// The policy folder.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Kafka.
+    #[error(transparent)]
+    Topics(#[from] TopicError),
+    /// The address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A target's HTTP client.
+    #[error("target {target} cannot be reached as configured")]
+    Target {
+        /// Which.
+        target: String,
+        /// Why.
+        #[source]
+        source: HttpError,
+    },
+    /// The metrics.
+    #[error("cannot register the metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// The socket.
+    #[error("cannot tell the address of the HTTP server")]
+    Address(#[from] std::io::Error),
+}
+
+/// The service, ready to run.
+pub struct App {
+    config: Config,
+    policy: Policy,
+    executors: Vec<Executor>,
+    users: Arc<Users>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    server: AdminServer,
+    address: SocketAddr,
+    status: StatusHandle,
+}
+
+impl App {
+    /// Reads the policy, checks or makes the topics, binds the address. Serves and writes nothing yet.
+    ///
+    /// # Errors
+    /// [`BuildError`], each with its way out.
+    pub async fn build(config: Config) -> Result<Self, BuildError> {
+        let policy = policy::load(&config.policy.folder)?;
+        Self::build_with(config, policy).await
+    }
+
+    /// As [`App::build`] with a policy that was read already.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub async fn build_with(config: Config, policy: Policy) -> Result<Self, BuildError> {
+        let registry = Registry::new();
+        let metrics = Arc::new(Metrics::new(&registry)?);
+        let mut executors = Vec::new();
+        for (name, target) in &policy.targets {
+            let executor = targets::executor(target, &metrics);
+            executors.push(executor.map_err(|source| BuildError::Target {
+                target: name.to_string(),
+                source,
+            })?);
+        }
+        let warnings: Vec<String> = config
+            .warnings()
+            .into_iter()
+            .chain(policy.warnings.clone())
+            .collect();
+        for warning in &warnings {
+            warn!("{warning}");
+        }
+        topics::all(&config.kafka).ensure().await?;
+
+        let (users, readiness) = (Arc::new(Users::default()), Readiness::waiting_for(&[USERS]));
+        let status = StatusHandle::new(Arc::clone(&users), warnings, Arc::clone(&metrics));
+        let access = Arc::new(Access::new(config.http.tokens_file.clone()));
+        let routes = api::routes(status.clone(), access);
+        let server = AdminServer::bind(&config.http, readiness.clone(), registry, routes).await?;
+        let address = server.address()?;
+        let name = &config.instance.name;
+        status.name(if name.is_empty() {
+            address.to_string()
+        } else {
+            name.clone()
+        });
+        Ok(Self {
+            config,
+            policy,
+            executors,
+            users,
+            metrics,
+            readiness,
+            server,
+            address,
+            status,
+        })
+    }
+
+    /// Where the service listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A handle that tells what the service is doing, also while it runs.
+    #[must_use]
+    pub fn status(&self) -> StatusHandle {
+        self.status.clone()
+    }
+
+    /// Runs until `stop` is cancelled, then finishes what is under way and hands the targets back.
+    ///
+    /// # Errors
+    /// The first part that failed.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServiceError> {
+        let grace = self.config.shutdown.grace();
+        let mut tasks = TaskSet::new(stop.clone());
+        // Users and the HTTP server outlive the targets: a lane that drains still reads the one, people the other.
+        let last = CancellationToken::new();
+        info!(address = %self.address, targets = self.policy.targets.len(), "apply-service starts");
+        let kafka = self.config.kafka.clone();
+        tasks.spawn(
+            "users",
+            Arc::clone(&self.users).follow(kafka.clone(), Arc::clone(&self.metrics), last.clone()),
+        );
+        tasks.spawn("admin", self.server.serve(last.clone()));
+        let handed_back = CancellationToken::new();
+        tasks.spawn("readiness", {
+            let (users, readiness, stop) = (
+                Arc::clone(&self.users),
+                self.readiness.clone(),
+                stop.clone(),
+            );
+            let handed_back = handed_back.clone();
+            async move {
+                tokio::select! {
+                    () = users.caught_up() => readiness.met(USERS),
+                    () = stop.cancelled() => {}
+                }
+                stop.cancelled().await;
+                readiness.unmet(USERS, "shutting down");
+                handed_back.cancelled().await;
+                last.cancel();
+                Ok::<_, std::io::Error>(())
+            }
+        });
+        tasks.spawn("targets", async move {
+            let _when_over = handed_back.drop_guard();
+            targets::run(
+                self.policy,
+                self.executors,
+                kafka,
+                self.users,
+                self.status,
+                stop,
+            )
+            .await
+        });
+        tasks.run(grace).await
+    }
+}

@@ -1,0 +1,119 @@
+//! `check`: finds before `run` what `run` would stumble over. Writes nothing anywhere.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use prometheus::Registry;
+use std::sync::Arc;
+use usher_runtime::{kafka::KafkaConfig, shutdown::chain};
+
+use super::print;
+use crate::{
+    Config,
+    connector::{Failure, Operation, Reply, http::HttpSender, lease::Lease},
+    metrics::Metrics,
+    policy::{self, Policy},
+    targets, topics,
+};
+
+/// One line per thing that was looked at, every problem with its way out; exit 1 when there is one.
+pub(super) async fn check(config: Config) -> ExitCode {
+    let mut report = Report::default();
+    for warning in config.warnings() {
+        report.warn(&warning);
+    }
+    report.ok("configuration");
+    match policy::load(&config.policy.folder) {
+        Ok(policy) => {
+            report.ok(&format!(
+                "policy folder {}: {} targets",
+                config.policy.folder.display(),
+                policy.targets.len()
+            ));
+            for warning in &policy.warnings {
+                report.warn(warning);
+            }
+            if policy.targets.is_empty() {
+                report.warn("the policy folder describes no target: nobody will be provisioned");
+            }
+            targets(&policy, &mut report).await;
+        }
+        Err(error) => error
+            .0
+            .iter()
+            .for_each(|problem| report.problem("policy", problem)),
+    }
+    kafka(&config.kafka, &mut report).await;
+    print(&report.text);
+    if report.problems == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn kafka(config: &KafkaConfig, report: &mut Report) {
+    let problems = topics::all(config).problems().await;
+    for problem in &problems {
+        report.problem("kafka", &chain(problem));
+    }
+    if problems.is_empty() {
+        report.ok(&format!(
+            "kafka {}: topics are as they must be",
+            config.bootstrap_servers
+        ));
+    }
+}
+
+async fn targets(policy: &Policy, report: &mut Report) {
+    let Ok(metrics) = Metrics::new(&Registry::new()).map(Arc::new) else {
+        return;
+    };
+    for (name, target) in &policy.targets {
+        let executor = match targets::executor(target, &metrics) {
+            Ok(executor) => executor,
+            Err(error) => {
+                report.problem(&format!("target {name}"), &chain(&error));
+                continue;
+            }
+        };
+        let sender: &HttpSender = &executor.sender;
+        // A check is no write; the lease only concerns writes.
+        let (result, _) = sender
+            .run(
+                executor.connector.begin(Operation::Check),
+                &Lease::new(Default::default()),
+            )
+            .await;
+        match result {
+            Ok(Reply::Checked(abilities)) => {
+                report.ok(&format!("target {name}: {}", abilities.join("; ")))
+            }
+            Ok(_) => report.ok(&format!("target {name}: answers")),
+            Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
+                report.problem(
+                    &format!("target {name}"),
+                    &format!("{refusal}; see connection in {}", target.file.display()),
+                );
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    text: String,
+    problems: usize,
+}
+
+impl Report {
+    fn ok(&mut self, what: &str) {
+        let _ = writeln!(self.text, "ok       {what}");
+    }
+    fn warn(&mut self, what: &str) {
+        let _ = writeln!(self.text, "warning  {what}");
+    }
+    fn problem(&mut self, place: &str, what: &str) {
+        self.problems += 1;
+        let _ = writeln!(self.text, "problem  {place}: {what}");
+    }
+}

@@ -1,0 +1,153 @@
+//! The service's own configuration. `config.default.yaml` is its manual; who gets what is in the policy folder.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use usher_runtime::{
+    admin::HttpConfig,
+    config::{ConfigError, environment, load},
+    kafka::{KafkaConfig, TopicMode},
+    telemetry::LogConfig,
+};
+
+/// The defaults, compiled in.
+pub const DEFAULTS: &str = include_str!("../config.default.yaml");
+
+/// Everything that the service is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The broker.
+    pub kafka: KafkaConfig,
+    /// Where the rules are.
+    pub policy: PolicyConfig,
+    /// Where it listens.
+    pub http: HttpConfig,
+    /// Who it is.
+    pub instance: InstanceConfig,
+    /// How it ends.
+    pub shutdown: ShutdownConfig,
+    /// What it logs.
+    pub log: LogConfig,
+}
+
+/// Where the rules are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// One file per target.
+    pub folder: PathBuf,
+}
+
+/// Who this process is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceConfig {
+    /// As the owner of targets, for people; empty for the HTTP address.
+    pub name: String,
+}
+
+/// How the service ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// Seconds to finish and hand back.
+    pub grace_seconds: u64,
+}
+
+impl ShutdownConfig {
+    /// As a duration.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_seconds)
+    }
+}
+
+impl Config {
+    /// Loads defaults, file and environment; `policy` comes from the command line.
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn load(file: Option<&Path>, policy: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut config: Self = load(DEFAULTS, file, &environment())?;
+        if let Some(folder) = policy {
+            config.policy.folder = folder.to_owned();
+        }
+        let problems = config.validate();
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(problems))
+        }
+    }
+
+    /// Everything that is wrong although each value fits by itself.
+    #[must_use]
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.kafka.bootstrap_servers.trim().is_empty() {
+            problems.push(
+                "kafka.bootstrapServers is empty; name at least one broker as host:port".to_owned(),
+            );
+        }
+        if self.kafka.replication_factor < 1 {
+            problems.push("kafka.replicationFactor must be at least 1".to_owned());
+        }
+        if self.shutdown.grace_seconds == 0 {
+            problems.push(
+                "shutdown.graceSeconds must be at least 1: nothing could be handed back".to_owned(),
+            );
+        }
+        problems
+    }
+
+    /// What is legal and risky.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.kafka.topics == TopicMode::Manage && self.kafka.replication_factor < 3 {
+            warnings.push("kafka.replicationFactor below 3: losing one broker may lose what is known about accounts".to_owned());
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use usher_runtime::{config::load_text, yaml::Document};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_complete_and_valid() {
+        let config: Config = load_text(DEFAULTS, None, &[]).unwrap();
+        assert!(config.validate().is_empty());
+        // Every field is in the file and every key of the file is a field.
+        let written = Document::parse("defaults", DEFAULTS).unwrap().value();
+        assert_eq!(
+            keys(&serde_json::to_value(&config).unwrap()),
+            keys(&written)
+        );
+    }
+
+    fn keys(value: &Value) -> Vec<String> {
+        let Value::Object(map) = value else {
+            return vec![];
+        };
+        let mut all: Vec<String> = map
+            .iter()
+            .flat_map(|(key, below)| {
+                let below = keys(below)
+                    .into_iter()
+                    .map(move |inner| format!("{key}.{inner}"));
+                below.chain([key.clone()]).collect::<Vec<_>>()
+            })
+            .collect();
+        all.sort();
+        all
+    }
+}

@@ -1,0 +1,249 @@
+//! What a SCIM target is told apart by, as data: a dialect is a file with these keys.
+//!
+//! Every default is the widest common denominator of the servers in the facts; discovery and answers refine what is
+//! left on `auto`. Address, credentials and time limits belong to the sender (`connector::http`).
+
+use serde::{Deserialize, Serialize};
+
+use super::path::Vocabulary;
+
+/// Settings of one SCIM target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ScimConfig {
+    /// Where the accounts are, below the base URL. Default `/Users`; path segments may be case-sensitive.
+    pub users_path: String,
+    /// Whether `check` asks for the target's ServiceProviderConfig. Default `auto`.
+    pub discovery: Discovery,
+    /// How changes are encoded. Default `auto`: PATCH with a path per operation, PUT when the target has no PATCH.
+    pub patch: PatchMode,
+    /// Whether look-ups may use `filter`. Default `auto`: used, and an empty result is believed only once the filter
+    /// has been proven on an existing account.
+    pub filter: FilterMode,
+    /// How a value of a multi-valued attribute is looked up. Default `dotted`.
+    pub multi_valued_lookup: MultiValuedLookup,
+    /// What is tried when a look-up by the exact value is empty. Default `thenLower`.
+    pub lookup_case: LookupCase,
+    /// Whether the target stores `externalId` and finds it again. Default true.
+    pub external_id: bool,
+    /// Accounts per page, 1-1000; default 100. The target's own maximum counts as well. Larger means fewer requests
+    /// and larger answers.
+    pub page_size: u32,
+    /// How lists are paged. Default `auto`: by cursor where the target offers it, else by index.
+    pub paging: Paging,
+    /// Pages after which a listing is given up, at least 1; default 2000. It bounds what a target that pages without
+    /// end can cost.
+    pub scan_pages_max: u32,
+    /// For how long a listing stands in for look-ups at a target without usable filter; default 600 seconds. Longer
+    /// means fewer listings and more conflicts with accounts that others made meanwhile.
+    pub listing_max_age_seconds: u32,
+    /// Whether writes carry `If-Match`. Default `auto`: when the target says that it supports versions and one was
+    /// seen. An ETag header alone proves nothing.
+    pub etag: EtagMode,
+    /// Send `active` as the text "True" or "False" instead of a boolean. Default false.
+    pub active_as_string: bool,
+    /// Send the manager as bare text instead of an object with `value`. Default false.
+    pub manager_as_string: bool,
+    /// Mark the work e-mail as primary when no e-mail is. Default true.
+    pub primary_email: bool,
+    /// Read `active` back when the answer to a write did not show it. Default true: some targets ignore it silently.
+    pub verify_active: bool,
+    /// URNs of further schemas whose attributes are mapped. Default none.
+    pub extension_schemas: Vec<String>,
+    /// Attributes that the target has at the top level besides the standard ones. Default none.
+    pub extra_attributes: Vec<String>,
+    /// The longest wait that a `Retry-After` may ask for; default 3600 seconds. A longer one is cut.
+    pub retry_after_max_seconds: u32,
+    /// What a target says, in lower case, that answers 400 without a type when an account exists already.
+    pub exists_phrases: Vec<String>,
+}
+
+/// See [`ScimConfig::discovery`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Discovery {
+    /// Ask; carry on without when the target does not say.
+    Auto,
+    /// Do not ask.
+    Never,
+}
+
+/// See [`ScimConfig::patch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PatchMode {
+    /// PATCH with paths until the target says that it has no PATCH, then PUT.
+    Auto,
+    /// PATCH, one operation per path.
+    Path,
+    /// PATCH, one replace operation holding an object (Salesforce's and GitHub's examples).
+    Pathless,
+    /// PUT of the whole account after reading it.
+    Put,
+}
+
+/// See [`ScimConfig::filter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FilterMode {
+    /// Used, and proven before an empty result is believed.
+    Auto,
+    /// Used and believed.
+    Trusted,
+    /// Not used: the whole list is read instead.
+    None,
+}
+
+/// See [`ScimConfig::multi_valued_lookup`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MultiValuedLookup {
+    /// `emails.value eq "…"`, the other form when it is refused.
+    Dotted,
+    /// `emails[type eq "work" and value eq "…"]`, the other form when it is refused.
+    ValuePath,
+}
+
+/// See [`ScimConfig::lookup_case`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LookupCase {
+    /// The exact value, then in lower case: some servers fold what they store and still compare by case.
+    ThenLower,
+    /// Only the exact value.
+    Exact,
+}
+
+/// See [`ScimConfig::paging`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Paging {
+    /// By cursor where the target offers it, else by index.
+    Auto,
+    /// `startIndex` and `count` (RFC 7644 section 3.4.2.4).
+    Index,
+    /// `cursor` and `count` (RFC 9865).
+    Cursor,
+}
+
+/// See [`ScimConfig::etag`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EtagMode {
+    /// When the target declares versions.
+    Auto,
+    /// Never.
+    Never,
+}
+
+impl Default for ScimConfig {
+    fn default() -> Self {
+        Self {
+            users_path: "/Users".to_owned(),
+            discovery: Discovery::Auto,
+            patch: PatchMode::Auto,
+            filter: FilterMode::Auto,
+            multi_valued_lookup: MultiValuedLookup::Dotted,
+            lookup_case: LookupCase::ThenLower,
+            external_id: true,
+            page_size: 100,
+            paging: Paging::Auto,
+            scan_pages_max: 2000,
+            listing_max_age_seconds: 600,
+            etag: EtagMode::Auto,
+            active_as_string: false,
+            manager_as_string: false,
+            primary_email: true,
+            verify_active: true,
+            extension_schemas: Vec::new(),
+            extra_attributes: Vec::new(),
+            retry_after_max_seconds: 3600,
+            exists_phrases: [
+                "already exists",
+                "already in use",
+                "already taken",
+                "already been taken",
+                "duplicate",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        }
+    }
+}
+
+impl ScimConfig {
+    /// Everything that is wrong, in words; empty when nothing is.
+    #[must_use]
+    pub fn validate(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let path = &self.users_path;
+        if !path.starts_with('/')
+            || path.ends_with('/')
+            || path.contains(['?', '#', ' '])
+            || path.contains("..")
+        {
+            wrong.push(format!(
+                "usersPath `{path}`: it starts with `/` and is a plain path, as `/Users`"
+            ));
+        }
+        if !(1..=1000).contains(&self.page_size) {
+            wrong.push(format!("pageSize {}: 1 to 1000", self.page_size));
+        }
+        if self.scan_pages_max == 0 {
+            wrong.push("scanPagesMax 0: at least 1".to_owned());
+        }
+        for urn in &self.extension_schemas {
+            if !urn.to_ascii_lowercase().starts_with("urn:") || urn.ends_with(':') {
+                wrong.push(format!(
+                    "extensionSchemas `{urn}`: a schema URN, as `urn:example:schemas:2.0:User`"
+                ));
+            }
+        }
+        wrong
+    }
+
+    /// The names that paths may use at this target.
+    pub(crate) fn vocabulary(&self) -> Vocabulary {
+        Vocabulary {
+            extensions: self.extension_schemas.clone(),
+            extra: self.extra_attributes.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let config: ScimConfig = serde_json::from_str("{}").unwrap();
+        assert_eq!(config, ScimConfig::default());
+        assert!(config.validate().is_empty());
+    }
+
+    #[test]
+    fn a_dialect_is_data() {
+        let config: ScimConfig = serde_json::from_str(
+            r#"{"patch": "pathless", "filter": "trusted", "paging": "index", "etag": "never", "lookupCase": "exact",
+                "multiValuedLookup": "valuePath", "discovery": "never", "activeAsString": true}"#,
+        )
+        .unwrap();
+        assert_eq!(config.patch, PatchMode::Pathless);
+        assert_eq!(config.multi_valued_lookup, MultiValuedLookup::ValuePath);
+        let unknown = serde_json::from_str::<ScimConfig>(r#"{"patchs": "put"}"#).unwrap_err();
+        assert!(unknown.to_string().contains("unknown field `patchs`"));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let config = ScimConfig {
+            users_path: "Users/".to_owned(),
+            page_size: 0,
+            scan_pages_max: 0,
+            extension_schemas: vec!["gong".to_owned()],
+            ..ScimConfig::default()
+        };
+        assert_eq!(config.validate().len(), 4);
+    }
+}

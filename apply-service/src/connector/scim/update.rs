@@ -1,0 +1,364 @@
+//! Changing an account: PATCH, or PUT after reading (RFC 7644 sections 3.5.1 and 3.5.2; facts sections 6 to 8, 10).
+//!
+//! Every refusal with a known way round it gets exactly one further try: a value filter that meets nothing becomes a
+//! whole array, a path that is not understood another encoding, a missing PATCH a PUT, a stale version a new read.
+//! After such a read only real differences are sent, so an operation that the target refuses although nothing would
+//! change does not block the others. Guarantee: a request is never repeated unchanged.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    Shared, build,
+    classify::{Fallback, Meaning, Purpose, not_scim},
+    config::PatchMode,
+    patch::{self, Style},
+    path::Path,
+    render, resource,
+};
+use crate::{
+    connector::{Exchange, Failure, HttpAnswer, Refusal, Reply, Request, Step},
+    logic::account::{RemoteAccount, RemoteId},
+};
+
+/// The exchange of `Operation::Update`.
+#[derive(Debug)]
+pub(crate) struct Update {
+    shared: Arc<Shared>,
+    id: RemoteId,
+    values: Vec<(Path, Value)>,
+    etag: Option<String>,
+    put: bool,
+    style: Style,
+    /// The account as read by this exchange.
+    current: Option<RemoteAccount>,
+    tried: Tried,
+    last: Option<Request>,
+    stage: Stage,
+}
+
+/// Which ways round were used.
+#[derive(Debug, Default)]
+struct Tried {
+    version: bool,
+    no_target: bool,
+    path: bool,
+    mutability: bool,
+    media_type: bool,
+    /// The refusal that the account is being read for.
+    because: Option<Refusal>,
+}
+
+/// Why an account was not read.
+enum Unread {
+    Absent,
+    Failed(Failure),
+}
+
+impl Unread {
+    fn into_step(self) -> Step {
+        Step::Done(match self {
+            Self::Absent => Ok(Reply::Absent),
+            Self::Failed(failure) => Err(failure),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Reading,
+    Writing,
+    /// Reading back whether `active` was taken.
+    Confirming,
+}
+
+impl Update {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        id: RemoteId,
+        values: Vec<(Path, Value)>,
+        etag: Option<String>,
+    ) -> Self {
+        let (put, style, versions) = shared.view(|abilities| {
+            let config = &shared.config;
+            (
+                abilities.uses_put(config),
+                abilities.patch_style(config),
+                abilities.versions(config),
+            )
+        });
+        let etag = etag.filter(|_| versions);
+        let (tried, current) = (Tried::default(), None);
+        Self {
+            shared,
+            id,
+            values,
+            etag,
+            put,
+            style,
+            current,
+            tried,
+            last: None,
+            stage: Stage::Reading,
+        }
+    }
+
+    fn begin(&mut self) -> Step {
+        if self.values.is_empty() {
+            return self.done(None);
+        }
+        if self.put || self.style.needs_current(&self.values) {
+            self.read(Stage::Reading)
+        } else {
+            self.write()
+        }
+    }
+
+    fn read(&mut self, stage: Stage) -> Step {
+        match render::account_path(&self.shared.config, &self.id) {
+            Ok(path) => {
+                self.stage = stage;
+                Step::Send(render::get(path))
+            }
+            Err(refusal) => reject(refusal),
+        }
+    }
+
+    fn write(&mut self) -> Step {
+        let config = &self.shared.config;
+        let current = self.current.as_ref().map(|account| &account.resource);
+        let (method, body) = match (self.put, current) {
+            (true, None) => return self.read(Stage::Reading),
+            (true, Some(held)) if patch::changes(&self.values, held).is_empty() => ("PUT", None),
+            (true, Some(held)) => ("PUT", Some(build::replacement(held, &self.values, config))),
+            (false, _) => (
+                "PATCH",
+                patch::body(&self.values, current, self.style, config),
+            ),
+        };
+        // The account holds everything already.
+        let Some(body) = body else {
+            return self.done(self.current.clone());
+        };
+        let path = match render::account_path(config, &self.id) {
+            Ok(path) => path,
+            Err(refusal) => return reject(refusal),
+        };
+        let etag = self.etag.as_deref();
+        let request = self
+            .shared
+            .view(|abilities| render::write(method, path, Some(body), etag, abilities));
+        self.stage = Stage::Writing;
+        self.last = Some(request.clone());
+        Step::Send(request)
+    }
+
+    /// Writes again after a fallback, unless that would be the same request.
+    fn write_differently(&mut self, refusal: Refusal) -> Step {
+        let before = self.last.take();
+        match self.write() {
+            Step::Send(now)
+                if before.is_some_and(|old| old.method == now.method && old.body == now.body) =>
+            {
+                reject(refusal)
+            }
+            step => step,
+        }
+    }
+
+    fn take_read(&mut self, answer: &HttpAnswer) -> Step {
+        let account = match self.account(answer) {
+            Ok(account) => account,
+            Err(unread) => return unread.into_step(),
+        };
+        self.etag.clone_from(&account.etag);
+        self.current = Some(account);
+        match self.tried.because.take() {
+            Some(refusal) => self.write_differently(refusal),
+            None => self.write(),
+        }
+    }
+
+    /// The account out of the answer to a read.
+    fn account(&self, answer: &HttpAnswer) -> Result<RemoteAccount, Unread> {
+        let failure = match self.shared.classify(Purpose::Read, answer) {
+            Meaning::Success(body) => {
+                let account =
+                    body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
+                match account.filter(|account| account.id == self.id) {
+                    Some(account) => return Ok(account),
+                    None => Failure::Reject(not_scim(Purpose::Read, "this SCIM account")),
+                }
+            }
+            Meaning::Absent(_) => return Err(Unread::Absent),
+            Meaning::Unknown(refusal, wait) => Failure::Retry(refusal, wait),
+            Meaning::Failed(failure) => failure,
+            Meaning::Accepted(refusal)
+            | Meaning::Exists(refusal)
+            | Meaning::Version(refusal)
+            | Meaning::Fallback(_, refusal) => Failure::Reject(refusal),
+        };
+        Err(Unread::Failed(failure))
+    }
+
+    fn take_write(&mut self, answer: &HttpAnswer) -> Step {
+        let meaning = self.shared.classify(Purpose::Update, answer);
+        match meaning {
+            Meaning::Success(body) => {
+                let account =
+                    body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
+                self.learn_style();
+                self.confirm(account.filter(|account| account.id == self.id))
+            }
+            Meaning::Accepted(refusal) => Step::Done(Err(Failure::Retry(refusal, None))),
+            Meaning::Absent(_) => {
+                self.shared.learn(|abilities| abilities.note_gone(&self.id));
+                Step::Done(Ok(Reply::Absent))
+            }
+            Meaning::Exists(refusal) => self.conflict(refusal),
+            // RFC 7644 section 3.14: a new version is read, and the change made on it, once.
+            Meaning::Version(_) if self.etag.is_some() && !self.tried.version => {
+                self.tried.version = true;
+                self.read(Stage::Reading)
+            }
+            Meaning::Version(refusal) if is_precondition(answer) => {
+                Step::Done(Err(Failure::Retry(refusal, None)))
+            }
+            Meaning::Version(refusal) => self.conflict(refusal),
+            Meaning::Fallback(fallback, refusal) => self.fall_back(fallback, refusal),
+            Meaning::Unknown(refusal, wait) => Step::Done(Err(Failure::Retry(refusal, wait))),
+            Meaning::Failed(failure) => Step::Done(Err(failure)),
+        }
+    }
+
+    fn fall_back(&mut self, fallback: Fallback, refusal: Refusal) -> Step {
+        let used = match fallback {
+            // Removing what is not there is done (facts section 6).
+            Fallback::NoTarget
+                if self
+                    .values
+                    .iter()
+                    .all(|(_, value)| resource::is_unassigned(value)) =>
+            {
+                return self.confirm(None);
+            }
+            Fallback::NoTarget => &mut self.tried.no_target,
+            Fallback::Path => &mut self.tried.path,
+            Fallback::Mutability => &mut self.tried.mutability,
+            Fallback::MediaType => &mut self.tried.media_type,
+            Fallback::Capability if !self.put && self.shared.config.patch == PatchMode::Auto => {
+                self.shared
+                    .learn(|abilities| abilities.patch_refused = true);
+                self.put = true;
+                return self.write();
+            }
+            Fallback::Capability | Fallback::Query | Fallback::TooMany => return reject(refusal),
+        };
+        if self.put && fallback != Fallback::MediaType || std::mem::replace(used, true) {
+            return reject(refusal);
+        }
+        match fallback {
+            Fallback::NoTarget => self.style.whole_arrays = true,
+            Fallback::Path => {
+                self.style.whole_arrays = true;
+                self.style.nested_extension = true;
+            }
+            Fallback::MediaType => {
+                self.shared.learn(|abilities| abilities.plain_json = true);
+                return self.write();
+            }
+            Fallback::Mutability | Fallback::Query | Fallback::TooMany | Fallback::Capability => {}
+        }
+        self.tried.because = Some(refusal);
+        self.read(Stage::Reading)
+    }
+
+    /// An encoding that a path refusal led to is used from now on. Meeting no element says nothing about the target.
+    fn learn_style(&self) {
+        if self.tried.path && !self.put {
+            let style = Style {
+                pathless: false,
+                whole_arrays: true,
+                nested_extension: true,
+            };
+            self.shared.learn(|abilities| abilities.style = style);
+        }
+    }
+
+    /// Reads `active` back unless the answer shows it as written: some targets ignore it silently, and some answer a
+    /// write with the account as it was before (facts sections 5 and 8).
+    fn confirm(&mut self, account: Option<RemoteAccount>) -> Step {
+        let wanted = self.wanted_active();
+        let shown = account.as_ref().and_then(|account| account.active);
+        if wanted.is_none() || shown == wanted || !self.shared.config.verify_active {
+            return self.done(account);
+        }
+        self.read(Stage::Confirming)
+    }
+
+    fn take_confirmation(&mut self, answer: &HttpAnswer) -> Step {
+        let account = match self.account(answer) {
+            Ok(account) => account,
+            // Some targets hide an account once it is inactive (facts: Atlassian, GitHub organizations).
+            Err(Unread::Absent) if self.wanted_active() == Some(false) => return self.done(None),
+            Err(unread) => return unread.into_step(),
+        };
+        if account.active.is_none() || account.active == self.wanted_active() {
+            return self.done(Some(account));
+        }
+        Step::Done(Err(Failure::Retry(
+            Refusal {
+                code: "active-not-taken".to_owned(),
+                reason: "writing the account: the target accepted the change of `active` and still shows the old state"
+                    .to_owned(),
+            },
+            None,
+        )))
+    }
+
+    fn wanted_active(&self) -> Option<bool> {
+        let is_active = |path: &Path| path.schema.is_none() && path.attribute == "active";
+        self.values
+            .iter()
+            .find(|(path, _)| is_active(path))
+            .and_then(|(_, value)| resource::as_bool(value))
+    }
+
+    fn done(&self, account: Option<RemoteAccount>) -> Step {
+        self.shared.learn(|abilities| match &account {
+            Some(account) => abilities.note_account(&account.id, &account.resource),
+            None => abilities.note_values(&self.id, &self.values),
+        });
+        Step::Done(Ok(Reply::Written {
+            id: self.id.clone(),
+            account,
+        }))
+    }
+
+    fn conflict(&self, refusal: Refusal) -> Step {
+        self.shared.learn(|abilities| abilities.index = None);
+        Step::Done(Ok(Reply::Conflict(refusal)))
+    }
+}
+
+impl Exchange for Update {
+    fn step(&mut self, answer: Option<HttpAnswer>) -> Step {
+        let Some(answer) = answer else {
+            return self.begin();
+        };
+        match self.stage {
+            Stage::Reading => self.take_read(&answer),
+            Stage::Writing => self.take_write(&answer),
+            Stage::Confirming => self.take_confirmation(&answer),
+        }
+    }
+}
+
+fn reject(refusal: Refusal) -> Step {
+    Step::Done(Err(Failure::Reject(refusal)))
+}
+
+fn is_precondition(answer: &HttpAnswer) -> bool {
+    matches!(answer, HttpAnswer::Response { status: 412, .. })
+}

@@ -1,0 +1,350 @@
+//! The lane of one target: a step machine. `step(input, now, random) -> effects`.
+//!
+//! Guarantees:
+//! * **Invariant**: one slot per person; the newest state wins; at most one action of a person is in flight.
+//! * Nobody waits for another: what fails is set aside with its own next try.
+//! * Leavers first, then people coming (back), then edits.
+//! * A write starts only under a young commit; links change only after they were committed.
+//! * Every collection is bounded by the people of the target, what is in flight by `concurrency`.
+//!
+//! What it deliberately leaves out: HTTP, Kafka, the clock, and which people there are; the shell feeds them.
+
+mod circuit;
+mod commits;
+mod execute;
+mod links;
+mod messages;
+mod outcomes;
+mod pace;
+mod queue;
+mod results;
+mod settle;
+#[cfg(test)]
+mod simulation;
+mod status;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use usher_contract::{UserChange, UserKey};
+
+pub(crate) use self::execute::{look_up, match_values};
+use self::{circuit::Circuit, commits::Commits, pace::Pacer, queue::Queue};
+pub use self::{
+    links::Links,
+    messages::{Answer, Batch, Effect, Input, OperationId},
+    status::{CircuitStatus, LaneStatus},
+};
+use super::{
+    first_sync::Listing,
+    link::Link,
+    plan::{Action, Plan, Remote},
+    policy::{Mode, TargetPolicy},
+    retry::{after, elapsed},
+    target_record::{FORMAT, TargetRecord},
+};
+
+/// A write is not started, and a commit is asked for first, when the last commit is older. Below the five seconds of
+/// [`super::ownership::WRITE_STARTS_WITHIN`] by what a commit and a way through the queue take.
+const COMMIT_YOUNG: Duration = Duration::from_secs(3);
+/// How far the clocks of the services may be apart when the last states of a predecessor are told from later ones.
+const CLOCKS_APART: Duration = Duration::from_secs(300);
+/// How often the lower bound of what is outstanding is made exact: it costs a look at everybody who waits.
+const OUTSTANDING_EVERY: Duration = Duration::from_secs(1);
+/// No new work starts while more results than this wait to be committed.
+const RESULTS_MAX: usize = 500;
+
+/// One person with something outstanding.
+#[derive(Debug)]
+struct Slot {
+    newest: Arc<UserChange>,
+    /// When the oldest state that was put into this slot had been observed.
+    observed: Timestamp,
+    /// Since when something is outstanding.
+    since: Timestamp,
+    again: bool,
+    stage: Stage,
+}
+
+/// How far a person is.
+#[derive(Debug)]
+enum Stage {
+    /// Waits for a place.
+    Ready(Action, u64),
+    /// Waits for the next try.
+    Delayed(Timestamp),
+    /// A look-up is under way.
+    Looking,
+    /// The intent to create is being committed.
+    Intent,
+    /// Goes on with what the look-up has shown.
+    Resuming,
+    /// A write is under way.
+    Writing,
+    /// The result is being committed.
+    Recording,
+}
+
+/// What an operation under way is for.
+#[derive(Debug)]
+enum Flight {
+    Look(UserKey, Plan, Arc<UserChange>),
+    Write(UserKey, Plan, Arc<UserChange>),
+    Page,
+    Probe,
+}
+
+/// How far the first look at the application is.
+#[derive(Debug)]
+enum FirstSync {
+    Done,
+    Listing {
+        listing: Listing,
+        cursor: Option<String>,
+        under_way: bool,
+        attempts: u32,
+        next_try: Timestamp,
+    },
+}
+
+/// The lane of one target. See the module documentation.
+#[derive(Debug)]
+pub struct Lane {
+    target: Arc<TargetPolicy>,
+    links: Links,
+    record: TargetRecord,
+    slots: HashMap<UserKey, Slot>,
+    queue: Queue,
+    flights: HashMap<OperationId, Flight>,
+    next_operation: OperationId,
+    /// Who waits for whose account.
+    waiting_for: HashMap<UserKey, BTreeSet<UserKey>>,
+    /// Undecided because a field is unknown.
+    undecided: BTreeSet<UserKey>,
+    /// Deliberately left alone, and reported.
+    skipped: BTreeSet<UserKey>,
+    /// Behind another one's name: tried again when a name was given up.
+    conflicts: BTreeSet<UserKey>,
+    /// In `observe`: what would be done.
+    observed: HashMap<UserKey, Action>,
+    /// Versions on the topic are behind what a link names: the table is not complete yet.
+    behind: BTreeSet<UserKey>,
+    /// What their links say may be older than what the target holds.
+    doubtful: BTreeSet<UserKey>,
+    /// The version that a predecessor may have been writing when it died: the next one makes their links doubtful.
+    suspects: HashMap<UserKey, u64>,
+    /// The predecessor did not hand back: it may have written after this time without recording it.
+    unrecorded_since: Option<Timestamp>,
+    /// A lower bound of when what is outstanding was observed, and when it was last exact.
+    outstanding: (Option<Timestamp>, Timestamp),
+    pacer: Pacer,
+    circuit: Circuit,
+    commits: Commits,
+    first: FirstSync,
+    last_success: Option<Timestamp>,
+    /// Something would have started, had the pace allowed it.
+    paced: bool,
+    /// Everybody has been fed once: the report of a first sync speaks of all of them.
+    all_fed: bool,
+    draining: bool,
+    drained: bool,
+}
+
+impl Lane {
+    /// A lane over what was restored. `owner` is shown to people.
+    #[must_use]
+    pub fn new(
+        target: Arc<TargetPolicy>,
+        links: Links,
+        restored: Option<TargetRecord>,
+        owner: &str,
+        now: Timestamp,
+    ) -> Self {
+        let first_sync = restored
+            .as_ref()
+            .and_then(|record| record.first_sync.clone());
+        let first = if first_sync.is_some() || links.linked() > 0 || target.mode != Mode::Enforce {
+            FirstSync::Done
+        } else {
+            FirstSync::Listing {
+                listing: Listing::default(),
+                cursor: None,
+                under_way: false,
+                attempts: 0,
+                next_try: now,
+            }
+        };
+        let record = TargetRecord {
+            format: FORMAT,
+            owner: owner.to_owned(),
+            released: false,
+            mode: target.mode.as_str().to_owned(),
+            first_sync,
+            // Start-up plans everybody: that is a reconcile.
+            reconciled_at: Some(now),
+            outstanding_since: None,
+            at: now,
+        };
+        Self {
+            links,
+            record,
+            slots: HashMap::new(),
+            queue: Queue::default(),
+            flights: HashMap::new(),
+            next_operation: 1,
+            waiting_for: HashMap::new(),
+            undecided: BTreeSet::new(),
+            skipped: BTreeSet::new(),
+            conflicts: BTreeSet::new(),
+            observed: HashMap::new(),
+            behind: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            suspects: HashMap::new(),
+            unrecorded_since: restored.filter(|record| !record.released).map(|record| {
+                record
+                    .outstanding_since
+                    .map_or(record.at, |since| since.min(record.at))
+            }),
+            outstanding: (None, now),
+            pacer: Pacer::new(target.pace.per_second, now),
+            circuit: Circuit::default(),
+            // The first commit says who the owner is and makes the first write start without waiting for one.
+            commits: Commits::asked(),
+            first,
+            last_success: None,
+            paced: false,
+            all_fed: false,
+            draining: false,
+            drained: false,
+            target,
+        }
+    }
+
+    /// Takes one step. `random` is in `[0, 1)`.
+    pub fn step(&mut self, input: Input, now: Timestamp, random: f64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.drained {
+            return effects;
+        }
+        match input {
+            Input::User { change, again } => self.consider(change, again, now),
+            Input::Ended {
+                operation,
+                result,
+                took,
+            } => self.ended(operation, result, took, now, random),
+            Input::Committed => self.committed(now, &mut effects),
+            Input::Tick => {}
+            Input::AllFed => self.all_fed = true,
+            Input::Drain => self.drain(),
+        }
+        self.wake_delayed(now);
+        self.reconcile(now, &mut effects);
+        self.dispatch(now, &mut effects);
+        self.commit(now, &mut effects);
+        effects
+    }
+
+    /// When [`Input::Tick`] is due although nothing happens. `None`: not before something happens.
+    #[must_use]
+    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.draining {
+            return None;
+        }
+        let listing = match &self.first {
+            FirstSync::Listing {
+                under_way: false,
+                next_try,
+                ..
+            } if self.circuit.is_closed() && self.all_fed => Some(*next_try),
+            FirstSync::Listing { .. } | FirstSync::Done => None,
+        };
+        let paced = self.paced.then(|| self.pacer.next_start(now));
+        let reconcile = self
+            .record
+            .reconciled_at
+            .filter(|_| matches!(self.first, FirstSync::Done));
+        let reconcile = reconcile.map(|last| after(last, self.target.reconcile));
+        [
+            self.queue.next_due(),
+            self.circuit.next_probe(),
+            listing,
+            paced,
+            reconcile,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Nothing new starts. Only writes are waited for: what a look-up would show does not matter any more.
+    fn drain(&mut self) {
+        self.draining = true;
+        self.flights
+            .retain(|_, flight| matches!(flight, Flight::Write(..)));
+    }
+
+    /// Operations for people under way.
+    fn busy(&self) -> usize {
+        self.flights
+            .values()
+            .filter(|flight| matches!(flight, Flight::Look(..) | Flight::Write(..)))
+            .count()
+    }
+
+    /// The link of a person, without the values where they are doubtful.
+    fn known(&self, user: &UserKey) -> Option<Cow<'_, Link>> {
+        let link = self.links.get(user)?;
+        Some(if self.doubtful.contains(user) {
+            Cow::Owned(link.doubted())
+        } else {
+            Cow::Borrowed(link)
+        })
+    }
+
+    /// Plans a person against the link and what a look has shown.
+    fn plan(&self, change: &UserChange, remote: &Remote, again: bool, now: Timestamp) -> Plan {
+        let link = self.known(&change.user.key());
+        super::plan::plan(&super::plan::Question {
+            change,
+            link: link.as_deref(),
+            remote,
+            target: &self.target,
+            accounts: &self.links,
+            again,
+            now,
+        })
+    }
+
+    fn reconcile(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let due = self
+            .record
+            .reconciled_at
+            .is_none_or(|last| elapsed(last, now) >= self.target.reconcile);
+        if due && !self.draining && matches!(self.first, FirstSync::Done) {
+            self.record.reconciled_at = Some(now);
+            self.commits.ask();
+            effects.push(Effect::Reconcile);
+        }
+    }
+
+    /// The present state in numbers.
+    #[must_use]
+    pub fn status(&self) -> LaneStatus {
+        status::of(self)
+    }
+
+    /// What is known, by person.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+}

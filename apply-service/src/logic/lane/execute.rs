@@ -1,0 +1,271 @@
+//! Starting operations: who, in which order, under which conditions.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use usher_contract::{UserChange, UserKey};
+
+use super::{COMMIT_YOUNG, Effect, FirstSync, Flight, Lane, Mode, OperationId, RESULTS_MAX, Stage};
+use crate::{
+    connector::Operation,
+    logic::{
+        account::AttributePath,
+        link::Link,
+        map::{Wanted, map},
+        plan::{Accounts, Action, Plan, Remote},
+        policy::{MatchKey, USER_NAME, WORK_EMAIL},
+    },
+};
+
+/// People between look-up and creation, per operation that may be under way. Their intents share a commit: larger
+/// means fewer commits during a first load and look-ups that are a commit or two older.
+const BETWEEN_MAX: usize = 16;
+
+impl Lane {
+    /// Starts what may start now.
+    pub(super) fn dispatch(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.paced = false;
+        if self.draining || self.target.mode != Mode::Enforce {
+            return;
+        }
+        if self.circuit.probe(now) {
+            let id = self.take_off(Flight::Probe);
+            effects.push(Effect::Execute(id, Operation::Check));
+        }
+        if !self.circuit.is_closed() {
+            return;
+        }
+        if self.list(now, effects) {
+            return;
+        }
+        while self.busy() < self.target.pace.concurrency && self.commits.waiting() < RESULTS_MAX {
+            let leaver = self
+                .queue
+                .first_ready()
+                .filter(|(action, _)| *action == Action::Deactivate);
+            // People between look-up and creation hold a place without holding a connection: bounded as well.
+            let between = self.queue.resuming.len() + self.commits.intents();
+            let next = match (leaver, self.queue.resuming.is_empty()) {
+                (Some((_, user)), _) => Next::Begin(user),
+                (None, false) => Next::Resume,
+                (None, true) if between >= BETWEEN_MAX * self.target.pace.concurrency => return,
+                (None, true) => match self.queue.first_ready() {
+                    Some((_, user)) => Next::Begin(user),
+                    None => return,
+                },
+            };
+            if !self.commits.young(now, COMMIT_YOUNG) {
+                // No write under an old commit: a successor may have taken over.
+                self.commits.ask();
+                return;
+            }
+            if !self.pacer.take(now) {
+                self.paced = true;
+                return;
+            }
+            let before = effects.len();
+            match next {
+                Next::Begin(user) => self.begin(user, now, effects),
+                Next::Resume => {
+                    if let Some((user, remote)) = self.queue.resuming.pop_front() {
+                        self.resume(user, &remote, now, effects);
+                    }
+                }
+            }
+            if effects.len() == before {
+                // Settled without asking the target: the start was not used.
+                self.pacer.give_back();
+            }
+        }
+    }
+
+    /// The first look at the application. True while it lasts: nobody is written before it is over.
+    fn list(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
+        let FirstSync::Listing {
+            cursor,
+            under_way,
+            next_try,
+            ..
+        } = &mut self.first
+        else {
+            return false;
+        };
+        if self.all_fed && !*under_way && now >= *next_try {
+            *under_way = true;
+            let cursor = cursor.clone();
+            let id = self.take_off(Flight::Page);
+            effects.push(Effect::Execute(id, Operation::List { cursor }));
+        }
+        true
+    }
+
+    pub(super) fn take_off(&mut self, flight: Flight) -> OperationId {
+        let id = self.next_operation;
+        self.next_operation += 1;
+        self.flights.insert(id, flight);
+        id
+    }
+
+    /// Begins with somebody who waited. Planned again: what they wait for may have changed meanwhile.
+    fn begin(&mut self, user: UserKey, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(slot) = self.slots.get_mut(&user) else {
+            return;
+        };
+        let stage = std::mem::replace(&mut slot.stage, Stage::Recording);
+        self.queue.forget(user, &stage);
+        self.carry_out(user, &Remote::NotLooked, now, effects);
+    }
+
+    /// Goes on with somebody who was looked up, or whose intent is committed.
+    fn resume(
+        &mut self,
+        user: UserKey,
+        remote: &Remote,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.slots.contains_key(&user) {
+            self.carry_out(user, remote, now, effects);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        user: UserKey,
+        remote: &Remote,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(slot) = self.slots.get(&user) else {
+            return;
+        };
+        let change = Arc::clone(&slot.newest);
+        let plan = self.plan(&change, remote, slot.again, now);
+        self.remember_missing(user, &plan.missing);
+        let operation = match plan.action {
+            Action::Look => {
+                let operation = self.look_up(&change);
+                self.stage(user, Stage::Looking);
+                let id = self.take_off(Flight::Look(user, plan, change));
+                effects.push(Effect::Execute(id, operation));
+                return;
+            }
+            Action::Create if !self.links.get(&user).is_some_and(|link| link.create_intent) => {
+                // Committed before the request: should the answer be lost and the person leave, the account is found.
+                let mut link = self
+                    .links
+                    .get(&user)
+                    .cloned()
+                    .unwrap_or_else(|| Link::unlinked(change.version, self.target.hash));
+                link.create_intent = true;
+                link.user_version = change.version;
+                self.stage(user, Stage::Intent);
+                self.commits.intend(user, link);
+                return;
+            }
+            Action::Create => Operation::Create {
+                values: plan.values.clone(),
+            },
+            Action::Adopt if plan.values.is_empty() => {
+                if let Some(account) = plan.account.clone() {
+                    self.links.reserve(&account, user);
+                    self.succeeded(
+                        user,
+                        &plan,
+                        &change,
+                        &account,
+                        None,
+                        std::time::Duration::ZERO,
+                        now,
+                    );
+                }
+                return;
+            }
+            Action::Adopt | Action::Update | Action::Deactivate | Action::Reactivate => {
+                match plan.account.clone() {
+                    Some(id) => {
+                        self.links.reserve(&id, user);
+                        Operation::Update {
+                            id,
+                            values: plan.values.clone(),
+                            etag: None,
+                        }
+                    }
+                    // **Invariant**: every plan that acts on an account names it; without one there is nothing to do.
+                    None => return self.settle(user, plan, now),
+                }
+            }
+            Action::Noop | Action::Wait | Action::Skip => return self.settle(user, plan, now),
+        };
+        self.stage(user, Stage::Writing);
+        let id = self.take_off(Flight::Write(user, plan, change));
+        effects.push(Effect::Execute(id, operation));
+    }
+
+    pub(super) fn stage(&mut self, user: UserKey, stage: Stage) {
+        if let Some(slot) = self.slots.get_mut(&user) {
+            slot.stage = stage;
+        }
+    }
+
+    /// The look-up of a person: our key first, then the attributes of `match.by` that have a value.
+    fn look_up(&self, change: &UserChange) -> Operation {
+        look_up(&self.match_values(change))
+    }
+
+    /// The values that a person is matched by, in order.
+    pub(super) fn match_values(&self, change: &UserChange) -> Vec<(MatchKey, String)> {
+        match_values(change, &self.target, &self.links)
+    }
+}
+
+/// The values that a person is matched by, in order.
+pub(crate) fn match_values(
+    change: &UserChange,
+    target: &crate::logic::policy::TargetPolicy,
+    accounts: &dyn Accounts,
+) -> Vec<(MatchKey, String)> {
+    let mapped = map(&change.user, target, &|key| accounts.account_of(key));
+    let value = |path: &str| match mapped.get(&AttributePath(path.to_owned())) {
+        Some((Wanted::Value(Value::String(text)), _)) => Some(text.clone()),
+        _ => None,
+    };
+    let of = |key: &MatchKey| match key {
+        MatchKey::ExternalId => Some(change.user.id.to_string()),
+        MatchKey::UserName => value(USER_NAME),
+        MatchKey::Email => value(WORK_EMAIL),
+    };
+    target
+        .matching
+        .by
+        .iter()
+        .filter_map(|key| of(key).map(|value| (*key, value)))
+        .collect()
+}
+
+/// The operation that looks by these values.
+pub(crate) fn look_up(values: &[(MatchKey, String)]) -> Operation {
+    let mut external_id = String::new();
+    let mut by = Vec::new();
+    for (key, value) in values {
+        match key {
+            MatchKey::ExternalId => external_id.clone_from(value),
+            MatchKey::UserName => by.push((AttributePath(USER_NAME.to_owned()), value.clone())),
+            MatchKey::Email => by.push((AttributePath(WORK_EMAIL.to_owned()), value.clone())),
+        }
+    }
+    Operation::Find { external_id, by }
+}
+
+enum Next {
+    Begin(UserKey),
+    Resume,
+}
+
+impl Plan {
+    /// Whether what is written names the account: others may wait for a name that this one gives up.
+    pub(super) fn renames(&self) -> bool {
+        self.changed.iter().any(crate::logic::policy::is_identifier)
+    }
+}

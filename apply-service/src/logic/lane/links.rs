@@ -1,0 +1,102 @@
+//! The links of a target in memory, with who holds which account. They change only after a commit.
+
+use std::collections::{BTreeMap, HashMap};
+
+use usher_contract::UserKey;
+
+use crate::logic::{
+    account::RemoteId,
+    link::{Link, LinkState},
+    plan::Accounts,
+};
+
+/// What is known at a target, by person and by account.
+#[derive(Debug, Default)]
+pub struct Links {
+    links: HashMap<UserKey, Link>,
+    holders: HashMap<RemoteId, UserKey>,
+    /// Claims of actions under way: two people must not take over one account at the same time.
+    reserved: HashMap<RemoteId, UserKey>,
+    states: BTreeMap<&'static str, usize>,
+}
+
+impl Links {
+    /// The link of a person.
+    #[must_use]
+    pub fn get(&self, user: &UserKey) -> Option<&Link> {
+        self.links.get(user)
+    }
+
+    /// Every link.
+    pub fn iter(&self) -> impl Iterator<Item = (&UserKey, &Link)> {
+        self.links.iter()
+    }
+
+    /// How many people have an account.
+    #[must_use]
+    pub fn linked(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// How many links are in a state: `settled`, `retrying`, `rejected`, `skipped`.
+    #[must_use]
+    pub fn in_state(&self, state: &str) -> usize {
+        self.states.get(state).copied().unwrap_or_default()
+    }
+
+    /// Puts a committed link; `None` for a tombstone.
+    pub fn put(&mut self, user: UserKey, link: Option<Link>) {
+        let before = match link {
+            Some(link) => {
+                *self.states.entry(word(&link.state)).or_default() += 1;
+                if let Some(account) = &link.remote_id {
+                    self.holders.insert(account.clone(), user);
+                }
+                self.links.insert(user, link)
+            }
+            None => self.links.remove(&user),
+        };
+        let Some(before) = before else { return };
+        if let Some(count) = self.states.get_mut(word(&before.state)) {
+            *count -= 1;
+        }
+        if let Some(account) = before.remote_id
+            && self
+                .links
+                .get(&user)
+                .and_then(|link| link.remote_id.as_ref())
+                != Some(&account)
+            && self.holders.get(&account) == Some(&user)
+        {
+            self.holders.remove(&account);
+        }
+    }
+
+    pub(super) fn reserve(&mut self, account: &RemoteId, user: UserKey) {
+        self.reserved.insert(account.clone(), user);
+    }
+    pub(super) fn release(&mut self, user: &UserKey) {
+        self.reserved.retain(|_, holder| holder != user);
+    }
+}
+
+impl Accounts for Links {
+    fn holder(&self, account: &RemoteId) -> Option<UserKey> {
+        self.holders
+            .get(account)
+            .or_else(|| self.reserved.get(account))
+            .copied()
+    }
+    fn account_of(&self, user: &UserKey) -> Option<RemoteId> {
+        self.links.get(user)?.remote_id.clone()
+    }
+}
+
+fn word(state: &LinkState) -> &'static str {
+    match state {
+        LinkState::Settled => "settled",
+        LinkState::Retrying { .. } => "retrying",
+        LinkState::Rejected { .. } => "rejected",
+        LinkState::Skipped { .. } => "skipped",
+    }
+}

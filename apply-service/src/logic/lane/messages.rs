@@ -1,0 +1,88 @@
+//! What goes into a lane and what comes out of it.
+
+use std::{sync::Arc, time::Duration};
+
+use usher_contract::{ChangeDeadLetter, Outcome, UserChange, UserKey};
+
+use crate::{
+    connector::{Failure, Operation, Refusal},
+    logic::{account::RemoteId, link::Link, matching::Seen, target_record::TargetRecord},
+};
+
+/// The number of an operation under way.
+pub type OperationId = u64;
+
+/// What the target answered, with the attributes that matter read out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The target answers.
+    Checked,
+    /// Accounts that match.
+    Found(Vec<Seen>),
+    /// A page of the list.
+    Page(Vec<Seen>, Option<String>),
+    /// Written.
+    Written(RemoteId, Option<Seen>),
+    /// There is no such account (any longer).
+    Absent,
+    /// An account is in the way although the look-up did not find it.
+    Conflict(Refusal),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The newest state of a person; `again` tries also what was refused or waits for its next try.
+    User {
+        /// The state.
+        change: Arc<UserChange>,
+        /// Reconcile, redrive.
+        again: bool,
+    },
+    /// An operation has ended.
+    Ended {
+        /// Which.
+        operation: OperationId,
+        /// How.
+        result: Result<Answer, Failure>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The batch that was handed out last is committed.
+    Committed,
+    /// Time has passed.
+    Tick,
+    /// Everybody who was there at the start has been fed.
+    AllFed,
+    /// Finish what is under way and hand the target back.
+    Drain,
+}
+
+/// One transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Links as they are now.
+    pub links: Vec<(UserKey, Link)>,
+    /// What was done.
+    pub outcomes: Vec<Outcome>,
+    /// What was refused.
+    pub dead_letters: Vec<ChangeDeadLetter>,
+    /// The target's own record.
+    pub record: TargetRecord,
+}
+
+/// What has to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Carry out an operation and come back with [`Input::Ended`].
+    Execute(OperationId, Operation),
+    /// Commit, all or nothing, and come back with [`Input::Committed`]. Never more than one at a time. A commit that
+    /// failed ends the lane: what is true is read back from the topics.
+    Commit(Box<Batch>),
+    /// Feed these people again: somebody they refer to has an account now.
+    Ask(Vec<UserKey>),
+    /// Feed everybody again, with `again`.
+    Reconcile,
+    /// The target is handed back; the lane has ended.
+    Drained,
+}

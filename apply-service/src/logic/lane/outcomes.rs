@@ -1,0 +1,109 @@
+//! What is said about results: outcomes and dead letters, with deterministic ids. Names and words, never values.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use usher_contract::{ChangeDeadLetter, Outcome, OutcomeResult, StateHash, UserChange, UserKey};
+
+use super::Lane;
+use crate::{
+    connector::Refusal,
+    logic::{link::LinkState, plan::Plan},
+};
+
+impl Lane {
+    /// The number of the attempt at this wish, from 1; it survives restarts because the link counts.
+    pub(super) fn attempt(&self, user: &UserKey, desired: StateHash) -> u32 {
+        match self.links.get(user).map(|link| &link.state) {
+            Some(LinkState::Retrying {
+                desired: tried,
+                attempts,
+                ..
+            }) if *tried == desired => attempts.saturating_add(1),
+            _ => 1,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of an outcome")]
+    pub(super) fn outcome(
+        &self,
+        user: UserKey,
+        plan: &Plan,
+        change: &UserChange,
+        result: OutcomeResult,
+        refusal: Option<&Refusal>,
+        attempt: u32,
+        took: Duration,
+        now: Timestamp,
+    ) -> Outcome {
+        let desired = plan.desired.to_string();
+        Outcome {
+            id: format!(
+                "{}/{user}/{}/{}/{attempt}/{}",
+                self.target.name,
+                change.version,
+                plan.action.as_str(),
+                &desired[..8]
+            ),
+            user: Some(user),
+            target: self.target.name.clone(),
+            action: plan.action.as_str().to_owned(),
+            reasons: plan.reasons.clone(),
+            changed: plan.changed.iter().map(ToString::to_string).collect(),
+            result,
+            error_code: refusal.map(|refusal| refusal.code.clone()),
+            error: refusal.map(|refusal| refusal.reason.clone()),
+            attempt,
+            latency_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            user_version: change.version,
+            configuration: self.target.hash,
+            at: now,
+            cause: Some(change.cause.clone()),
+        }
+    }
+
+    pub(super) fn target_outcome(
+        &self,
+        action: &str,
+        result: OutcomeResult,
+        reasons: Vec<String>,
+        refusal: Option<&Refusal>,
+        now: Timestamp,
+    ) -> Outcome {
+        Outcome {
+            id: format!("{}/{action}/{now}", self.target.name),
+            user: None,
+            target: self.target.name.clone(),
+            action: action.to_owned(),
+            reasons,
+            changed: vec![],
+            result,
+            error_code: refusal.map(|refusal| refusal.code.clone()),
+            error: refusal.map(|refusal| refusal.reason.clone()),
+            attempt: 1,
+            latency_ms: 0,
+            user_version: 0,
+            configuration: self.target.hash,
+            at: now,
+            cause: None,
+        }
+    }
+
+    pub(super) fn dead_letter(
+        &self,
+        user: UserKey,
+        change: &UserChange,
+        refusal: &Refusal,
+        now: Timestamp,
+    ) -> ChangeDeadLetter {
+        ChangeDeadLetter {
+            user,
+            target: self.target.name.clone(),
+            user_version: change.version,
+            code: refusal.code.clone(),
+            reason: refusal.reason.clone(),
+            at: now,
+            cause: Some(change.cause.clone()),
+        }
+    }
+}

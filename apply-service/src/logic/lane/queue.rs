@@ -1,0 +1,239 @@
+//! Who is next: ready people by rank and age, delayed ones by time, and those who go on after a look-up.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use usher_contract::{UserChange, UserKey};
+
+use super::{CLOCKS_APART, Lane, Mode, OUTSTANDING_EVERY, Slot, Stage};
+use crate::logic::{
+    link::LinkState,
+    plan::{Action, Plan, Remote},
+    retry::{after, elapsed},
+};
+
+/// The order of work. Deactivate first: [`Action`] is ordered that way.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    ready: BTreeSet<(Action, u64, UserKey)>,
+    delayed: BTreeSet<(Timestamp, UserKey)>,
+    /// Looked up, or allowed to create: they go on before new ones begin.
+    pub(super) resuming: VecDeque<(UserKey, Remote)>,
+    sequence: u64,
+}
+
+impl Queue {
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.delayed.first().map(|(due, _)| *due)
+    }
+    pub(super) fn delayed(&self) -> usize {
+        self.delayed.len()
+    }
+    pub(super) fn first_ready(&self) -> Option<(Action, UserKey)> {
+        self.ready.first().map(|(action, _, user)| (*action, *user))
+    }
+    pub(super) fn ready(&self) -> impl Iterator<Item = &UserKey> {
+        self.ready.iter().map(|(_, _, user)| user)
+    }
+    fn make_ready(&mut self, action: Action, user: UserKey) -> Stage {
+        self.sequence += 1;
+        self.ready.insert((action, self.sequence, user));
+        Stage::Ready(action, self.sequence)
+    }
+    pub(super) fn delay(&mut self, due: Timestamp, user: UserKey) -> Stage {
+        self.delayed.insert((due, user));
+        Stage::Delayed(due)
+    }
+    /// Takes a person out of the waiting lines.
+    pub(super) fn forget(&mut self, user: UserKey, stage: &Stage) {
+        match stage {
+            Stage::Ready(action, sequence) => {
+                self.ready.remove(&(*action, *sequence, user));
+            }
+            Stage::Delayed(due) => {
+                self.delayed.remove(&(*due, user));
+            }
+            Stage::Looking
+            | Stage::Intent
+            | Stage::Resuming
+            | Stage::Writing
+            | Stage::Recording => {}
+        }
+    }
+}
+
+impl Lane {
+    /// Takes note of the newest state of a person. An older one changes nothing.
+    pub(super) fn consider(&mut self, change: Arc<UserChange>, again: bool, now: Timestamp) {
+        let user = change.user.key();
+        // The link names a version that the table does not have yet: acting would undo something newer.
+        if self
+            .links
+            .get(&user)
+            .is_some_and(|link| link.user_version > change.version)
+        {
+            self.behind.insert(user);
+            return;
+        }
+        self.behind.remove(&user);
+        self.suspect(&change);
+        if let Some(slot) = self.slots.get_mut(&user) {
+            if change.version < slot.newest.version {
+                return;
+            }
+            slot.newest = change;
+            slot.again |= again;
+            match slot.stage {
+                Stage::Ready(..) | Stage::Delayed(_) => {}
+                // Planned again when the step under way has ended.
+                Stage::Looking
+                | Stage::Intent
+                | Stage::Resuming
+                | Stage::Writing
+                | Stage::Recording => return,
+            }
+        } else {
+            let (observed, stage) = (change.cause.observed_at, Stage::Recording);
+            self.outstanding.0 = Some(
+                self.outstanding
+                    .0
+                    .map_or(observed, |oldest| oldest.min(observed)),
+            );
+            self.slots.insert(
+                user,
+                Slot {
+                    newest: change,
+                    observed,
+                    since: now,
+                    again,
+                    stage,
+                },
+            );
+        }
+        self.place(user, now);
+    }
+
+    /// A predecessor that died may have written a state newer than the one that the link names. Should the person by
+    /// now be as the link says again, the link would wrongly find nothing to do: then it is doubted and everything is
+    /// written once. Only states from about the time of its death are concerned; everybody else's link is right.
+    fn suspect(&mut self, change: &UserChange) {
+        let user = change.user.key();
+        let Some(linked) = self
+            .links
+            .get(&user)
+            .filter(|link| link.remote_id.is_some())
+        else {
+            return;
+        };
+        let recent = |since| after(change.cause.observed_at, CLOCKS_APART) >= since;
+        if !self.all_fed && self.unrecorded_since.is_some_and(recent) {
+            match change.version - linked.user_version {
+                0 => {}
+                1 => {
+                    self.suspects.insert(user, change.version);
+                }
+                _ => {
+                    self.doubtful.insert(user);
+                }
+            }
+        } else if self
+            .suspects
+            .get(&user)
+            .is_some_and(|suspect| *suspect < change.version)
+        {
+            self.suspects.remove(&user);
+            self.doubtful.insert(user);
+        }
+    }
+
+    /// When the oldest outstanding state was observed: exact at times, never too late.
+    pub(super) fn outstanding_since(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.slots.is_empty() || elapsed(self.outstanding.1, now) >= OUTSTANDING_EVERY {
+            self.outstanding = (self.slots.values().map(|slot| slot.observed).min(), now);
+        }
+        self.outstanding.0
+    }
+
+    /// Plans a person who is not under way and puts them where they belong.
+    pub(super) fn place(&mut self, user: UserKey, now: Timestamp) {
+        let Some(mut slot) = self.slots.remove(&user) else {
+            return;
+        };
+        self.queue.forget(user, &slot.stage);
+        let plan = self.plan(&slot.newest, &Remote::NotLooked, slot.again, now);
+        if self.target.mode != Mode::Enforce {
+            // Nothing is asked and nothing written: what would be done is counted.
+            if plan.action == Action::Noop {
+                self.observed.remove(&user);
+            } else {
+                self.observed.insert(user, plan.action);
+            }
+            return;
+        }
+        if !plan.action.acts() {
+            self.slots.insert(user, slot);
+            self.settle(user, plan, now);
+            return;
+        }
+        self.undecided.remove(&user);
+        self.skipped.remove(&user);
+        slot.stage = match self
+            .next_try(&user, &plan)
+            .filter(|due| *due > now && !slot.again)
+        {
+            Some(due) => self.queue.delay(due, user),
+            None => {
+                // Somebody who has left goes first also when the account has to be found first.
+                let leaver = plan.action == Action::Look && !plan.active;
+                self.queue.make_ready(
+                    if leaver {
+                        Action::Deactivate
+                    } else {
+                        plan.action
+                    },
+                    user,
+                )
+            }
+        };
+        self.slots.insert(user, slot);
+    }
+
+    /// A retry of the same wish waits; a newer wish replaces it.
+    fn next_try(&self, user: &UserKey, plan: &Plan) -> Option<Timestamp> {
+        match &self.links.get(user)?.state {
+            LinkState::Retrying {
+                desired, next_try, ..
+            } if *desired == plan.desired => Some(*next_try),
+            _ => None,
+        }
+    }
+
+    /// Delayed people whose time has come.
+    pub(super) fn wake_delayed(&mut self, now: Timestamp) {
+        while let Some((due, user)) = self.queue.delayed.first().copied() {
+            if due > now {
+                return;
+            }
+            // Removed first: a person who is not in a slot any more must not keep the line busy.
+            self.queue.delayed.remove(&(due, user));
+            self.place(user, now);
+        }
+    }
+
+    /// Puts somebody back whose step could not be carried through for a reason that is not theirs.
+    pub(super) fn put_back(&mut self, user: UserKey, now: Timestamp) {
+        self.links.release(&user);
+        if let Some(slot) = self.slots.get_mut(&user) {
+            slot.stage = Stage::Recording;
+        }
+        self.place(user, now);
+    }
+
+    /// Remembers who waits for whose account.
+    pub(super) fn remember_missing(&mut self, user: UserKey, missing: &[UserKey]) {
+        for manager in missing {
+            self.waiting_for.entry(*manager).or_default().insert(user);
+        }
+    }
+}

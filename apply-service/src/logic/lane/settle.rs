@@ -1,0 +1,89 @@
+//! People about whom nothing is to be done at the target: said once, cleared from the books, or left to wait.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use usher_contract::{OutcomeResult, UserKey};
+
+use super::{Lane, Stage, results::Failed};
+use crate::logic::{
+    link::{Link, LinkState},
+    plan::{Action, Plan},
+};
+
+impl Lane {
+    /// Somebody about whom nothing is to be done at the target (now).
+    pub(super) fn settle(&mut self, user: UserKey, plan: Plan, now: Timestamp) {
+        self.remember_missing(user, &plan.missing);
+        self.links.release(&user);
+        set(&mut self.undecided, user, plan.action == Action::Wait);
+        set(
+            &mut self.skipped,
+            user,
+            plan.action == Action::Skip && plan.reported,
+        );
+        let Some(slot) = self.slots.get(&user) else {
+            return;
+        };
+        let change = Arc::clone(&slot.newest);
+        if let Some(refusal) = plan.refusal.clone() {
+            return self.failed(
+                user,
+                &plan,
+                &change,
+                Failed::Reject(refusal),
+                Duration::ZERO,
+                now,
+                0.0,
+            );
+        }
+        let link = self.known(&user);
+        if plan.reported {
+            let said = matches!(link.as_deref().map(|link| &link.state), Some(LinkState::Skipped { desired, .. }) if *desired == plan.desired);
+            if !said {
+                let mut link = self.link_or_new(&user, &change);
+                link.state = LinkState::Skipped {
+                    desired: plan.desired,
+                    reason: plan.reasons.join("; "),
+                    at: now,
+                };
+                link.user_version = change.version;
+                let outcome = self.outcome(
+                    user,
+                    &plan,
+                    &change,
+                    OutcomeResult::Skipped,
+                    None,
+                    1,
+                    Duration::ZERO,
+                    now,
+                );
+                self.stage(user, Stage::Recording);
+                return self.commits.record(user, link, outcome, None, false);
+            }
+        } else if plan.action == Action::Noop
+            && let Some(link) = link
+            && (link.state != LinkState::Settled || link.create_intent)
+        {
+            // What was outstanding has become void: an open intent or refusal must not stay on the books.
+            let link = Link {
+                state: LinkState::Settled,
+                create_intent: false,
+                user_version: change.version,
+                ..link.into_owned()
+            };
+            self.conflicts.remove(&user);
+            self.stage(user, Stage::Recording);
+            return self.commits.note(user, link);
+        }
+        self.slots.remove(&user);
+    }
+}
+
+fn set(people: &mut std::collections::BTreeSet<UserKey>, user: UserKey, belongs: bool) {
+    if belongs {
+        people.insert(user);
+    } else {
+        people.remove(&user);
+    }
+}

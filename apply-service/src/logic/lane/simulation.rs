@@ -1,0 +1,308 @@
+//! The lane under drawn histories: changes, failures, lost answers and crashes in any order. When they stop, every
+//! account is as it should be, everybody has one, and nothing was done twice at the same time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::connector::{Failure, Operation, Refusal};
+use crate::logic::{
+    account::{AttributePath, AttributeValues, RemoteId},
+    matching::Seen,
+    policy::USER_NAME,
+    testing::{Change, at, person, policy, seen, user_key},
+};
+
+const PEOPLE: u32 = 4;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Event {
+    Change {
+        who: u32,
+        title: u8,
+        active: bool,
+    },
+    /// The n-th operation under way ends: `executed` at the target, and how it is answered.
+    Answer {
+        which: usize,
+        executed: bool,
+        kind: u8,
+    },
+    Commit,
+    Crash,
+    Pass(u8),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (1..=PEOPLE, 0_u8..4, any::<bool>()).prop_map(|(who, title, active)| Event::Change { who, title, active }),
+        8 => (0_usize..4, any::<bool>(), 0_u8..8).prop_map(|(which, executed, kind)| Event::Answer { which, executed, kind }),
+        6 => Just(Event::Commit),
+        1 => Just(Event::Crash),
+        2 => (0_u8..90).prop_map(Event::Pass),
+    ]
+}
+
+fn path(name: &str) -> AttributePath {
+    AttributePath(name.to_owned())
+}
+
+struct World {
+    lane: Lane,
+    now: Timestamp,
+    people: BTreeMap<u32, Arc<UserChange>>,
+    accounts: BTreeMap<String, AttributeValues>,
+    durable: BTreeMap<UserKey, Link>,
+    record: Option<TargetRecord>,
+    open: Vec<(OperationId, Operation)>,
+    batch: Option<Batch>,
+    creations: BTreeMap<String, u32>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            lane: Lane::new(Arc::new(policy()), Links::default(), None, "test", at(0)),
+            now: at(0),
+            people: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            record: None,
+            open: vec![],
+            batch: None,
+            creations: BTreeMap::new(),
+        };
+        world.give(Input::AllFed);
+        world
+    }
+
+    fn give(&mut self, input: Input) {
+        for effect in self.lane.step(input, self.now, 0.5) {
+            match effect {
+                Effect::Execute(id, operation) => self.open.push((id, operation)),
+                Effect::Commit(batch) => {
+                    assert!(self.batch.replace(*batch).is_none(), "two commits at once")
+                }
+                Effect::Ask(_) | Effect::Drained => {}
+                Effect::Reconcile => {
+                    for change in self.people.values().cloned().collect::<Vec<_>>() {
+                        self.give(Input::User {
+                            change,
+                            again: true,
+                        });
+                    }
+                }
+            }
+        }
+        let mut busy = BTreeSet::new();
+        for flight in self.lane.flights.values() {
+            if let Flight::Look(user, ..) | Flight::Write(user, ..) = flight {
+                assert!(busy.insert(*user), "two actions of one person at once");
+            }
+        }
+    }
+
+    fn happens(&mut self, event: &Event) {
+        match event {
+            Event::Change { who, title, active } => {
+                let version = self.people.get(who).map_or(0, |known| known.version) + 1;
+                let change = person(*who)
+                    .version(version)
+                    .titled(&format!("title {title}"));
+                let mut change = if *active { change } else { change.inactive() };
+                change.cause.observed_at = self.now;
+                let change = Arc::new(change);
+                self.people.insert(*who, Arc::clone(&change));
+                self.give(Input::User {
+                    change,
+                    again: false,
+                });
+            }
+            Event::Answer {
+                which,
+                executed,
+                kind,
+            } => {
+                if self.open.is_empty() {
+                    return;
+                }
+                let (id, operation) = self.open.remove(which % self.open.len());
+                let answer = if *executed || *kind > 2 {
+                    Some(self.execute(&operation))
+                } else {
+                    None
+                };
+                let refusal = || Refusal {
+                    code: format!("drawn-{kind}"),
+                    reason: "drawn".into(),
+                };
+                let result = match (kind, answer) {
+                    (0, _) => Err(Failure::Retry(refusal(), None)),
+                    (1, _) => Err(Failure::Halt(refusal())),
+                    (2, _) => Err(Failure::Retry(refusal(), Some(Duration::from_secs(5)))),
+                    (_, Some(answer)) => Ok(answer),
+                    (_, None) => Err(Failure::Retry(refusal(), None)),
+                };
+                self.give(Input::Ended {
+                    operation: id,
+                    result,
+                    took: Duration::ZERO,
+                });
+            }
+            Event::Commit => {
+                if let Some(batch) = self.batch.take() {
+                    self.keep(&batch);
+                    self.give(Input::Committed);
+                }
+            }
+            Event::Crash => self.crash(),
+            Event::Pass(seconds) => {
+                self.now = after(self.now, Duration::from_secs((*seconds).into()));
+                self.give(Input::Tick);
+            }
+        }
+    }
+
+    fn keep(&mut self, batch: &Batch) {
+        self.durable.extend(batch.links.iter().cloned());
+        self.record = Some(batch.record.clone());
+    }
+
+    /// Requests under way may or may not have arrived; a transaction under way may or may not be committed.
+    fn crash(&mut self) {
+        for (at, (_, operation)) in std::mem::take(&mut self.open).into_iter().enumerate() {
+            if at % 2 == 0 {
+                self.execute(&operation);
+            }
+        }
+        if let Some(batch) = self.batch.take()
+            && self.now.as_second() % 2 == 0
+        {
+            self.keep(&batch);
+        }
+        let mut links = Links::default();
+        for (user, link) in &self.durable {
+            links.put(*user, Some(link.clone()));
+        }
+        self.lane = Lane::new(
+            Arc::new(policy()),
+            links,
+            self.record.clone(),
+            "test",
+            self.now,
+        );
+        for change in self.people.values().cloned().collect::<Vec<_>>() {
+            self.give(Input::User {
+                change,
+                again: false,
+            });
+        }
+        self.give(Input::AllFed);
+    }
+
+    fn execute(&mut self, operation: &Operation) -> Answer {
+        let text = |values: &AttributeValues, name: &str| {
+            values
+                .get(&path(name))
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        match operation {
+            Operation::Check => Answer::Checked,
+            Operation::List { .. } => Answer::Page(vec![], None),
+            Operation::Find { external_id, .. } => {
+                let found = self
+                    .accounts
+                    .iter()
+                    .filter(|(_, values)| text(values, "externalId").as_ref() == Some(external_id));
+                let found = found.map(|(id, values)| Seen {
+                    external_id: Some(external_id.clone()),
+                    user_name: text(values, USER_NAME),
+                    active: values.get(&path("active")).and_then(Value::as_bool),
+                    values: values.clone(),
+                    ..seen(id, 0)
+                });
+                Answer::Found(found.collect())
+            }
+            Operation::Create { values } => {
+                let external_id = text(values, "externalId").unwrap_or_default();
+                *self.creations.entry(external_id).or_default() += 1;
+                let id = format!("r{}", self.accounts.len() + 1);
+                self.accounts.insert(id.clone(), values.clone());
+                Answer::Written(RemoteId(id), None)
+            }
+            Operation::Update { id, values, .. } => match self.accounts.get_mut(&id.0) {
+                Some(account) => {
+                    account.extend(values.clone());
+                    Answer::Written(id.clone(), None)
+                }
+                None => Answer::Absent,
+            },
+            Operation::Read(_) | Operation::Delete(_) => Answer::Absent,
+        }
+    }
+
+    /// No more faults: everything is answered, committed, and time goes on.
+    fn recover(&mut self) {
+        for _ in 0..20_000 {
+            if !self.open.is_empty() {
+                self.happens(&Event::Answer {
+                    which: 0,
+                    executed: true,
+                    kind: 7,
+                });
+            } else if self.batch.is_some() {
+                self.happens(&Event::Commit);
+            } else if self.lane.status().pending > 0 || self.lane.status().circuit.is_some() {
+                let next = self
+                    .lane
+                    .next_wake(self.now)
+                    .expect("something outstanding has a next time");
+                self.now = next.max(self.now);
+                self.give(Input::Tick);
+            } else {
+                return;
+            }
+        }
+        panic!("does not come to rest: {:?}", self.lane.status());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_everybody_ends_up_with_one_account_in_the_right_state(events in proptest::collection::vec(event(), 1..120)) {
+        let mut world = World::new();
+        for event in &events {
+            world.happens(event);
+        }
+        world.recover();
+        for (external_id, times) in &world.creations {
+            prop_assert_eq!(*times, 1, "{} was made {} times", external_id, times);
+        }
+        for n in 1..=PEOPLE {
+            let Some(person) = world.people.get(&n) else { continue };
+            let key = user_key(n).user.to_string();
+            let account = world.accounts.values().find(|values| values.get(&path("externalId")) == Some(&Value::from(key.clone())));
+            let active = person.user.active == usher_contract::Known::Value(true);
+            match account {
+                None => prop_assert!(!active, "{n} should have an account"),
+                Some(values) => {
+                    prop_assert_eq!(values.get(&path("active")), Some(&Value::Bool(active)), "{}", n);
+                    if active {
+                        let title = person.user.title.value().map(|title| Value::from(title.as_str()));
+                        prop_assert_eq!(values.get(&path("title")).cloned(), title);
+                    }
+                }
+            }
+        }
+        // A new owner finds nothing to do.
+        world.crash();
+        let looks: Vec<_> = world.open.iter().filter(|(_, operation)| operation.is_write()).collect();
+        prop_assert!(looks.is_empty(), "{:?}", looks);
+    }
+}

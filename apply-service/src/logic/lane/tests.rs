@@ -1,0 +1,5 @@
+//! The lane against a target in memory, with a clock of its own: no I/O, every order of answers under control.
+
+mod accounts;
+mod order;
+mod world;

@@ -1,0 +1,271 @@
+//! Order, retries, refusals, the circuit.
+
+use serde_json::Value;
+
+use super::super::*;
+use super::world::{World, refusal, with_people};
+use crate::connector::{Failure, Operation};
+use crate::logic::{
+    account::AttributePath,
+    link::LinkState,
+    policy::USER_NAME,
+    testing::{Change, person, policy, user_key},
+};
+
+#[test]
+fn everybody_is_looked_up_created_once_and_then_left_alone() {
+    let mut world = World::new(policy());
+    for n in 1..=20 {
+        world.change(person(n));
+    }
+    world.pass(10);
+    assert_eq!(world.accounts.len(), 20);
+    assert_eq!(world.writes.len(), 20);
+    let report = world.record.clone().unwrap().first_sync.unwrap();
+    assert_eq!((report.would_create, report.matched), (20, 0));
+    for n in 1..=20 {
+        // Repeated and older messages change nothing.
+        world.change(person(n));
+        world.change(person(n).version(0).titled("older"));
+    }
+    world.pass(3600);
+    assert_eq!(world.writes.len(), 20);
+    assert_eq!(world.lane.status().pending, 0);
+}
+
+#[test]
+fn a_leaver_overtakes_everybody_who_waits() {
+    let mut world = with_people(1..=1);
+    world.lane.target = Arc::new(TargetPolicy {
+        pace: crate::logic::policy::Pace {
+            per_second: 1000.0,
+            concurrency: 1,
+        },
+        ..policy()
+    });
+    for n in 2..=50 {
+        world.change(person(n));
+    }
+    world.change(person(1).version(2).inactive());
+    world.settle();
+    world.pass(5);
+    let leaver = world
+        .writes
+        .iter()
+        .position(|write| write.contains("active"))
+        .unwrap();
+    assert!(leaver <= 1, "{:?}", world.writes);
+    assert_eq!(world.accounts.len(), 50);
+}
+
+#[test]
+fn the_newest_state_wins_over_a_waiting_retry() {
+    let mut world = with_people(1..=1);
+    world.change(person(1).version(2).titled("B"));
+    world.commit();
+    let (id, _) = world.pop();
+    world.end(
+        id,
+        Err(Failure::Retry(
+            refusal("http-503"),
+            Some(Duration::from_secs(600)),
+        )),
+    );
+    world.settle();
+    assert_eq!(world.lane.status().retrying, 1);
+    assert!(world.writes.is_empty());
+    world.change(person(1).version(3).titled("C"));
+    world.settle();
+    assert_eq!(world.lane.status().pending, 0);
+    let title = world.accounts["r1"]
+        .get(&AttributePath("title".into()))
+        .cloned();
+    assert_eq!(title, Some(Value::from("C")));
+}
+
+#[test]
+fn a_change_during_a_write_is_written_afterwards() {
+    let mut world = with_people(1..=1);
+    world.change(person(1).version(2).titled("B"));
+    world.commit();
+    let (id, operation) = world.pop();
+    world.change(person(1).version(3).inactive());
+    assert_eq!(world.open.len(), 1);
+    let answer = world.answer(&operation);
+    world.end(id, Ok(answer));
+    world.settle();
+    assert_eq!(
+        world.writes,
+        ["update r1 [\"title\"]", "update r1 [\"active\"]"]
+    );
+}
+
+#[test]
+fn attempts_live_in_the_link_and_end_in_a_dead_letter() {
+    let mut world = with_people(1..=1);
+    world.change(person(1).version(2).titled("B"));
+    let mut tries = 0;
+    for _ in 0..10_000 {
+        if let Some((id, operation)) = world.open.first().cloned() {
+            let result = if operation == Operation::Check {
+                Ok(Answer::Checked)
+            } else {
+                tries += 1;
+                Err(Failure::Retry(refusal("http-500"), None))
+            };
+            world.end(id, result);
+        } else if !world.commit() {
+            if matches!(
+                world.lane.links.get(&user_key(1)).unwrap().state,
+                LinkState::Rejected { .. }
+            ) {
+                break;
+            }
+            world.now = world.lane.next_wake(world.now).unwrap().max(world.now);
+            world.give(Input::Tick);
+        }
+    }
+    assert!(tries > 20, "{tries}");
+    assert_eq!(world.dead_letters, 1);
+    assert_eq!(world.lane.status().rejected, 1);
+    // A restart does not begin anew, and a change does.
+    let change = world.people[&user_key(1)].clone();
+    world.give(Input::User {
+        change,
+        again: false,
+    });
+    assert_eq!(world.lane.status().pending, 0);
+    world.change(person(1).version(3).titled("C"));
+    world.settle();
+    assert_eq!(world.lane.status().rejected, 0);
+}
+
+#[test]
+fn halt_opens_the_circuit_and_one_probe_closes_it() {
+    let mut world = with_people(1..=3);
+    for n in 1..=3 {
+        world.change(person(n).version(2).titled("B"));
+    }
+    world.commit();
+    assert_eq!(world.open.len(), 3);
+    for (id, _) in world.open.clone() {
+        world.end(id, Err(Failure::Halt(refusal("http-401"))));
+    }
+    while world.commit() {}
+    assert_eq!(world.lane.status().circuit.unwrap().code, "http-401");
+    assert!(world.open.is_empty());
+    world.now = world.lane.next_wake(world.now).unwrap();
+    world.give(Input::Tick);
+    assert_eq!(world.open.len(), 1, "one probe");
+    let (probe, operation) = world.pop();
+    assert_eq!(operation, Operation::Check);
+    world.end(probe, Err(Failure::Halt(refusal("http-401"))));
+    world.pass(120);
+    assert_eq!(world.lane.status().circuit, None);
+    assert_eq!(world.writes.len(), 3);
+    let said: Vec<_> = world
+        .outcomes
+        .iter()
+        .filter(|outcome| outcome.user.is_none())
+        .map(|outcome| outcome.action.clone())
+        .collect();
+    assert_eq!(said, ["first-sync", "halt", "resume"]);
+}
+
+#[test]
+fn a_rejected_person_delays_nobody() {
+    let mut world = with_people(1..=2);
+    for n in 1..=2 {
+        world.change(person(n).version(2).titled("B"));
+    }
+    world.commit();
+    let (id, operation) = world.pop();
+    world.end(id, Err(Failure::Reject(refusal("http-400"))));
+    world.pass(10);
+    assert_eq!(world.writes.len(), 1);
+    assert_eq!(
+        (
+            world.lane.status().rejected,
+            world.lane.status().pending,
+            world.dead_letters
+        ),
+        (1, 0, 1)
+    );
+    // The daily reconcile tries once more.
+    world.pass(86_400);
+    assert_eq!(world.lane.status().rejected, 0, "{operation:?}");
+    assert_eq!(world.writes.len(), 2);
+}
+
+#[test]
+fn an_answer_that_was_lost_becomes_one_account_also_after_a_restart() {
+    let mut world = World::new(policy());
+    world.change(person(1));
+    // Up to the create that is under way, whose answer never comes.
+    let (id, operation) = loop {
+        let Some((id, operation)) = world.open.first().cloned() else {
+            assert!(world.commit());
+            continue;
+        };
+        if matches!(operation, Operation::Create { .. }) {
+            break (id, operation);
+        }
+        let answer = world.answer(&operation);
+        world.end(id, Ok(answer));
+    };
+    let committed: Vec<_> = world
+        .lane
+        .links
+        .iter()
+        .map(|(user, link)| (*user, link.clone()))
+        .collect();
+    assert!(
+        committed[0].1.create_intent,
+        "the intent is on the books before the request"
+    );
+    let _lost = (id, world.answer(&operation));
+    for left in [false, true] {
+        let mut links = Links::default();
+        for (user, link) in committed.clone() {
+            links.put(user, Some(link));
+        }
+        let mut after = World::over(policy(), links, world.record.clone());
+        after.accounts = world.accounts.clone();
+        after.change(if left {
+            person(1).version(2).inactive()
+        } else {
+            person(1)
+        });
+        after.pass(10);
+        assert_eq!(after.accounts.len(), 1);
+        let active = after.accounts["r1"]
+            .get(&AttributePath("active".into()))
+            .cloned();
+        assert_eq!(active, Some(Value::Bool(!left)));
+        assert_eq!(after.writes.len(), usize::from(left), "{:?}", after.writes);
+    }
+}
+
+#[test]
+fn two_people_do_not_take_over_one_account() {
+    let mut world = World::new(policy());
+    world.accounts.insert(
+        "r1".into(),
+        [(
+            AttributePath(USER_NAME.into()),
+            Value::from("same@acme.example"),
+        )]
+        .into(),
+    );
+    world.change(person(1).named("same@acme.example"));
+    world.change(person(2).named("same@acme.example"));
+    world.pass(5);
+    assert_eq!(world.lane.links.linked(), 1);
+    assert_eq!(world.lane.status().rejected, 1);
+    let refused = world
+        .outcomes
+        .iter()
+        .find(|outcome| outcome.error_code.is_some())
+        .unwrap();
+    assert_eq!(refused.error_code.as_deref(), Some("match-claimed"));
+}

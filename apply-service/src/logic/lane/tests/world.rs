@@ -1,0 +1,266 @@
+//! A lane with a target, a log and a clock in memory.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use usher_contract::Outcome;
+
+use super::super::*;
+use crate::connector::{Failure, Operation, Refusal};
+use crate::logic::{
+    account::{AttributePath, AttributeValues, RemoteId},
+    matching::Seen,
+    policy::USER_NAME,
+    testing::{at, person, policy, seen},
+};
+
+/// A lane with everything around it.
+pub(super) struct World {
+    pub(super) lane: Lane,
+    pub(super) now: Timestamp,
+    /// Operations that wait for their answer.
+    pub(super) open: Vec<(OperationId, Operation)>,
+    pub(super) batch: Option<Batch>,
+    pub(super) accounts: BTreeMap<String, AttributeValues>,
+    pub(super) people: BTreeMap<UserKey, Arc<UserChange>>,
+    pub(super) writes: Vec<String>,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) dead_letters: usize,
+    pub(super) drained: bool,
+    pub(super) record: Option<TargetRecord>,
+}
+
+impl World {
+    pub(super) fn new(target: TargetPolicy) -> Self {
+        Self::over(target, Links::default(), None)
+    }
+    pub(super) fn over(target: TargetPolicy, links: Links, record: Option<TargetRecord>) -> Self {
+        let mut world = Self {
+            lane: Lane::new(Arc::new(target), links, record, "test", at(0)),
+            now: at(0),
+            open: vec![],
+            batch: None,
+            accounts: BTreeMap::new(),
+            people: BTreeMap::new(),
+            writes: vec![],
+            outcomes: vec![],
+            dead_letters: 0,
+            drained: false,
+            record: None,
+        };
+        world.give(Input::AllFed);
+        world
+    }
+
+    pub(super) fn give(&mut self, input: Input) {
+        let effects = self.lane.step(input, self.now, 0.5);
+        for effect in effects {
+            match effect {
+                Effect::Execute(id, operation) => {
+                    if operation.is_write() {
+                        let young = self
+                            .lane
+                            .commits
+                            .young(self.now, crate::logic::ownership::WRITE_STARTS_WITHIN);
+                        assert!(young, "a write under an old commit");
+                    }
+                    self.open.push((id, operation));
+                }
+                Effect::Commit(batch) => {
+                    assert!(self.batch.is_none(), "two commits at the same time");
+                    self.batch = Some(*batch);
+                }
+                Effect::Ask(users) => {
+                    for user in users {
+                        if let Some(change) = self.people.get(&user).cloned() {
+                            self.give(Input::User {
+                                change,
+                                again: false,
+                            });
+                        }
+                    }
+                }
+                Effect::Reconcile => {
+                    for change in self.people.values().cloned().collect::<Vec<_>>() {
+                        self.give(Input::User {
+                            change,
+                            again: true,
+                        });
+                    }
+                }
+                Effect::Drained => self.drained = true,
+            }
+        }
+        let mut users: Vec<_> = self
+            .lane
+            .flights
+            .values()
+            .filter_map(|flight| match flight {
+                Flight::Look(user, ..) | Flight::Write(user, ..) => Some(*user),
+                Flight::Page | Flight::Probe => None,
+            })
+            .collect();
+        let all = users.len();
+        users.sort();
+        users.dedup();
+        assert_eq!(users.len(), all, "two actions of one person in flight");
+    }
+
+    pub(super) fn change(&mut self, change: UserChange) {
+        let change = Arc::new(change);
+        self.people.insert(change.user.key(), Arc::clone(&change));
+        self.give(Input::User {
+            change,
+            again: false,
+        });
+    }
+
+    pub(super) fn commit(&mut self) -> bool {
+        let Some(batch) = self.batch.take() else {
+            return false;
+        };
+        self.outcomes.extend(batch.outcomes);
+        self.dead_letters += batch.dead_letters.len();
+        self.record = Some(batch.record);
+        self.give(Input::Committed);
+        true
+    }
+
+    pub(super) fn end(&mut self, id: OperationId, result: Result<Answer, Failure>) {
+        self.open.retain(|(open, _)| *open != id);
+        self.give(Input::Ended {
+            operation: id,
+            result,
+            took: Duration::from_millis(5),
+        });
+    }
+
+    /// What a well-behaved target answers.
+    pub(super) fn answer(&mut self, operation: &Operation) -> Answer {
+        let show = |id: &str, values: &AttributeValues| {
+            let text = |path: &str| {
+                values
+                    .get(&AttributePath(path.into()))
+                    .and_then(Value::as_str)
+            };
+            Seen {
+                external_id: text("externalId").map(str::to_owned),
+                user_name: text(USER_NAME).map(str::to_owned),
+                active: values
+                    .get(&AttributePath("active".into()))
+                    .and_then(Value::as_bool),
+                values: values.clone(),
+                ..seen(id, 0)
+            }
+        };
+        match operation {
+            Operation::Check => Answer::Checked,
+            Operation::List { .. } => Answer::Page(
+                self.accounts
+                    .iter()
+                    .map(|(id, values)| show(id, values))
+                    .collect(),
+                None,
+            ),
+            Operation::Find { external_id, by } => {
+                let shown: Vec<Seen> = self
+                    .accounts
+                    .iter()
+                    .map(|(id, values)| show(id, values))
+                    .collect();
+                let name = by
+                    .iter()
+                    .find(|(path, _)| path.0 == USER_NAME)
+                    .map(|(_, name)| name);
+                let by_id: Vec<Seen> = shown
+                    .iter()
+                    .filter(|a| a.external_id.as_ref() == Some(external_id))
+                    .cloned()
+                    .collect();
+                let by_name = || {
+                    shown
+                        .iter()
+                        .filter(|a| a.user_name.as_ref() == name)
+                        .cloned()
+                        .collect()
+                };
+                Answer::Found(if by_id.is_empty() { by_name() } else { by_id })
+            }
+            Operation::Create { values } => {
+                let id = format!("r{}", self.accounts.len() + 1);
+                self.writes.push(format!("create {id}"));
+                self.accounts.insert(id.clone(), values.clone());
+                Answer::Written(RemoteId(id), None)
+            }
+            Operation::Update { id, values, .. } => {
+                self.writes.push(format!(
+                    "update {id} {:?}",
+                    values
+                        .keys()
+                        .map(|path| path.0.as_str())
+                        .collect::<Vec<_>>()
+                ));
+                match self.accounts.get_mut(&id.0) {
+                    Some(account) => {
+                        account.extend(values.clone());
+                        Answer::Written(id.clone(), None)
+                    }
+                    None => Answer::Absent,
+                }
+            }
+            Operation::Read(_) | Operation::Delete(_) => unreachable!("the lane does not do that"),
+        }
+    }
+
+    /// Lets the target answer and the log commit until nothing moves. Time passes only when told.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..100_000 {
+            if let Some((id, operation)) = self.open.first().cloned() {
+                let answer = self.answer(&operation);
+                self.end(id, Ok(answer));
+            } else if !self.commit() {
+                return;
+            }
+        }
+        panic!("does not come to rest");
+    }
+
+    /// Time passes, in the steps that the lane asks for.
+    pub(super) fn pass(&mut self, seconds: i64) {
+        let until = self
+            .now
+            .checked_add(jiff::SignedDuration::from_secs(seconds))
+            .unwrap();
+        self.settle();
+        while let Some(next) = self.lane.next_wake(self.now).filter(|next| *next <= until) {
+            self.now = next.max(self.now);
+            self.give(Input::Tick);
+            self.settle();
+        }
+        self.now = until;
+        self.give(Input::Tick);
+        self.settle();
+    }
+
+    pub(super) fn pop(&mut self) -> (OperationId, Operation) {
+        self.open.first().cloned().expect("an operation under way")
+    }
+}
+
+pub(super) fn refusal(code: &str) -> Refusal {
+    Refusal {
+        code: code.into(),
+        reason: "because".into(),
+    }
+}
+
+/// A lane whose first sync is done and that holds these people.
+pub(super) fn with_people(numbers: std::ops::RangeInclusive<u32>) -> World {
+    let mut world = World::new(policy());
+    for n in numbers {
+        world.change(person(n));
+    }
+    world.pass(60);
+    world.writes.clear();
+    world
+}

@@ -1,0 +1,135 @@
+//! What concerns the target as a whole: the circuit and the first look at the application.
+
+use jiff::Timestamp;
+use usher_contract::OutcomeResult;
+
+use super::{Answer, FirstSync, Lane};
+use crate::{
+    connector::{Failure, Refusal},
+    logic::{
+        first_sync::Turn,
+        retry::{after, delay},
+        target_record::FirstSyncReport,
+    },
+};
+
+impl Lane {
+    pub(super) fn probed(&mut self, result: Result<Answer, Failure>, now: Timestamp, random: f64) {
+        match result {
+            Ok(_) => {
+                self.circuit.close();
+                let outcome = self.target_outcome(
+                    "resume",
+                    OutcomeResult::Done,
+                    vec!["the target answers again".into()],
+                    None,
+                    now,
+                );
+                self.commits.tell(outcome);
+            }
+            Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
+                self.circuit
+                    .still_open(refusal, &self.target.retry, now, random);
+            }
+        }
+    }
+
+    pub(super) fn listed(&mut self, result: Result<Answer, Failure>, now: Timestamp, random: f64) {
+        let retry = self.target.retry;
+        let FirstSync::Listing {
+            listing,
+            cursor,
+            under_way,
+            attempts,
+            next_try,
+        } = &mut self.first
+        else {
+            return;
+        };
+        *under_way = false;
+        match result {
+            Ok(Answer::Page(accounts, next)) => match listing.page(accounts, next) {
+                Turn::Next(next) => *cursor = Some(next),
+                Turn::Complete => self.first_sync_done(None, now),
+                Turn::Endless => {
+                    self.first_sync_done(Some("the list of accounts has no end".to_owned()), now)
+                }
+            },
+            Ok(_) => self.first_sync_done(
+                Some("the target does not list its accounts".to_owned()),
+                now,
+            ),
+            Err(Failure::Reject(refusal)) => self.first_sync_done(Some(refusal.to_string()), now),
+            Err(Failure::Retry(refusal, asked)) => {
+                *attempts += 1;
+                *next_try = after(now, delay(&retry, *attempts, asked, random));
+                if self.circuit.failed(&refusal, &retry, now, random) {
+                    self.tripped(&refusal, now);
+                }
+            }
+            Err(Failure::Halt(refusal)) => self.trip(refusal, now, random),
+        }
+    }
+
+    fn first_sync_done(&mut self, not_listed: Option<String>, now: Timestamp) {
+        let FirstSync::Listing { listing, .. } =
+            std::mem::replace(&mut self.first, FirstSync::Done)
+        else {
+            return;
+        };
+        let people = self
+            .queue
+            .ready()
+            .filter_map(|user| self.slots.get(user))
+            .map(|slot| (slot.newest.user.key(), self.match_values(&slot.newest)));
+        let report = listing.report(
+            people,
+            self.target.matching.adopt_inactive,
+            &self.links,
+            now,
+        );
+        let report = FirstSyncReport {
+            not_listed,
+            ..report
+        };
+        let words = format!(
+            "accounts {}, matched {}, would create {}, ambiguous {}, unmatched {}",
+            report.accounts,
+            report.matched,
+            report.would_create,
+            report.ambiguous,
+            report.unmatched
+        );
+        let reasons = [Some(words), report.not_listed.clone()]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.record.first_sync = Some(report);
+        let outcome = self.target_outcome("first-sync", OutcomeResult::Done, reasons, None, now);
+        self.commits.tell(outcome);
+    }
+
+    pub(super) fn trip(&mut self, refusal: Refusal, now: Timestamp, random: f64) {
+        if self
+            .circuit
+            .trip(refusal.clone(), &self.target.retry, now, random)
+        {
+            self.tripped(&refusal, now);
+        }
+    }
+
+    /// The circuit has opened: said once; whoever was between look-up and write looks again later.
+    pub(super) fn tripped(&mut self, refusal: &Refusal, now: Timestamp) {
+        let outcome = self.target_outcome(
+            "halt",
+            OutcomeResult::Halted,
+            vec![refusal.reason.clone()],
+            Some(refusal),
+            now,
+        );
+        self.commits.tell(outcome);
+        while let Some((user, _)) = self.queue.resuming.pop_front() {
+            self.put_back(user, now);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Whether a person is to have an account, and if not, for which cause. First that holds wins: removed, inactive,
+//! frozen, unlisted.
+
+use usher_contract::{Known, User};
+
+use super::policy::{Disposition, Lifecycle};
+
+/// Why somebody is not to have an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Gone from the source or outside the population.
+    Removed,
+    /// Inactive in the source.
+    Inactive,
+    /// Log-in frozen in the source.
+    Frozen,
+    /// Missing from the last complete report.
+    Unlisted,
+}
+
+impl Cause {
+    /// The cause in words.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Removed => "removed from the source",
+            Self::Inactive => "inactive in the source",
+            Self::Frozen => "frozen in the source",
+            Self::Unlisted => "missing from the last complete report",
+        }
+    }
+    /// The key of the policy file that decides about it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Inactive => "inactive",
+            Self::Frozen => "frozen",
+            Self::Unlisted => "unlisted",
+        }
+    }
+}
+
+/// What the source says about a person having accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// To have an account.
+    Present,
+    /// Not to have one: why, and what becomes of one that is there.
+    Gone(Cause, Disposition),
+    /// A field that would decide is unknown.
+    Unknown(&'static str),
+}
+
+/// Guarantee: an unknown field decides nothing; frozen and unlisted count only where the policy acts on them.
+#[must_use]
+pub fn standing(user: &User, lifecycle: &Lifecycle) -> Standing {
+    if user.removed {
+        return Standing::Gone(Cause::Removed, lifecycle.removed);
+    }
+    match user.active {
+        Known::Value(false) => return Standing::Gone(Cause::Inactive, lifecycle.inactive),
+        // An empty checkbox does not exist at the source; whoever wrote null could not tell.
+        Known::Unknown | Known::Empty => return Standing::Unknown("active"),
+        Known::Value(true) => {}
+    }
+    let further = [
+        (
+            "frozen",
+            &user.frozen,
+            true,
+            lifecycle.frozen,
+            Cause::Frozen,
+        ),
+        (
+            "listed",
+            &user.listed,
+            false,
+            lifecycle.unlisted,
+            Cause::Unlisted,
+        ),
+    ];
+    for (field, value, holds, disposition, cause) in further {
+        if disposition == Disposition::Keep {
+            continue;
+        }
+        match value {
+            Known::Value(value) if *value == holds => return Standing::Gone(cause, disposition),
+            Known::Value(_) => {}
+            Known::Unknown | Known::Empty => return Standing::Unknown(field),
+        }
+    }
+    Standing::Present
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::testing::person;
+
+    const ALL: Lifecycle = Lifecycle {
+        removed: Disposition::Deactivate,
+        inactive: Disposition::Deactivate,
+        frozen: Disposition::Deactivate,
+        unlisted: Disposition::Deactivate,
+    };
+
+    #[test]
+    fn the_first_cause_wins() {
+        let mut user = person(1).user;
+        user.frozen = Known::Value(false);
+        user.listed = Known::Value(true);
+        assert_eq!(standing(&user, &ALL), Standing::Present);
+        user.listed = Known::Value(false);
+        assert_eq!(
+            standing(&user, &ALL),
+            Standing::Gone(Cause::Unlisted, Disposition::Deactivate)
+        );
+        user.frozen = Known::Value(true);
+        assert_eq!(
+            standing(&user, &ALL),
+            Standing::Gone(Cause::Frozen, Disposition::Deactivate)
+        );
+        user.active = Known::Value(false);
+        assert_eq!(
+            standing(&user, &ALL),
+            Standing::Gone(Cause::Inactive, Disposition::Deactivate)
+        );
+        user.removed = true;
+        assert_eq!(
+            standing(&user, &ALL),
+            Standing::Gone(Cause::Removed, Disposition::Deactivate)
+        );
+    }
+
+    #[test]
+    fn an_unknown_field_decides_nothing() {
+        let mut user = person(1).user;
+        user.listed = Known::Value(true);
+        user.frozen = Known::Unknown;
+        assert_eq!(standing(&user, &ALL), Standing::Unknown("frozen"));
+        assert_eq!(
+            standing(
+                &user,
+                &Lifecycle {
+                    frozen: Disposition::Keep,
+                    ..ALL
+                }
+            ),
+            Standing::Present
+        );
+        user.active = Known::Unknown;
+        assert_eq!(standing(&user, &ALL), Standing::Unknown("active"));
+        user.removed = true;
+        assert_eq!(
+            standing(&user, &ALL),
+            Standing::Gone(Cause::Removed, Disposition::Deactivate)
+        );
+    }
+}

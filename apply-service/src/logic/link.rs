@@ -1,0 +1,212 @@
+//! The link: what is known about one person at one target. Hashes of values, never values: a million people times
+//! five targets with values would be gigabytes, and a leak of the topic would be a leak of people.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use usher_contract::{StateHash, TargetName, UserKey};
+
+use super::{
+    account::{AttributePath, RemoteId},
+    policy::ACTIVE,
+};
+
+/// The format that this version writes. The previous one is still read; a later one is refused.
+pub const FORMAT: u32 = 1;
+
+/// What is known of one attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Hash of what was written or found equal.
+    pub hash: StateHash,
+    /// Hash of what the target showed afterwards, when that is something else (it lower-cases, rewrites, drops).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<StateHash>,
+}
+
+/// How things stand beyond the values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum LinkState {
+    /// Nothing is outstanding.
+    #[default]
+    Settled,
+    /// The last try failed and will be repeated.
+    Retrying {
+        /// What was tried.
+        desired: StateHash,
+        /// How often it failed.
+        attempts: u32,
+        /// Not before.
+        next_try: Timestamp,
+        /// When it failed first.
+        since: Timestamp,
+        /// Stable code of the last failure.
+        code: String,
+    },
+    /// Refused until the desired state, the configuration or an operator changes it.
+    Rejected {
+        /// What was refused.
+        desired: StateHash,
+        /// Stable code.
+        code: String,
+        /// In words, without personal values.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Deliberately left alone, and reported once.
+    Skipped {
+        /// What was not done.
+        desired: StateHash,
+        /// In words, without personal values.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// One person at one target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// Format version of the record.
+    pub format: u32,
+    /// The target's id of the account; absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_id: Option<RemoteId>,
+    /// Whether the account was left switched on; absent when a write of it had no certain end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
+    /// Per attribute what was written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<AttributePath, Written>,
+    /// An account is about to be made: committed before the request, so that a lost answer is found again even when
+    /// the person has left meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub create_intent: bool,
+    /// The version of the state acted on.
+    pub user_version: u64,
+    /// The configuration acted on.
+    pub configuration: StateHash,
+    /// What is outstanding.
+    pub state: LinkState,
+    /// When the account was last changed by us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
+    /// When the account was last switched off by us: the guard's windows are recounted from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<Timestamp>,
+}
+
+impl Link {
+    /// A person without an account.
+    #[must_use]
+    pub fn unlinked(user_version: u64, configuration: StateHash) -> Self {
+        Self {
+            format: FORMAT,
+            remote_id: None,
+            active: None,
+            written: BTreeMap::new(),
+            create_intent: false,
+            user_version,
+            configuration,
+            state: LinkState::Settled,
+            changed_at: None,
+            removed_at: None,
+        }
+    }
+
+    /// Forgets what these attributes hold: a write of them was sent and its effect is not certain. Planning against
+    /// the old values could find nothing to do although the new ones are there.
+    pub fn doubt<'a>(&mut self, paths: impl IntoIterator<Item = &'a AttributePath>) {
+        for path in paths {
+            self.written.remove(path);
+            if path.0 == ACTIVE {
+                self.active = None;
+            }
+        }
+    }
+
+    /// Forgets what every attribute holds. See [`Link::doubt`].
+    #[must_use]
+    pub fn doubted(&self) -> Self {
+        Self {
+            written: BTreeMap::new(),
+            active: None,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the target holds this hash for the attribute, as far as we know.
+    #[must_use]
+    pub fn holds(&self, path: &AttributePath, hash: StateHash) -> bool {
+        self.written
+            .get(path)
+            .is_some_and(|written| written.hash == hash)
+    }
+}
+
+/// The record key `<target>/<userKey>`.
+#[must_use]
+pub fn record_key(target: &TargetName, user: &UserKey) -> String {
+    format!("{target}/{user}")
+}
+
+/// The person of a record key, when the record is of this target. A partition holds the links of several targets.
+#[must_use]
+pub fn user_of_key(target: &TargetName, key: &str) -> Option<UserKey> {
+    let (found, user) = key.split_once('/')?;
+    if found == target.as_str() {
+        user.parse().ok()
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::testing::{at, user_key};
+
+    #[test]
+    fn a_key_leads_back_to_its_person_and_only_for_its_target() {
+        let gong = TargetName::try_new("gong").unwrap();
+        let key = record_key(&gong, &user_key(1));
+        assert_eq!(user_of_key(&gong, &key), Some(user_key(1)));
+        assert_eq!(
+            user_of_key(&TargetName::try_new("gon").unwrap(), &key),
+            None
+        );
+    }
+
+    #[test]
+    fn a_link_is_read_back_as_written() {
+        let hash = StateHash::of_text("x");
+        for state in [
+            LinkState::Settled,
+            LinkState::Retrying {
+                desired: hash,
+                attempts: 2,
+                next_try: at(9),
+                since: at(1),
+                code: "http-503".into(),
+            },
+            LinkState::Rejected {
+                desired: hash,
+                code: "x".into(),
+                reason: "y".into(),
+                at: at(1),
+            },
+        ] {
+            let link = Link {
+                state,
+                remote_id: Some(RemoteId("7".into())),
+                ..Link::unlinked(3, hash)
+            };
+            let text = serde_json::to_string(&link).unwrap();
+            assert_eq!(serde_json::from_str::<Link>(&text).unwrap(), link, "{text}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The decision about one person at one target: desired against known, with reasons in words.
+//!
+//! The same function serves a live message, start-up, the daily reconcile, a retry and the preview. It leaves nothing to
+//! choose at execution. What it deliberately leaves out: pace, retries and order, which are the lane's.
+
+mod apply;
+mod decide;
+mod difference;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use usher_contract::{StateHash, UserChange, UserKey};
+
+pub use self::{apply::link_after, decide::plan};
+use super::{
+    account::{AttributePath, AttributeValues, RemoteId},
+    link::Link,
+    matching::Seen,
+    policy::TargetPolicy,
+};
+use crate::connector::Refusal;
+
+/// What is known about accounts of everybody at this target: claims and references.
+pub trait Accounts {
+    /// Who holds this account.
+    fn holder(&self, account: &RemoteId) -> Option<UserKey>;
+    /// The account that somebody has.
+    fn account_of(&self, user: &UserKey) -> Option<RemoteId>;
+}
+
+/// What a look at the target has shown for this person.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Remote {
+    /// Nobody has looked.
+    NotLooked,
+    /// Looked, and absence is proven.
+    Absent,
+    /// These accounts match.
+    Found(Vec<Seen>),
+}
+
+/// The verb of a plan. The order is that of the lane: who comes first when several wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// Switch the account off.
+    Deactivate,
+    /// Switch the account on again.
+    Reactivate,
+    /// Look whether there is an account before making one.
+    Look,
+    /// Make an account.
+    Create,
+    /// Take over an account that is there.
+    Adopt,
+    /// Write what differs.
+    Update,
+    /// Everything is as it should be.
+    Noop,
+    /// A field that would decide is unknown.
+    Wait,
+    /// Deliberately not done.
+    Skip,
+}
+
+impl Action {
+    /// The word of outcomes and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deactivate => "deactivate",
+            Self::Reactivate => "reactivate",
+            Self::Look => "look",
+            Self::Create => "create",
+            Self::Adopt => "adopt",
+            Self::Update => "update",
+            Self::Noop => "noop",
+            Self::Wait => "wait",
+            Self::Skip => "skip",
+        }
+    }
+    /// Whether something is to be done at the target.
+    #[must_use]
+    pub fn acts(self) -> bool {
+        self < Self::Noop
+    }
+}
+
+/// Everything a decision depends on.
+pub struct Question<'a> {
+    /// The newest state.
+    pub change: &'a UserChange,
+    /// What is known at the target.
+    pub link: Option<&'a Link>,
+    /// What a look has shown.
+    pub remote: &'a Remote,
+    /// The target.
+    pub target: &'a TargetPolicy,
+    /// Claims and references.
+    pub accounts: &'a dyn Accounts,
+    /// Ask again although it was refused before: reconcile, redrive.
+    pub again: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// A decision, complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The verb.
+    pub action: Action,
+    /// The account it acts on.
+    pub account: Option<RemoteId>,
+    /// What is written; null clears.
+    pub values: AttributeValues,
+    /// The names of what is written.
+    pub changed: Vec<AttributePath>,
+    /// What holds after success without having to be written: found equal, or nothing to clear.
+    pub equal: Vec<(AttributePath, StateHash)>,
+    /// Whether the account is switched on after success.
+    pub active: bool,
+    /// Why, in words.
+    pub reasons: Vec<String>,
+    /// Refused by our own rules: recorded like a refusal of the target.
+    pub refusal: Option<Refusal>,
+    /// A `Skip` that somebody should hear of, once.
+    pub reported: bool,
+    /// People whose account would complete this one.
+    pub missing: Vec<UserKey>,
+    /// The hash of what was wanted: a refusal holds as long as it stays the same.
+    pub desired: StateHash,
+    /// When the answer may change although nothing else does.
+    pub next_change: Option<Timestamp>,
+}
+
+impl fmt::Display for Plan {
+    /// One line of words; names of attributes, never values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.action.as_str())?;
+        if let Some(account) = &self.account {
+            write!(f, " account {account}")?;
+        }
+        if !self.changed.is_empty() {
+            let names: Vec<&str> = self.changed.iter().map(|path| path.0.as_str()).collect();
+            write!(f, " [{}]", names.join(", "))?;
+        }
+        if !self.reasons.is_empty() {
+            write!(f, ": {}", self.reasons.join("; "))?;
+        }
+        if let Some(next) = self.next_change {
+            write!(f, " (may change at {next})")?;
+        }
+        Ok(())
+    }
+}

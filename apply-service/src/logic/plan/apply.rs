@@ -1,0 +1,64 @@
+//! What is known after a plan was carried out.
+
+use jiff::Timestamp;
+use usher_contract::{StateHash, UserChange};
+
+use super::{Action, Plan};
+use crate::logic::{
+    account::RemoteId,
+    link::{Link, LinkState, Written},
+    matching::Seen,
+    policy::TargetPolicy,
+};
+
+/// The link after success. `shown` is the account as the target showed it afterwards, when it did.
+///
+/// Guarantee: the same person planned again over this link is a Noop.
+#[must_use]
+pub fn link_after(
+    plan: &Plan,
+    before: Option<&Link>,
+    account: &RemoteId,
+    shown: Option<&Seen>,
+    change: &UserChange,
+    target: &TargetPolicy,
+    now: Timestamp,
+) -> Link {
+    let mut link = before
+        .cloned()
+        .unwrap_or_else(|| Link::unlinked(change.version, target.hash));
+    if link.remote_id.as_ref() != Some(account) {
+        link.written.clear();
+        link.remote_id = Some(account.clone());
+    }
+    for (path, hash) in &plan.equal {
+        link.written.insert(
+            path.clone(),
+            Written {
+                hash: *hash,
+                returned: None,
+            },
+        );
+    }
+    for (path, value) in &plan.values {
+        let hash = StateHash::of_value(value);
+        let returned = shown
+            .and_then(|seen| seen.values.get(path))
+            .map(StateHash::of_value)
+            .filter(|returned| *returned != hash);
+        link.written
+            .insert(path.clone(), Written { hash, returned });
+    }
+    link.active = Some(plan.active);
+    link.create_intent = false;
+    link.user_version = change.version;
+    link.configuration = target.hash;
+    link.state = LinkState::Settled;
+    if !plan.values.is_empty() {
+        link.changed_at = Some(now);
+    }
+    if plan.action == Action::Deactivate {
+        link.removed_at = Some(now);
+    }
+    link
+}

@@ -1,0 +1,391 @@
+//! The decision itself, as one path from scope to the difference.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use usher_contract::{StateHash, UserKey};
+
+use super::{
+    Action, Plan, Question, Remote,
+    difference::{Difference, Known, difference, hash},
+};
+use crate::{
+    connector::Refusal,
+    logic::{
+        account::{AttributePath, RemoteId},
+        gate::{Passage, gate},
+        lifecycle::{Cause, Standing, standing},
+        link::LinkState,
+        map::{Mapped, Wanted, map},
+        matching::{Seen, pick},
+        policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, is_identifier},
+        scope::in_sources,
+    },
+};
+
+/// Decides. Guarantees: no write where an unknown field would decide; nobody inactive is created; a linked person who
+/// fails the gate is left alone; only attributes that differ from what was written are written.
+#[must_use]
+pub fn plan(q: &Question<'_>) -> Plan {
+    let user = &q.change.user;
+    let key = user.key();
+    let mut plan = Plan {
+        action: Action::Noop,
+        account: q.link.and_then(|link| link.remote_id.clone()),
+        values: [].into(),
+        changed: Vec::new(),
+        equal: Vec::new(),
+        active: true,
+        reasons: Vec::new(),
+        refusal: None,
+        reported: false,
+        missing: Vec::new(),
+        desired: q.target.hash,
+        next_change: None::<Timestamp>,
+    };
+    if !in_sources(user, q.target) {
+        return plan.because(
+            Action::Skip,
+            format!("organization {} is not among the target's sources", key.org),
+        );
+    }
+    let standing = standing(user, &q.target.lifecycle);
+    let mapped = map(user, q.target, &|key| q.accounts.account_of(key));
+    plan.desired = desired_hash(q, standing, &mapped);
+    plan.missing = mapped
+        .values()
+        .filter_map(|(wanted, _)| {
+            if let Wanted::Pending(key) = wanted {
+                Some(*key)
+            } else {
+                None
+            }
+        })
+        .collect();
+    let plan = match standing {
+        Standing::Unknown(field) => plan.because(Action::Wait, format!("{field} unknown")),
+        Standing::Gone(cause, disposition) => gone(q, plan, cause, disposition, &mapped),
+        Standing::Present => present(q, plan, &key, &mapped),
+    };
+    hold_refused(q, plan)
+}
+
+/// What was refused stays refused until what is wanted changes (the configuration is part of its hash).
+fn hold_refused(q: &Question<'_>, mut plan: Plan) -> Plan {
+    if let Some(LinkState::Rejected {
+        desired,
+        code,
+        reason,
+        ..
+    }) = q.link.map(|link| &link.state)
+        && plan.action.acts()
+        && *desired == plan.desired
+        && !q.again
+    {
+        plan.action = Action::Skip;
+        plan.reasons = vec![format!(
+            "refused before and nothing has changed: {reason} ({code})"
+        )];
+        plan.values.clear();
+        plan.changed.clear();
+    }
+    plan
+}
+
+fn desired_hash(q: &Question<'_>, standing: Standing, mapped: &Mapped) -> StateHash {
+    let standing = match standing {
+        Standing::Present => "present",
+        Standing::Gone(_, Disposition::Deactivate) => "off",
+        Standing::Gone(_, Disposition::Keep) => "kept",
+        Standing::Unknown(_) => "unknown",
+    };
+    let values: serde_json::Map<String, Value> = mapped
+        .iter()
+        .map(|(path, (wanted, _))| {
+            let value = match wanted {
+                Wanted::Value(value) => json!({ "is": value }),
+                Wanted::Clear => Value::Null,
+                Wanted::Leave => json!("leave"),
+                Wanted::Skip => json!("skip"),
+                Wanted::Unknown(_) => json!("unknown"),
+                Wanted::Pending(_) => json!("pending"),
+            };
+            (path.0.clone(), value)
+        })
+        .collect();
+    StateHash::of_value(
+        &json!({ "configuration": q.target.hash, "standing": standing, "values": values }),
+    )
+}
+
+/// Somebody who is not to have an account. One who has none gets none.
+fn gone(
+    q: &Question<'_>,
+    mut plan: Plan,
+    cause: Cause,
+    disposition: Disposition,
+    mapped: &Mapped,
+) -> Plan {
+    plan.active = false;
+    // References to others are no reason to touch the account of somebody who has left.
+    plan.missing.clear();
+    let key = q.change.user.key();
+    let Some(link) = q.link.filter(|link| link.remote_id.is_some()) else {
+        return match (q.link.is_some_and(|link| link.create_intent), disposition) {
+            (true, Disposition::Deactivate) => lost_create(q, plan, &key, cause, mapped),
+            _ => plan.because(
+                Action::Noop,
+                format!("{}; there is no account", cause.in_words()),
+            ),
+        };
+    };
+    let differing = difference(mapped, Known::Link(link), is_identifier);
+    match disposition {
+        Disposition::Keep => {
+            plan.active = link.active.unwrap_or(true);
+            plan.reasons.push(format!(
+                "{}; the account is kept because lifecycle.{} is keep",
+                cause.in_words(),
+                cause.key()
+            ));
+            update(q, plan, differing)
+        }
+        Disposition::Deactivate if link.active == Some(false) => {
+            plan.reasons
+                .push(format!("{}; the account is off", cause.in_words()));
+            update(q, plan, differing)
+        }
+        Disposition::Deactivate if !q.target.features.deactivate => {
+            plan.reported = true;
+            plan.because(
+                Action::Skip,
+                format!(
+                    "{}; not done because features.deactivate is off",
+                    cause.in_words()
+                ),
+            )
+        }
+        Disposition::Deactivate => {
+            if q.target.features.update {
+                plan.write(differing);
+            }
+            plan.set(ACTIVE, Value::Bool(false));
+            plan.because(Action::Deactivate, cause.in_words().to_owned())
+        }
+    }
+}
+
+/// A create whose answer was lost, and the person has left since: the account must not stay.
+fn lost_create(
+    q: &Question<'_>,
+    mut plan: Plan,
+    key: &UserKey,
+    cause: Cause,
+    mapped: &Mapped,
+) -> Plan {
+    let why = format!("{}; a create was under way", cause.in_words());
+    let found = match q.remote {
+        Remote::NotLooked => return plan.because(Action::Look, why),
+        Remote::Absent => return plan.because(Action::Noop, format!("{why} and left no account")),
+        Remote::Found(found) => found,
+    };
+    match pick(key, found, true, q.accounts) {
+        // Ours: linked whatever its state, so that somebody who comes back gets it back.
+        Ok(Some(account)) => {
+            plan.account = Some(account.id.clone());
+            if q.target.features.update {
+                plan.write(difference(mapped, Known::Account(account), is_identifier));
+            }
+            if account.active == Some(false) {
+                return plan.because(Action::Adopt, format!("{why}; its account is off"));
+            }
+            plan.set(ACTIVE, Value::Bool(false));
+            plan.because(Action::Deactivate, why)
+        }
+        Ok(None) => plan.because(Action::Noop, format!("{why} and left no account")),
+        Err(refusal) => plan.refused(refusal),
+    }
+}
+
+/// Somebody who is to have an account.
+fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> Plan {
+    let linked = q.link.filter(|link| link.remote_id.is_some());
+    match gate(&q.change.user, &q.target.gate) {
+        Passage::Unknown(field) => return plan.because(Action::Wait, format!("{field} unknown")),
+        Passage::Closed(mut reasons) => {
+            if linked.is_some() {
+                reasons.push("the account stays as it is".to_owned());
+            }
+            plan.reasons = reasons;
+            plan.action = Action::Skip;
+            plan.reported = true;
+            return plan;
+        }
+        Passage::Open => {}
+    }
+    if let Some(path) = mapped
+        .iter()
+        .find_map(|(path, (wanted, _))| (*wanted == Wanted::Skip).then_some(path))
+    {
+        plan.reported = true;
+        return plan.because(
+            Action::Skip,
+            format!("the sources of {path} are blank and whenBlank is skip"),
+        );
+    }
+    let Some(link) = linked else {
+        return unlinked(q, plan, key, mapped);
+    };
+    let mut differing = difference(mapped, Known::Link(link), |_| true);
+    if !link.holds(
+        &path(EXTERNAL_ID),
+        hash(&Value::String(key.user.to_string())),
+    ) {
+        differing
+            .0
+            .push((path(EXTERNAL_ID), Value::String(key.user.to_string())));
+    }
+    if link.active != Some(true) {
+        if !q.target.features.reactivate {
+            plan.reported = true;
+            plan.active = false;
+            return plan.because(
+                Action::Skip,
+                "active again; not done because features.reactivate is off".to_owned(),
+            );
+        }
+        if q.target.features.update {
+            plan.write(differing);
+        }
+        plan.set(ACTIVE, Value::Bool(true));
+        let known = if link.active.is_some() {
+            "the account is off"
+        } else {
+            "whether the account is on is not certain"
+        };
+        return plan.because(Action::Reactivate, format!("active in the source, {known}"));
+    }
+    update(q, plan, differing)
+}
+
+/// Somebody who should have an account and has none that we know of: look first.
+fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> Plan {
+    match mapped.get(&path(USER_NAME)).map(|(wanted, _)| wanted) {
+        Some(Wanted::Unknown(field)) => {
+            return plan.because(Action::Wait, format!("{field} unknown"));
+        }
+        Some(Wanted::Value(_)) => {}
+        _ => {
+            plan.reported = true;
+            return plan.because(Action::Skip, "there is no value for userName".to_owned());
+        }
+    }
+    let found: &[Seen] = match q.remote {
+        Remote::NotLooked => return plan.because(Action::Look, "active and not linked".to_owned()),
+        Remote::Absent => &[],
+        Remote::Found(found) => found,
+    };
+    // An account from a create of ours whose answer was lost is ours, whatever state it was brought into since.
+    let ours = q.link.is_some_and(|link| link.create_intent)
+        && found.iter().all(|account| !account.is_foreign(key));
+    let account = match pick(
+        key,
+        found,
+        q.target.matching.adopt_inactive || ours,
+        q.accounts,
+    ) {
+        Ok(account) => account,
+        Err(refusal) => return plan.refused(refusal),
+    };
+    let Some(account) = account else {
+        if !q.target.features.create {
+            plan.reported = true;
+            return plan.because(
+                Action::Skip,
+                "no account; not made because features.create is off".to_owned(),
+            );
+        }
+        plan.write(difference(mapped, Known::Nothing, |_| true));
+        plan.set(EXTERNAL_ID, Value::String(key.user.to_string()));
+        plan.set(ACTIVE, Value::Bool(true));
+        return plan.because(Action::Create, "active and no account exists".to_owned());
+    };
+    plan.account = Some(account.id.clone());
+    if q.target.features.update {
+        plan.write(difference(mapped, Known::Account(account), |_| true));
+    }
+    if account.is_of(key) {
+        plan.equal.push((
+            path(EXTERNAL_ID),
+            hash(&Value::String(key.user.to_string())),
+        ));
+    } else {
+        plan.set(EXTERNAL_ID, Value::String(key.user.to_string()));
+    }
+    // A target that does not say is told: `active` may be unassigned there (RFC 7643 section 4.1.1 leaves its meaning open).
+    if account.active != Some(true) {
+        plan.set(ACTIVE, Value::Bool(true));
+    }
+    let by = if account.is_of(key) {
+        "by our key"
+    } else {
+        "by its attributes"
+    };
+    plan.because(Action::Adopt, format!("an account exists, found {by}"))
+}
+
+fn update(q: &Question<'_>, mut plan: Plan, differing: Difference) -> Plan {
+    if differing.0.is_empty() {
+        plan.action = Action::Noop;
+        if plan.reasons.is_empty() {
+            plan.reasons
+                .push("everything is as it should be".to_owned());
+        }
+        return plan;
+    }
+    if !q.target.features.update {
+        plan.reported = true;
+        let names: Vec<String> = differing.0.iter().map(|(path, _)| path.0.clone()).collect();
+        return plan.because(
+            Action::Skip,
+            format!(
+                "{} differ; not written because features.update is off",
+                names.join(", ")
+            ),
+        );
+    }
+    plan.write(differing);
+    plan.because(Action::Update, "differs from what was written".to_owned())
+}
+
+fn path(name: &str) -> AttributePath {
+    AttributePath(name.to_owned())
+}
+
+impl Plan {
+    fn because(mut self, action: Action, reason: String) -> Self {
+        self.action = action;
+        self.reasons.push(reason);
+        self
+    }
+    fn refused(self, refusal: Refusal) -> Self {
+        let mut plan = self.because(Action::Skip, refusal.reason.clone());
+        plan.refusal = Some(refusal);
+        plan
+    }
+    fn write(&mut self, differing: Difference) {
+        for (path, value) in differing.0 {
+            self.changed.push(path.clone());
+            self.values.insert(path, value);
+        }
+        self.equal.extend(differing.1);
+    }
+    fn set(&mut self, name: &str, value: Value) {
+        self.changed.push(path(name));
+        self.values.insert(path(name), value);
+    }
+    /// The account that the plan is about.
+    #[must_use]
+    pub fn account(&self) -> Option<&RemoteId> {
+        self.account.as_ref()
+    }
+}

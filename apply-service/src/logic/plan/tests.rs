@@ -1,0 +1,397 @@
+//! `plan` by table (desired x link x remote), and its properties.
+
+use proptest::prelude::*;
+use serde_json::json;
+use usher_contract::Known;
+
+use super::*;
+use crate::logic::{
+    link::LinkState,
+    policy::{Disposition, Features},
+    testing::{Change, Held, Nobody, at, person, policy, seen, user_key},
+};
+
+fn ask(change: &UserChange, link: Option<&Link>, remote: &Remote, target: &TargetPolicy) -> Plan {
+    plan(&Question {
+        change,
+        link,
+        remote,
+        target,
+        accounts: &Nobody,
+        again: false,
+        now: at(10),
+    })
+}
+
+/// The link of a person after the account was made or taken over.
+fn linked(change: &UserChange, target: &TargetPolicy) -> Link {
+    let made = ask(change, None, &Remote::Absent, target);
+    assert_eq!(made.action, Action::Create, "{made}");
+    link_after(
+        &made,
+        None,
+        &RemoteId("r1".into()),
+        None,
+        change,
+        target,
+        at(11),
+    )
+}
+
+fn off(change: &UserChange, target: &TargetPolicy) -> Link {
+    let link = linked(change, target);
+    let left = change.clone().inactive();
+    let plan = ask(&left, Some(&link), &Remote::NotLooked, target);
+    link_after(
+        &plan,
+        Some(&link),
+        &RemoteId("r1".into()),
+        None,
+        &left,
+        target,
+        at(12),
+    )
+}
+
+#[test]
+fn desired_by_link_by_remote() {
+    let target = policy();
+    let (ada, link, off) = (
+        person(1),
+        linked(&person(1), &target),
+        off(&person(1), &target),
+    );
+    let intent = Link {
+        create_intent: true,
+        ..Link::unlinked(1, target.hash)
+    };
+    let gone = ada.clone().inactive();
+    let mut removed = ada.clone();
+    removed.user.removed = true;
+    let mut unknown = ada.clone();
+    unknown.user.active = Known::Unknown;
+    let (ours, theirs) = (
+        seen("r1", 1),
+        Seen {
+            external_id: Some(user_key(2).user.to_string()),
+            ..seen("r1", 1)
+        },
+    );
+    let found = |accounts: &[Seen]| Remote::Found(accounts.to_vec());
+    let switched_off = Seen {
+        active: Some(false),
+        ..seen("r1", 1)
+    };
+    use Action::{Adopt, Create, Deactivate, Look, Noop, Reactivate, Skip, Update, Wait};
+    #[rustfmt::skip]
+    let table = [
+        (&ada,     None,          Remote::NotLooked,                   Look,       "not linked"),
+        (&ada,     None,          Remote::Absent,                      Create,     "no account exists"),
+        (&ada,     None,          found(std::slice::from_ref(&ours)),              Adopt,      "an account exists"),
+        (&ada,     None,          found(&[theirs]),                    Skip,       "carries the external id"),
+        (&ada,     None,          found(&[ours.clone(), seen("r2", 1)]), Skip,     "several accounts match"),
+        (&ada,     None,          found(std::slice::from_ref(&switched_off)), Skip, "switched off"),
+        (&ada,     Some(&intent), Remote::NotLooked,                   Look,       "not linked"),
+        (&ada,     Some(&link),   Remote::NotLooked,                   Noop,       "as it should be"),
+        (&ada,     Some(&off),    Remote::NotLooked,                   Reactivate, "the account is off"),
+        (&ada.clone().titled("CEO"), Some(&link), Remote::NotLooked,   Update,     "differs"),
+        (&gone,    None,          Remote::NotLooked,                   Noop,       "there is no account"),
+        (&gone,    None,          found(std::slice::from_ref(&ours)),              Noop,       "there is no account"),
+        (&gone,    Some(&intent), Remote::NotLooked,                   Look,       "a create was under way"),
+        (&gone,    Some(&intent), Remote::Absent,                      Noop,       "left no account"),
+        (&gone,    Some(&intent), found(&[ours]),                      Deactivate, "a create was under way"),
+        (&gone,    Some(&intent), found(&[switched_off]),              Adopt,      "its account is off"),
+        (&gone,    Some(&link),   Remote::NotLooked,                   Deactivate, "inactive in the source"),
+        (&gone,    Some(&off),    Remote::NotLooked,                   Noop,       "the account is off"),
+        (&removed, Some(&link),   Remote::NotLooked,                   Deactivate, "removed from the source"),
+        (&removed, Some(&off),    Remote::NotLooked,                   Noop,       "removed from the source"),
+        (&unknown, Some(&link),   Remote::NotLooked,                   Wait,       "active unknown"),
+        (&unknown, None,          Remote::Absent,                      Wait,       "active unknown"),
+    ];
+    for (change, link, remote, action, reason) in table {
+        let plan = ask(change, link, &remote, &target);
+        assert_eq!(plan.action, action, "{plan} of {remote:?}");
+        assert!(
+            plan.to_string().contains(reason),
+            "{plan} should say: {reason}"
+        );
+        assert_eq!(
+            plan.values.is_empty(),
+            !matches!(action, Create | Adopt | Update | Deactivate | Reactivate),
+            "{plan}"
+        );
+    }
+}
+
+#[test]
+fn only_what_differs_is_written() {
+    let target = policy();
+    let link = linked(&person(1), &target);
+    let plan = ask(
+        &person(1).titled("CEO"),
+        Some(&link),
+        &Remote::NotLooked,
+        &target,
+    );
+    assert_eq!(
+        plan.values,
+        [(AttributePath("title".into()), json!("CEO"))].into()
+    );
+    assert_eq!(
+        plan.to_string(),
+        "update account r1 [title]: differs from what was written"
+    );
+}
+
+#[test]
+fn a_linked_person_who_fails_the_gate_is_left_alone_and_reported() {
+    let target = policy();
+    let link = linked(&person(1), &target);
+    let mut blanked = person(1).titled("CEO");
+    blanked.user.family_name = Known::Empty;
+    let plan = ask(&blanked, Some(&link), &Remote::NotLooked, &target);
+    assert_eq!((plan.action, plan.reported), (Action::Skip, true));
+    assert!(plan.to_string().contains("familyName is blank"), "{plan}");
+    blanked.user.family_name = Known::Unknown;
+    assert_eq!(
+        ask(&blanked, Some(&link), &Remote::NotLooked, &target).action,
+        Action::Wait
+    );
+    // Leaving is not held up by the gate.
+    assert_eq!(
+        ask(
+            &blanked.inactive(),
+            Some(&link),
+            &Remote::NotLooked,
+            &target
+        )
+        .action,
+        Action::Deactivate
+    );
+}
+
+#[test]
+fn an_unknown_attribute_is_left_out_and_written_once_it_is_known() {
+    let target = policy();
+    let mut unread = person(1);
+    unread.user.title = Known::Unknown;
+    let link = linked(&unread, &target);
+    assert_eq!(
+        ask(&unread, Some(&link), &Remote::NotLooked, &target).action,
+        Action::Noop
+    );
+    let plan = ask(
+        &person(1).titled("AE"),
+        Some(&link),
+        &Remote::NotLooked,
+        &target,
+    );
+    assert_eq!(
+        plan.values,
+        [(AttributePath("title".into()), json!("AE"))].into()
+    );
+}
+
+#[test]
+fn identifiers_flow_to_accounts_that_are_off() {
+    let target = policy();
+    let off = off(&person(1), &target);
+    let plan = ask(
+        &person(1)
+            .inactive()
+            .named("ada.old@acme.example")
+            .titled("x"),
+        Some(&off),
+        &Remote::NotLooked,
+        &target,
+    );
+    assert_eq!(plan.action, Action::Update);
+    assert_eq!(
+        plan.values,
+        [(
+            AttributePath("userName".into()),
+            json!("ada.old@acme.example")
+        )]
+        .into()
+    );
+}
+
+#[test]
+fn a_claimed_account_is_refused_with_both_names() {
+    let (target, ada) = (policy(), person(1));
+    let remote = Remote::Found(vec![seen("r1", 1)]);
+    let question = Question {
+        change: &ada,
+        link: None,
+        remote: &remote,
+        target: &target,
+        accounts: &Held("r1", user_key(2)),
+        again: false,
+        now: at(0),
+    };
+    let plan = plan(&question);
+    let refusal = plan.refusal.clone().unwrap();
+    assert_eq!(refusal.code, "match-claimed");
+    for key in [user_key(1), user_key(2)] {
+        assert!(refusal.reason.contains(&key.to_string()), "{refusal}");
+    }
+}
+
+#[test]
+fn what_was_refused_waits_for_a_change() {
+    let target = policy();
+    let ada = person(1);
+    let desired = ask(&ada, None, &Remote::NotLooked, &target).desired;
+    let state = LinkState::Rejected {
+        desired,
+        code: "http-400".into(),
+        reason: "no".into(),
+        at: at(0),
+    };
+    let link = Link {
+        state,
+        ..Link::unlinked(1, target.hash)
+    };
+    let plan_now = ask(&ada, Some(&link), &Remote::NotLooked, &target);
+    assert_eq!(
+        (plan_now.action, plan_now.reported),
+        (Action::Skip, false),
+        "{plan_now}"
+    );
+    assert_eq!(
+        ask(
+            &ada.clone().titled("x"),
+            Some(&link),
+            &Remote::NotLooked,
+            &target
+        )
+        .action,
+        Action::Look
+    );
+    let mut other = target.clone();
+    other.hash = StateHash::of_text("policy 2");
+    assert_eq!(
+        ask(&ada, Some(&link), &Remote::NotLooked, &other).action,
+        Action::Look
+    );
+    let question = Question {
+        change: &ada,
+        link: Some(&link),
+        remote: &Remote::NotLooked,
+        target: &target,
+        accounts: &Nobody,
+        again: true,
+        now: at(0),
+    };
+    assert_eq!(plan(&question).action, Action::Look);
+}
+
+#[test]
+fn switches_that_are_off_are_reported_not_done() {
+    let on = Features {
+        create: true,
+        update: true,
+        deactivate: true,
+        reactivate: true,
+    };
+    let target = policy();
+    let (link, off_link) = (linked(&person(1), &target), off(&person(1), &target));
+    let with = |features| TargetPolicy {
+        features,
+        ..policy()
+    };
+    #[rustfmt::skip]
+    let table = [
+        (Features { create: false, ..on },     person(1),             None,            Remote::Absent),
+        (Features { update: false, ..on },     person(1).titled("x"), Some(&link),     Remote::NotLooked),
+        (Features { deactivate: false, ..on }, person(1).inactive(),  Some(&link),     Remote::NotLooked),
+        (Features { reactivate: false, ..on }, person(1),             Some(&off_link), Remote::NotLooked),
+    ];
+    for (features, change, link, remote) in table {
+        let plan = ask(&change, link, &remote, &with(features));
+        assert_eq!(
+            (plan.action, plan.reported, plan.values.len()),
+            (Action::Skip, true, 0),
+            "{plan}"
+        );
+    }
+}
+
+#[test]
+fn somebody_kept_is_not_written_except_for_identifiers() {
+    let mut target = policy();
+    target.lifecycle.inactive = Disposition::Keep;
+    let link = linked(&person(1), &target);
+    let plan = ask(
+        &person(1).inactive().titled("x"),
+        Some(&link),
+        &Remote::NotLooked,
+        &target,
+    );
+    assert_eq!(plan.action, Action::Noop);
+    assert!(
+        plan.to_string().contains("lifecycle.inactive is keep"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn people_of_other_organizations_never_reach_the_target() {
+    let mut target = policy();
+    target.sources = ["00D000000000002EAA".parse().unwrap()].into();
+    let plan = ask(&person(1), None, &Remote::Absent, &target);
+    assert_eq!((plan.action, plan.reported), (Action::Skip, false));
+}
+
+fn any_text() -> impl Strategy<Value = Known<String>> {
+    prop_oneof![
+        Just(Known::Unknown),
+        Just(Known::Empty),
+        Just(Known::Value(" ".to_owned())),
+        "[a-c]{1,2}".prop_map(Known::Value)
+    ]
+}
+
+prop_compose! {
+    fn any_change()(title in any_text(), family in any_text(), name in "[a-c]{1,2}", active in any::<bool>(), removed in any::<bool>()) -> UserChange {
+        let mut change = person(1).named(&name);
+        change.user.title = title;
+        change.user.family_name = family;
+        change.user.active = Known::Value(active);
+        change.user.removed = removed;
+        change
+    }
+}
+
+proptest! {
+    /// The same path over a life of several states: after each plan was carried out, there is nothing left to do.
+    #[test]
+    fn plan_after_apply_is_noop(life in proptest::collection::vec(any_change(), 1..6)) {
+        let target = policy();
+        let mut link: Option<Link> = None;
+        for (step, change) in life.into_iter().enumerate() {
+            let change = change.version(step as u64 + 1);
+            let mut plan = ask(&change, link.as_ref(), &Remote::NotLooked, &target);
+            if plan.action == Action::Look {
+                plan = ask(&change, link.as_ref(), &Remote::Absent, &target);
+            }
+            if plan.action.acts() {
+                let id = plan.account.clone().unwrap_or_else(|| RemoteId("r1".into()));
+                link = Some(link_after(&plan, link.as_ref(), &id, None, &change, &target, at(20)));
+                let again = ask(&change, link.as_ref(), &Remote::NotLooked, &target);
+                prop_assert_eq!(again.action, Action::Noop, "{} then {}", plan, again);
+            } else {
+                prop_assert!(plan.values.is_empty());
+            }
+        }
+    }
+
+    /// Names and states of a plan are shown, values are not.
+    #[test]
+    fn a_plan_in_words_shows_no_value(change in any_change()) {
+        let mut change = change;
+        change.user.family_name = Known::Value("Zzyzx".into());
+        let plan = ask(&change, None, &Remote::Absent, &policy());
+        prop_assert!(!plan.to_string().contains("Zzyzx"));
+    }
+}

@@ -1,0 +1,215 @@
+//! A target's policy in the form that the rules use: checked, merged, nothing left to look up.
+//!
+//! How it is read from files is in `crate::policy`; the meaning of each rule is in the file of the rule.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::Value;
+use usher_contract::{OrgId, StateHash, TargetName};
+
+use super::{account::AttributePath, source::SourceField};
+
+/// How far a target is switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Nothing happens; the lane does not run.
+    Off,
+    /// Plans and reports, asks and writes nothing.
+    Observe,
+    /// Plans and writes.
+    Enforce,
+}
+
+impl Mode {
+    /// The word of the policy file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Observe => "observe",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+/// What may be done at the target. What is off is reported, not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one switch per verb, as in the policy file"
+)]
+pub struct Features {
+    /// Make accounts.
+    pub create: bool,
+    /// Write attributes of accounts.
+    pub update: bool,
+    /// Switch accounts off.
+    pub deactivate: bool,
+    /// Switch accounts on again.
+    pub reactivate: bool,
+}
+
+/// What a person must have to be created or adopted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Gate {
+    /// Fields that must not be blank.
+    pub require: Vec<SourceField>,
+    /// Domains of the e-mail address that are accepted, lower case; empty = every domain.
+    pub domains: Vec<String>,
+}
+
+/// An attribute by which accounts that exist are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MatchKey {
+    /// Our key at the target. Always the first.
+    ExternalId,
+    /// The log-in name.
+    UserName,
+    /// The work e-mail address.
+    Email,
+}
+
+/// Which account is a person's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// Attributes to look by, in order.
+    pub by: Vec<MatchKey>,
+    /// Whether an account that is switched off may be adopted for an active person.
+    pub adopt_inactive: bool,
+}
+
+/// When an attribute is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// Whenever it differs.
+    Always,
+    /// Once, with the new account.
+    OnCreate,
+}
+
+/// What a blank source means for an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenBlank {
+    /// The target's value stays.
+    Keep,
+    /// The target's value is cleared.
+    Clear,
+    /// The person is left as is, and that is reported.
+    Skip,
+}
+
+/// Where an attribute's value comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ValueSource {
+    /// Primary, secondary, ...: the first that is not blank.
+    From(Vec<SourceField>),
+    /// The same for everybody.
+    Constant(Value),
+}
+
+/// One row of the mapping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttributeRule {
+    /// The attribute at the target.
+    pub path: AttributePath,
+    /// Its source.
+    pub source: ValueSource,
+    /// When it is written.
+    pub write: Write,
+    /// What a blank source means.
+    pub when_blank: WhenBlank,
+}
+
+/// What becomes of the account of somebody who is no longer to have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// It is switched off.
+    Deactivate,
+    /// It stays as it is.
+    Keep,
+}
+
+/// The disposition per cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Gone from the source or outside the population.
+    pub removed: Disposition,
+    /// `active` is false.
+    pub inactive: Disposition,
+    /// Log-in frozen.
+    pub frozen: Disposition,
+    /// Missing from the last complete report.
+    pub unlisted: Disposition,
+}
+
+/// How fast the target may be asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Operations started per second.
+    pub per_second: f64,
+    /// Operations at the same time.
+    pub concurrency: usize,
+}
+
+/// How long a person is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Ceiling of the first delay; doubles per attempt.
+    pub base: Duration,
+    /// Ceiling of every delay.
+    pub max: Duration,
+    /// After so long without success the person is parked as rejected.
+    pub give_up_after: Duration,
+}
+
+/// Everything that decides about one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetPolicy {
+    /// The target.
+    pub name: TargetName,
+    /// How far it is switched on.
+    pub mode: Mode,
+    /// Whose people.
+    pub sources: BTreeSet<OrgId>,
+    /// What may be done.
+    pub features: Features,
+    /// What a person must have.
+    pub gate: Gate,
+    /// Which account is whose.
+    pub matching: Match,
+    /// The mapping, ordered by path.
+    pub attributes: Vec<AttributeRule>,
+    /// What becomes of leavers.
+    pub lifecycle: Lifecycle,
+    /// How fast.
+    pub pace: Pace,
+    /// How long.
+    pub retry: Retry,
+    /// How often everybody is planned again.
+    pub reconcile: Duration,
+    /// The hash of everything above that a plan depends on.
+    pub hash: StateHash,
+}
+
+/// The attribute that holds our key at the target.
+pub const EXTERNAL_ID: &str = "externalId";
+/// The attribute that switches an account on and off.
+pub const ACTIVE: &str = "active";
+/// The log-in name at the target; without it no account can be made.
+pub const USER_NAME: &str = "userName";
+/// The work e-mail address at the target.
+pub const WORK_EMAIL: &str = "emails[type eq \"work\"].value";
+
+impl TargetPolicy {
+    /// The paths that a plan compares with what an account holds.
+    pub fn paths(&self) -> impl Iterator<Item = &AttributePath> {
+        self.attributes.iter().map(|rule| &rule.path)
+    }
+}
+
+/// Whether an attribute identifies the account: such ones flow to inactive accounts too, or the old name would block
+/// its successor.
+#[must_use]
+pub fn is_identifier(path: &AttributePath) -> bool {
+    path.0 == USER_NAME || path.0 == WORK_EMAIL
+}

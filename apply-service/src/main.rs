@@ -1,0 +1,5 @@
+//! The binary. Everything is in the library, so that tests and the sandbox run the same code.
+
+fn main() -> std::process::ExitCode {
+    apply_service::cli::main()
+}

@@ -1,0 +1,216 @@
+//! Every metric of the service. Labels are target names and closed words, never people or error texts.
+
+use prometheus::{
+    Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+use usher_contract::{Outcome, OutcomeResult};
+
+use crate::logic::lane::LaneStatus;
+
+/// The metrics, registered once.
+#[derive(Debug)]
+pub struct Metrics {
+    /// People in the table.
+    pub users_known: IntGauge,
+    /// Records passed over.
+    pub users_malformed: IntCounter,
+    outcomes: IntCounterVec,
+    writes: IntCounterVec,
+    requests: IntCounterVec,
+    operation_seconds: HistogramVec,
+    commit_seconds: HistogramVec,
+    commit_failures: IntCounterVec,
+    freshness_seconds: HistogramVec,
+    owned: IntGaugeVec,
+    pending: IntGaugeVec,
+    oldest_pending_seconds: IntGaugeVec,
+    in_flight: IntGaugeVec,
+    retrying: IntGaugeVec,
+    rejected: IntGaugeVec,
+    undecided: IntGaugeVec,
+    skipped: IntGaugeVec,
+    links: IntGaugeVec,
+    circuit_open: IntGaugeVec,
+}
+
+const FAST: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0,
+];
+const SLOW: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+    86_400.0,
+];
+
+impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// When a name is registered already.
+    pub fn new(registry: &Registry) -> Result<Self, Error> {
+        let gauge = |name: &str, help: &str| {
+            let metric = IntGauge::new(name, help)?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
+        let gauges = |name: &str, help: &str| {
+            let metric = IntGaugeVec::new(Opts::new(name, help), &["target"])?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
+        let histograms = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
+            let metric = HistogramVec::new(
+                HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+                labels,
+            )?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
+        let malformed = IntCounter::new(
+            "apply_user_records_malformed_total",
+            "Records of the user topic that were passed over",
+        )?;
+        registry.register(Box::new(malformed.clone()))?;
+        Ok(Self {
+            users_known: gauge("apply_users", "People in the table")?,
+            users_malformed: malformed,
+            outcomes: counters(
+                "apply_outcomes_total",
+                "Recorded results",
+                &["target", "action", "result"],
+            )?,
+            writes: counters(
+                "apply_writes_total",
+                "Actions done at the target",
+                &["target", "action"],
+            )?,
+            requests: counters("apply_requests_total", "Requests sent", &["target", "kind"])?,
+            operation_seconds: histograms(
+                "apply_operation_seconds",
+                "Duration of operations at the target",
+                &["target"],
+                FAST,
+            )?,
+            commit_seconds: histograms(
+                "apply_commit_seconds",
+                "Duration of commits",
+                &["target"],
+                FAST,
+            )?,
+            commit_failures: counters(
+                "apply_commit_failures_total",
+                "Commits that failed",
+                &["target", "kind"],
+            )?,
+            freshness_seconds: histograms(
+                "apply_freshness_seconds",
+                "From the commit at the source to the confirmed and recorded write",
+                &["target"],
+                SLOW,
+            )?,
+            owned: gauges("apply_target_owned", "Whether this process runs the target")?,
+            pending: gauges("apply_pending", "People with something outstanding")?,
+            oldest_pending_seconds: gauges(
+                "apply_oldest_pending_seconds",
+                "Age of the oldest outstanding change",
+            )?,
+            in_flight: gauges("apply_in_flight", "Operations under way")?,
+            retrying: gauges("apply_retrying", "People who wait for their next try")?,
+            rejected: gauges("apply_rejected", "People whom the target refuses")?,
+            undecided: gauges(
+                "apply_undecided",
+                "People about whom something is unknown that would decide",
+            )?,
+            skipped: gauges("apply_skipped", "People left alone on purpose")?,
+            links: gauges("apply_links", "People with an account")?,
+            circuit_open: gauges(
+                "apply_circuit_open",
+                "Whether the target as a whole does not work",
+            )?,
+        })
+    }
+
+    /// An operation has ended.
+    pub fn operation(&self, target: &str, seconds: f64, requests: u32, writes: u32) {
+        self.operation_seconds
+            .with_label_values(&[target])
+            .observe(seconds);
+        self.requests
+            .with_label_values(&[target, "write"])
+            .inc_by(writes.into());
+        self.requests
+            .with_label_values(&[target, "read"])
+            .inc_by(requests.saturating_sub(writes).into());
+    }
+    /// A commit has succeeded.
+    pub fn committed(&self, target: &str, seconds: f64) {
+        self.commit_seconds
+            .with_label_values(&[target])
+            .observe(seconds);
+    }
+    /// A commit has failed: `aborted`, `fenced`, `unknown`.
+    pub fn commit_failed(&self, target: &str, kind: &str) {
+        self.commit_failures
+            .with_label_values(&[target, kind])
+            .inc();
+    }
+
+    /// A recorded result.
+    pub fn outcome(&self, outcome: &Outcome) {
+        let (target, action) = (outcome.target.as_str(), outcome.action.as_str());
+        self.outcomes
+            .with_label_values(&[target, action, result_word(outcome.result)])
+            .inc();
+        if outcome.result == OutcomeResult::Done
+            && outcome.user.is_some()
+            && !outcome.changed.is_empty()
+        {
+            self.writes.with_label_values(&[target, action]).inc();
+            if let Some(committed) = outcome.cause.as_ref().and_then(|cause| cause.committed_at) {
+                let seconds = outcome.at.duration_since(committed).as_secs_f64().max(0.0);
+                self.freshness_seconds
+                    .with_label_values(&[target])
+                    .observe(seconds);
+            }
+        }
+    }
+
+    /// The present state of a target; `None` when it is not run here.
+    pub fn target(&self, target: &str, lane: Option<&LaneStatus>, now: jiff::Timestamp) {
+        let zero = LaneStatus::default();
+        let status = lane.unwrap_or(&zero);
+        let age = status
+            .oldest_pending_since
+            .map_or(0, |since| now.duration_since(since).as_secs().max(0));
+        let set = |gauge: &IntGaugeVec, value: usize| {
+            gauge
+                .with_label_values(&[target])
+                .set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.owned, usize::from(lane.is_some()));
+        set(&self.pending, status.pending);
+        self.oldest_pending_seconds
+            .with_label_values(&[target])
+            .set(age);
+        set(&self.in_flight, status.in_flight);
+        set(&self.retrying, status.retrying);
+        set(&self.rejected, status.rejected);
+        set(&self.undecided, status.undecided);
+        set(&self.skipped, status.skipped);
+        set(&self.links, status.links);
+        set(&self.circuit_open, usize::from(status.circuit.is_some()));
+    }
+}
+
+/// The word of a result, as on the wire.
+#[must_use]
+pub fn result_word(result: OutcomeResult) -> &'static str {
+    match result {
+        OutcomeResult::Done => "done",
+        OutcomeResult::Retry => "retry",
+        OutcomeResult::Rejected => "rejected",
+        OutcomeResult::Halted => "halted",
+        OutcomeResult::Skipped => "skipped",
+    }
+}

@@ -1,0 +1,157 @@
+//! The policy folder: one YAML file per target, `_defaults.yaml` below all of them, presets below that.
+//!
+//! Every problem of every file is reported at once with file, line, caret and hint; a folder with one bad file changes
+//! nothing. Keys of the policy language that this version does not act on are refused, never ignored.
+
+mod attributes;
+mod compile;
+mod connection;
+mod keys;
+mod layers;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use thiserror::Error;
+use usher_contract::TargetName;
+use usher_runtime::yaml::Document;
+
+pub use self::connection::Connection;
+use self::layers::Layers;
+use crate::logic::policy::TargetPolicy;
+
+/// The file whose keys stand below every target's own.
+const DEFAULTS: &str = "_defaults.yaml";
+/// The presets that are compiled in.
+const PRESETS: [(&str, &str); 1] = [("scim", include_str!("../presets/scim.yaml"))];
+
+/// Everything about one target.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The rules.
+    pub policy: Arc<TargetPolicy>,
+    /// How the application is reached.
+    pub connection: Connection,
+    /// Where it is written.
+    pub file: PathBuf,
+}
+
+/// A folder that was read without a problem.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// By name.
+    pub targets: BTreeMap<TargetName, Target>,
+    /// Legal but risky, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong with a folder, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", .0.join("\n"))]
+pub struct PolicyError(pub Vec<String>);
+
+/// Reads a folder.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn load(folder: &Path) -> Result<Policy, PolicyError> {
+    let unreadable = |path: &Path, error: &std::io::Error| {
+        PolicyError(vec![format!(
+            "cannot read the policy folder {}: {error}; name it with --policy or policy.folder",
+            path.display()
+        )])
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let path = entry.map_err(|error| unreadable(folder, &error))?.path();
+        let yaml = path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml");
+        // Kubernetes mounts a folder of its own (`..data`) beside the files.
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if yaml && !hidden && path.is_file() {
+            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+            files.push((path, text));
+        }
+    }
+    files.sort();
+    from_texts(&files)
+}
+
+/// Reads files whose texts are given.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn from_texts(files: &[(PathBuf, String)]) -> Result<Policy, PolicyError> {
+    let mut problems = Vec::new();
+    let mut documents = Vec::new();
+    for (path, text) in files {
+        match Document::parse(&path.display().to_string(), text) {
+            Ok(document) => documents.push((path, document)),
+            Err(problem) => problems.push(shown_without_document(path, text, &problem)),
+        }
+    }
+    let is_defaults = |path: &Path| path.file_name().is_some_and(|name| name == DEFAULTS);
+    let defaults = documents
+        .iter()
+        .find(|(path, _)| is_defaults(path))
+        .map(|(_, document)| document);
+    if let Some(defaults) = defaults {
+        keys::check(defaults, &mut problems);
+    }
+    let mut policy = Policy::default();
+    let mut named: BTreeMap<TargetName, &Path> = BTreeMap::new();
+    for (path, document) in documents.iter().filter(|(path, _)| !is_defaults(path)) {
+        let mut found = Vec::new();
+        keys::check(document, &mut found);
+        let layers = Layers::new(document, defaults);
+        let target = compile::target(&layers, path, &mut found, &mut policy.warnings);
+        match (target, found.is_empty()) {
+            (Some(target), true) => {
+                let name = target.policy.name.clone();
+                if let Some(first) = named.insert(name.clone(), path.as_path()) {
+                    let message =
+                        format!("target {name} is described by {} already", first.display());
+                    problems.push(layers.problem(&["target"], message));
+                }
+                policy.targets.insert(name, target);
+            }
+            _ => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        Ok(policy)
+    } else {
+        Err(PolicyError(problems))
+    }
+}
+
+fn shown_without_document(
+    path: &Path,
+    text: &str,
+    problem: &usher_runtime::yaml::Problem,
+) -> String {
+    let at = problem.place.map_or_else(String::new, |place| {
+        format!(":{}:{}", place.line, place.column)
+    });
+    let line = problem.place.and_then(|place| {
+        let line = text
+            .lines()
+            .nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
+        let indent = " ".repeat(usize::try_from(place.column).ok()?.saturating_sub(1));
+        Some(format!("\n  | {line}\n  | {indent}^"))
+    });
+    format!(
+        "{}{at}: {}{}",
+        path.display(),
+        problem.message,
+        line.unwrap_or_default()
+    )
+}

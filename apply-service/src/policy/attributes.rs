@@ -1,0 +1,215 @@
+//! The rows of the mapping: preset, defaults and file merged by attribute, then key by key.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use usher_runtime::yaml::{decode, nearest};
+
+use super::layers::Layers;
+use crate::{
+    connector::Connector,
+    logic::{
+        account::AttributePath,
+        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, USER_NAME, ValueSource, WhenBlank, Write},
+        source::SourceField,
+    },
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    from: Option<OneOrMany>,
+    constant: Option<Value>,
+    #[serde(default)]
+    drop: bool,
+    write: Option<WriteWord>,
+    when_blank: Option<BlankWord>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected the name of a field, or a list of names"
+)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum WriteWord {
+    Always,
+    OnCreate,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum BlankWord {
+    Keep,
+    Clear,
+    Skip,
+}
+
+/// The rows of a target, ordered by path.
+pub(super) fn attributes(
+    layers: &Layers<'_>,
+    connector: &dyn Connector,
+    problems: &mut Vec<String>,
+) -> Vec<AttributeRule> {
+    // By canonical path: the name as somebody wrote it (for messages) and the merged row.
+    let mut rows: BTreeMap<AttributePath, (String, Map<String, Value>)> = BTreeMap::new();
+    for layer in layers.by_layer(&["attributes"]) {
+        let Value::Object(layer) = layer else {
+            problems.push(layers.problem(
+                &["attributes"],
+                "must be rows of `attribute: { from: field }`",
+            ));
+            continue;
+        };
+        for (name, row) in layer {
+            let at = ["attributes", name.as_str()];
+            let path = match connector.check_path(name) {
+                Ok(path) if path.0 == EXTERNAL_ID || path.0 == ACTIVE => {
+                    problems.push(layers.problem(&at, "is written by Usher itself (the person's key, the life cycle); take the row out"));
+                    continue;
+                }
+                Ok(path) => path,
+                Err(reason) => {
+                    problems.push(layers.problem(&at, reason));
+                    continue;
+                }
+            };
+            let Value::Object(row) = row else {
+                problems.push(layers.problem(&at, "must be a row such as { from: title }"));
+                continue;
+            };
+            let (shown, merged) = rows.entry(path).or_default();
+            shown.clone_from(name);
+            // A row has one source: a new one takes the place of the old one, whatever its kind.
+            if ["from", "constant", "drop"]
+                .iter()
+                .any(|key| row.contains_key(*key))
+            {
+                merged.retain(|key, _| !["from", "constant", "drop"].contains(&key.as_str()));
+            }
+            merged.extend(row.clone());
+        }
+    }
+    if !rows.contains_key(&AttributePath(USER_NAME.to_owned())) {
+        problems.push(layers.problem(
+            &["attributes"],
+            "userName has no row; no account can be made without it",
+        ));
+    }
+    rows.into_iter()
+        .filter_map(|(path, (name, row))| rule(layers, path, &name, row, problems))
+        .collect()
+}
+
+fn rule(
+    layers: &Layers<'_>,
+    path: AttributePath,
+    name: &str,
+    row: Map<String, Value>,
+    problems: &mut Vec<String>,
+) -> Option<AttributeRule> {
+    let row: Row = match decode(Value::Object(row)) {
+        Ok(row) => row,
+        Err((key, message)) => {
+            problems.push(layers.problem(&["attributes", name, &key], message));
+            return None;
+        }
+    };
+    if row.drop {
+        if path.0 == USER_NAME {
+            problems.push(layers.problem(
+                &["attributes", name],
+                "userName cannot be dropped; no account can be made without it",
+            ));
+        }
+        return None;
+    }
+    let source = match (row.from, row.constant) {
+        (Some(from), None) => ValueSource::From(fields(layers, name, from, problems)?),
+        (None, Some(constant)) if constant.is_array() || constant.is_object() => {
+            problems.push(layers.problem(
+                &["attributes", name, "constant"],
+                "must be a text, a number or true/false",
+            ));
+            return None;
+        }
+        (None, Some(constant)) => ValueSource::Constant(constant),
+        _ => {
+            problems.push(layers.problem(
+                &["attributes", name],
+                "needs exactly one of from, constant and drop",
+            ));
+            return None;
+        }
+    };
+    let write = match row.write {
+        None | Some(WriteWord::Always) => Write::Always,
+        Some(WriteWord::OnCreate) => Write::OnCreate,
+    };
+    let when_blank = match row.when_blank {
+        None | Some(BlankWord::Keep) => WhenBlank::Keep,
+        Some(BlankWord::Clear) => WhenBlank::Clear,
+        Some(BlankWord::Skip) => WhenBlank::Skip,
+    };
+    if path.0 == USER_NAME && when_blank == WhenBlank::Clear {
+        problems.push(layers.problem(
+            &["attributes", name, "whenBlank"],
+            "userName cannot be cleared; use keep or skip",
+        ));
+    }
+    Some(AttributeRule {
+        path,
+        source,
+        write,
+        when_blank,
+    })
+}
+
+fn fields(
+    layers: &Layers<'_>,
+    name: &str,
+    from: OneOrMany,
+    problems: &mut Vec<String>,
+) -> Option<Vec<SourceField>> {
+    let names = match from {
+        OneOrMany::One(name) => vec![name],
+        OneOrMany::Many(names) if names.is_empty() => {
+            problems.push(layers.problem(&["attributes", name, "from"], "names no field"));
+            return None;
+        }
+        OneOrMany::Many(names) => names,
+    };
+    let at = ["attributes", name, "from"];
+    let fields: Vec<SourceField> = names
+        .iter()
+        .filter_map(|field| named(layers, &at, field, problems))
+        .collect();
+    (fields.len() == names.len()).then_some(fields)
+}
+
+/// A source field by its name, or a problem with the nearest name.
+pub(super) fn named(
+    layers: &Layers<'_>,
+    at: &[&str],
+    name: &str,
+    problems: &mut Vec<String>,
+) -> Option<SourceField> {
+    let field = SourceField::named(name);
+    if field.is_none() {
+        let hint = nearest(name, SourceField::names()).map_or_else(
+            || "fields of the org are written custom.Name__c".to_owned(),
+            |nearest| {
+                format!("did you mean `{nearest}`? Fields of the org are written custom.Name__c")
+            },
+        );
+        problems.push(layers.problem(at, format!("unknown field `{name}`; {hint}")));
+    }
+    field
+}

@@ -1,0 +1,151 @@
+//! Which keys there are, which are to come, and what was probably meant.
+
+use serde_json::Value;
+use usher_runtime::yaml::{Document, Problem, nearest};
+
+/// Keys that this version acts on, by section. `*` stands for any name.
+const KNOWN: [(&str, &[&str]); 16] = [
+    (
+        "",
+        &[
+            "target",
+            "preset",
+            "mode",
+            "sources",
+            "connection",
+            "features",
+            "scope",
+            "gate",
+            "match",
+            "attributes",
+            "lifecycle",
+            "pace",
+            "retry",
+            "schedule",
+        ],
+    ),
+    (
+        "connection",
+        &[
+            "baseUrl",
+            "auth",
+            "timeouts",
+            "caFile",
+            "allowPlaintext",
+            "scim",
+        ],
+    ),
+    (
+        "connection.auth",
+        &["bearerTokenFile", "bearerTokenEnv", "basic", "header"],
+    ),
+    ("connection.timeouts", &["connect", "request"]),
+    (
+        "features",
+        &[
+            "create",
+            "update",
+            "deactivate",
+            "reactivate",
+            "delete",
+            "groups",
+            "invite",
+        ],
+    ),
+    ("scope", &["filter"]),
+    ("gate", &["require", "domains"]),
+    (
+        "gate.domains",
+        &["primary", "additional", "convertToPrimary"],
+    ),
+    ("match", &["by", "firstSync", "inactiveAccount"]),
+    (
+        "attributes.*",
+        &["from", "constant", "drop", "write", "whenBlank"],
+    ),
+    (
+        "lifecycle",
+        &["inactive", "removed", "frozen", "unlisted", "deleteAfter"],
+    ),
+    ("pace", &["perSecond", "concurrency"]),
+    ("retry", &["base", "max", "giveUpAfter"]),
+    ("schedule", &["reconcile"]),
+    // Values of these are checked by their own types.
+    ("attributes", &[]),
+    ("connection.scim", &[]),
+];
+
+/// Keys of the policy language that are refused for now: silence would look like obedience.
+const LATER: [(&str, &[&str]); 8] = [
+    (
+        "",
+        &[
+            "assignments",
+            "organization",
+            "groups",
+            "protect",
+            "guard",
+            "notify",
+            "formerly",
+        ],
+    ),
+    ("connection", &["tenant"]),
+    ("scope", &["skip"]),
+    ("match", &["person"]),
+    ("attributes.*", &["template", "map", "default"]),
+    ("lifecycle", &["terminated", "outOfScope", "termination"]),
+    ("pace", &["perDay", "leaverReserve"]),
+    ("schedule", &["drift"]),
+];
+
+/// Reports every key that is unknown or not supported yet.
+pub(super) fn check(document: &Document, problems: &mut Vec<String>) {
+    walk(document, &document.value(), &mut Vec::new(), problems);
+}
+
+fn walk<'a>(
+    document: &Document,
+    value: &'a Value,
+    path: &mut Vec<&'a str>,
+    problems: &mut Vec<String>,
+) {
+    let Value::Object(entries) = value else {
+        return;
+    };
+    let section = if path.len() == 2 && path[0] == "attributes" {
+        "attributes.*".to_owned()
+    } else {
+        path.join(".")
+    };
+    let keys_of = |table: &'static [(&str, &'static [&'static str])]| {
+        table
+            .iter()
+            .find(|(name, _)| *name == section)
+            .map(|(_, keys)| *keys)
+    };
+    let Some(known) = keys_of(&KNOWN) else { return };
+    let later = keys_of(&LATER).unwrap_or_default();
+    for (key, below) in entries {
+        path.push(key);
+        if known.is_empty() || known.contains(&key.as_str()) {
+            if section != "connection.scim" {
+                walk(document, below, path, problems);
+            }
+        } else {
+            let message = if later.contains(&key.as_str()) {
+                "is not supported in this version; take it out".to_owned()
+            } else {
+                match nearest(key, known.iter().copied()) {
+                    Some(name) => format!("unknown key; did you mean `{name}`?"),
+                    None => format!("unknown key; known keys here: {}", known.join(", ")),
+                }
+            };
+            problems.push(document.show(&Problem {
+                place: document.place_at(path),
+                path: path.join("."),
+                message,
+            }));
+        }
+        path.pop();
+    }
+}

@@ -1,0 +1,125 @@
+//! A target's file over the defaults over its preset, with the places of what was written.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use usher_runtime::{
+    config::overlay,
+    yaml::{Document, Problem, decode},
+};
+
+use super::PRESETS;
+
+/// The layers of one target.
+pub(super) struct Layers<'a> {
+    file: &'a Document,
+    defaults: Option<&'a Document>,
+    /// Preset, defaults, file: later ones win.
+    values: Vec<Value>,
+    merged: Value,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(file: &'a Document, defaults: Option<&'a Document>) -> Self {
+        let mut values: Vec<Value> = defaults
+            .into_iter()
+            .chain([file])
+            .map(Document::value)
+            .collect();
+        let preset = values
+            .iter()
+            .rev()
+            .find_map(|value| value.get("preset")?.as_str().map(str::to_owned));
+        let preset = preset.and_then(|name| PRESETS.iter().find(|(known, _)| *known == name));
+        if let Some((name, text)) = preset
+            && let Ok(document) = Document::parse(name, text)
+        {
+            values.insert(0, document.value());
+        }
+        let mut merged = Value::Object(serde_json::Map::new());
+        for value in &values {
+            overlay(&mut merged, value.clone());
+        }
+        Self {
+            file,
+            defaults,
+            values,
+            merged,
+        }
+    }
+
+    /// The merged value at a path; `None` when it is absent or null.
+    pub(super) fn get(&self, path: &[&str]) -> Option<&Value> {
+        let value = path
+            .iter()
+            .try_fold(&self.merged, |value, key| value.get(key))?;
+        (!value.is_null()).then_some(value)
+    }
+
+    /// The values of a path by layer, lowest first.
+    pub(super) fn by_layer<'b>(&'b self, path: &'b [&str]) -> impl Iterator<Item = &'b Value> {
+        self.values
+            .iter()
+            .filter_map(move |layer| path.iter().try_fold(layer, |value, key| value.get(key)))
+    }
+
+    /// Decodes the value at a path; `None` when it is absent. A value that does not fit is reported.
+    pub(super) fn decode<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        problems: &mut Vec<String>,
+    ) -> Option<T> {
+        let value = self.get(path)?.clone();
+        match decode(value) {
+            Ok(value) => Some(value),
+            Err((below, message)) => {
+                let steps: Vec<&str> = below
+                    .split(['.', '['])
+                    .map(|step| step.trim_end_matches(']'))
+                    .filter(|s| !s.is_empty())
+                    .collect();
+                let mut full = path.to_vec();
+                full.extend(steps);
+                problems.push(self.problem(&full, message));
+                None
+            }
+        }
+    }
+
+    /// Decodes a value that has to be there.
+    pub(super) fn require<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        hint: &str,
+        problems: &mut Vec<String>,
+    ) -> Option<T> {
+        if self.get(path).is_none() {
+            problems.push(self.problem(path, format!("is required: {hint}")));
+            return None;
+        }
+        self.decode(path, problems)
+    }
+
+    /// A problem, shown where it stands: in the file, else in the defaults, else at the nearest key above it.
+    pub(super) fn problem(&self, path: &[&str], message: impl Into<String>) -> String {
+        let (document, place) = [Some(self.file), self.defaults]
+            .into_iter()
+            .flatten()
+            .find_map(|document| Some((document, document.place_at(path)?)))
+            .map_or_else(
+                || {
+                    (
+                        self.file,
+                        (0..path.len())
+                            .rev()
+                            .find_map(|length| self.file.place_at(&path[..length])),
+                    )
+                },
+                |(document, place)| (document, Some(place)),
+            );
+        document.show(&Problem {
+            place,
+            path: path.join("."),
+            message: message.into(),
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! What the policy files say, and what is said about them when they are wrong.
+
+use super::*;
+use crate::logic::policy::{Disposition, Mode, ValueSource, WhenBlank, Write};
+
+const GOOD: &str = r#"
+target: helpdesk
+preset: scim
+mode: enforce
+sources: ["00D000000000001EAA"]
+connection: { baseUrl: "https://helpdesk.example/scim/v2", auth: { bearerTokenFile: /secrets/token } }
+scope: { filter: all }
+gate: { require: [givenName], domains: { primary: acme.example, additional: [Acme.io] } }
+match: { firstSync: auto }
+attributes:
+  title: { from: [title, custom.Job__c], write: onCreate }
+  'emails[type eq "work"].value': { from: [email, custom.Work_Email__c] }
+  userType: { constant: Employee }
+  timezone: { drop: true }
+lifecycle: { removed: keep }
+"#;
+
+fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyError> {
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (PathBuf::from(name), (*text).to_owned()))
+        .collect();
+    from_texts(&files)
+}
+
+fn problems(text: &str) -> Vec<String> {
+    read(&[("policy/helpdesk.yaml", text)]).unwrap_err().0
+}
+
+#[test]
+fn a_target_is_read_over_its_preset() {
+    let policy = read(&[("policy/helpdesk.yaml", GOOD)]).unwrap();
+    let target = &policy.targets.values().next().unwrap().policy;
+    assert_eq!(
+        (target.name.as_str(), target.mode),
+        ("helpdesk", Mode::Enforce)
+    );
+    assert_eq!(target.gate.domains, ["acme.example", "acme.io"]);
+    assert_eq!(target.lifecycle.removed, Disposition::Keep);
+    let row = |path: &str| target.attributes.iter().find(|rule| rule.path.0 == path);
+    let title = row("title").unwrap();
+    assert_eq!(
+        (title.write, title.when_blank),
+        (Write::OnCreate, WhenBlank::Clear),
+        "key by key over the preset"
+    );
+    assert!(matches!(&title.source, ValueSource::From(fields) if fields.len() == 2));
+    assert!(matches!(
+        &row("userType").unwrap().source,
+        ValueSource::Constant(_)
+    ));
+    assert!(row("timezone").is_none(), "dropped");
+    assert!(row("name.familyName").is_some(), "from the preset");
+}
+
+#[test]
+fn defaults_stand_below_every_target() {
+    let defaults =
+        "mode: observe\npace: { perSecond: 3 }\nattributes: { nickName: { from: givenName } }\n";
+    let other = GOOD
+        .replace("helpdesk", "crm")
+        .replace("mode: enforce\n", "");
+    let policy = read(&[
+        ("policy/_defaults.yaml", defaults),
+        ("policy/a.yaml", GOOD),
+        ("policy/b.yaml", &other),
+    ])
+    .unwrap();
+    let modes: Vec<_> = policy
+        .targets
+        .values()
+        .map(|target| target.policy.mode)
+        .collect();
+    assert_eq!(modes, [Mode::Observe, Mode::Enforce]);
+    assert!(policy.targets.values().all(|target| {
+        target
+            .policy
+            .attributes
+            .iter()
+            .any(|rule| rule.path.0 == "nickName")
+    }));
+}
+
+#[test]
+fn a_typo_is_shown_with_file_line_caret_and_nearest_name() {
+    let found = problems(&GOOD.replace("gate:", "gates:"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].starts_with(
+            "policy/helpdesk.yaml:8:1: gates: unknown key; did you mean `gate`?\n  | gates:"
+        ),
+        "{}",
+        found[0]
+    );
+    assert!(found[0].ends_with("\n  | ^"), "{}", found[0]);
+    let found = problems(&GOOD.replace("custom.Work_Email__c", "emial"));
+    assert!(
+        found[0].starts_with("policy/helpdesk.yaml:12:37: "),
+        "{}",
+        found[0]
+    );
+    assert!(
+        found[0].contains("unknown field `emial`; did you mean `email`?"),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn all_problems_of_all_files_are_shown_together() {
+    let first = GOOD
+        .replace("filter: all", "filter: \"Department = 'Sales'\"")
+        .replace("firstSync: auto", "firstSync: approve");
+    let second = GOOD
+        .replace("helpdesk", "crm")
+        .replace("preset: scim", "preset: scin\nassignments: []");
+    let third = "target: [";
+    let found = read(&[("a.yaml", &first), ("b.yaml", &second), ("c.yaml", third)])
+        .unwrap_err()
+        .0;
+    for (file, words) in [
+        ("a.yaml:7:10", "only `all` is supported in this version"),
+        ("a.yaml:9:10", "only `auto` is available in this version"),
+        (
+            "b.yaml:3:1",
+            "there is no preset `scin`; this version has scim; did you mean `scim`?",
+        ),
+        (
+            "b.yaml:4:1",
+            "assignments: is not supported in this version",
+        ),
+        ("c.yaml:", "not valid YAML"),
+    ] {
+        assert!(
+            found
+                .iter()
+                .any(|problem| problem.starts_with(file) && problem.contains(words)),
+            "{file} {words}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_this_version_does_not_do_is_refused() {
+    for (change, words) in [
+        (
+            "features: { delete: true }",
+            "features.delete: is not supported",
+        ),
+        (
+            "lifecycle: { terminated: deactivate }",
+            "lifecycle.terminated: is not supported",
+        ),
+        (
+            "lifecycle: { deleteAfter: 30d }",
+            "only `never` is supported",
+        ),
+        (
+            "lifecycle: { inactive: delete }",
+            "`delete` is not supported; use deactivate or keep",
+        ),
+        ("pace: { perDay: 100 }", "pace.perDay: is not supported"),
+        ("pace: { perSecond: 0 }", "must be between"),
+        (
+            "schedule: { reconcile: 24 }",
+            "must be a duration with its unit",
+        ),
+        (
+            "retry: { base: 1h, max: 1m }",
+            "must not be larger than retry.max",
+        ),
+        ("guard: {}", "guard: is not supported"),
+    ] {
+        let text = GOOD.replace("lifecycle: { removed: keep }", change);
+        let found = problems(&text);
+        assert!(
+            found.len() == 1 && found[0].contains(words),
+            "{change}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn attributes_are_checked_against_the_connector() {
+    for (row, words) in [
+        ("nosuch: { from: title }", "nosuch"),
+        ("active: { constant: true }", "is written by Usher itself"),
+        (
+            "nickName: { from: title, constant: x }",
+            "needs exactly one of",
+        ),
+        ("nickName: { template: x }", "template: is not supported"),
+        ("nickName: { from: 7 }", "expected the name of a field"),
+        (
+            "nickName: { from: title, whenBlank: drop }",
+            "unknown variant `drop`",
+        ),
+        ("userName: { drop: true }", "userName cannot be dropped"),
+    ] {
+        let text = GOOD.replace("  timezone: { drop: true }", &format!("  {row}"));
+        let found = problems(&text);
+        assert!(
+            found
+                .iter()
+                .any(|problem| problem.contains(words) && problem.contains(":14:")),
+            "{row}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn connections_are_checked_and_secrets_never_shown() {
+    for (connection, words) in [
+        (
+            "{ baseUrl: 'https://h.example', auth: { bearerToken: s3cret } }",
+            "unknown key",
+        ),
+        (
+            "{ baseUrl: 'https://h.example', auth: s3cret }",
+            "must be exactly one of",
+        ),
+        ("{ baseUrl: 'http://h.example', auth: none }", "use https"),
+        (
+            "{ baseUrl: 'https://h.example', auth: none, timeouts: { request: 1m } }",
+            "at most 15s",
+        ),
+        (
+            "{ baseUrl: 'https://h.example', auth: none, scim: { patchs: put } }",
+            "did you mean `patch`?",
+        ),
+        ("{ auth: none }", "connection.baseUrl: is required"),
+    ] {
+        let line = "connection: { baseUrl: \"https://helpdesk.example/scim/v2\", auth: { bearerTokenFile: /secrets/token } }";
+        let found = problems(&GOOD.replace(line, &format!("connection: {connection}")));
+        assert!(
+            found.iter().any(|problem| problem.contains(words)),
+            "{connection}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn two_files_cannot_describe_one_target() {
+    let found = read(&[("a.yaml", GOOD), ("b.yaml", GOOD)]).unwrap_err().0;
+    assert!(
+        found[0].contains("target helpdesk is described by a.yaml already"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn pace_and_retries_do_not_change_the_configuration_that_plans_name() {
+    let hash = |text: &str| {
+        read(&[("a.yaml", text)])
+            .unwrap()
+            .targets
+            .values()
+            .next()
+            .unwrap()
+            .policy
+            .hash
+    };
+    assert_eq!(
+        hash(GOOD),
+        hash(&format!("{GOOD}pace: {{ perSecond: 1 }}\n"))
+    );
+    assert_ne!(
+        hash(GOOD),
+        hash(&GOOD.replace("removed: keep", "removed: deactivate"))
+    );
+    assert_ne!(
+        hash(GOOD),
+        hash(&GOOD.replace("constant: Employee", "constant: Staff"))
+    );
+}
+
+#[test]
+fn the_example_is_a_valid_policy() {
+    let policy = read(&[("example.yaml", include_str!("../../policy.example.yaml"))]).unwrap();
+    assert!(policy.warnings.is_empty() && policy.targets.len() == 1);
+}

@@ -1,0 +1,268 @@
+//! The shell of a lane: people in, operations out to the target, transactions out to Kafka. Decides nothing.
+//!
+//! Everything is one future. Dropping it drops the requests that are under way, which is what a lost ownership needs.
+
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use tracing::warn;
+use usher_contract::{TargetName, UserKey};
+use usher_runtime::{
+    clock,
+    kafka::CommitError,
+    shutdown::{CancellationToken, chain},
+};
+
+use crate::{
+    connector::{Connector, Failure, Operation, Reply, http::HttpSender, lease::Lease},
+    logic::{
+        account::RemoteAccount,
+        lane::{Answer, Effect, Input, Lane, OperationId},
+        matching::Seen,
+        policy::TargetPolicy,
+    },
+    metrics::Metrics,
+    recorder::Recorder,
+    status::StatusHandle,
+    users::{Subscription, Users},
+};
+
+/// People fed at once: long enough to be quick, short enough that answers are not kept waiting.
+const FEED: usize = 256;
+/// How often the status is renewed while the lane works.
+const STATUS_EVERY: Duration = Duration::from_millis(200);
+/// And while it rests: ages grow without anything happening.
+const STATUS_IDLE: Duration = Duration::from_secs(2);
+
+/// How a lane ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneEnd {
+    /// Finished and handed back.
+    Drained,
+    /// A commit failed.
+    Lost {
+        /// Because a successor has taken over.
+        fenced: bool,
+    },
+}
+
+/// How operations of a target are carried out.
+#[derive(Clone)]
+pub(crate) struct Executor {
+    pub(crate) policy: Arc<TargetPolicy>,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) sender: Arc<HttpSender>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Executor {
+    /// Carries out one operation; what came back is reduced to what the rules look at.
+    pub(crate) async fn execute(
+        &self,
+        operation: Operation,
+        lease: &Lease,
+    ) -> (Result<Answer, Failure>, Duration) {
+        let (result, trace) = self
+            .sender
+            .run(self.connector.begin(operation), lease)
+            .await;
+        self.metrics.operation(
+            self.policy.name.as_str(),
+            trace.elapsed.as_secs_f64(),
+            trace.requests,
+            trace.writes,
+        );
+        let answer = result.map(|reply| match reply {
+            Reply::Checked(_) => Answer::Checked,
+            Reply::Found(accounts) => {
+                Answer::Found(accounts.iter().map(|account| self.seen(account)).collect())
+            }
+            Reply::Page { accounts, next } => Answer::Page(
+                accounts.iter().map(|account| self.seen(account)).collect(),
+                next,
+            ),
+            Reply::Written { id, account } => {
+                Answer::Written(id, account.as_ref().map(|account| self.seen(account)))
+            }
+            Reply::Deleted | Reply::Absent => Answer::Absent,
+            Reply::Conflict(refusal) => Answer::Conflict(refusal),
+        });
+        (answer, trace.elapsed)
+    }
+
+    fn seen(&self, account: &RemoteAccount) -> Seen {
+        Seen::read(account, self.policy.paths(), |account, path| {
+            self.connector.read_attribute(account, path)
+        })
+    }
+}
+
+/// What a lane needs from around it.
+pub(crate) struct Surroundings {
+    pub(crate) executor: Executor,
+    pub(crate) recorder: Recorder,
+    pub(crate) lease: Lease,
+    pub(crate) users: Arc<Users>,
+    pub(crate) status: StatusHandle,
+    pub(crate) malformed: u64,
+}
+
+type Ended = (OperationId, Result<Answer, Failure>, Duration);
+type Committing = Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>;
+
+struct Running {
+    lane: Lane,
+    around: Arc<Surroundings>,
+    subscription: Arc<Subscription>,
+    /// People who are planned again although they did not change.
+    backlog: VecDeque<(UserKey, bool)>,
+    operations: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
+    committing: Option<Committing>,
+    drained: bool,
+}
+
+/// Runs a lane until it is drained or a commit fails.
+pub(crate) async fn run(lane: Lane, around: Surroundings, drain: CancellationToken) -> LaneEnd {
+    let name = around.executor.policy.name.clone();
+    let subscription = around.users.subscribe();
+    // Subscribed first, listed afterwards: whoever changes in between is fed twice, which changes nothing.
+    let backlog = around
+        .users
+        .keys()
+        .into_iter()
+        .map(|user| (user, false))
+        .collect();
+    let mut running = Running {
+        lane,
+        around: Arc::new(around),
+        subscription,
+        backlog,
+        operations: FuturesUnordered::new(),
+        committing: None,
+        drained: false,
+    };
+    let end = running.run(&name, &drain).await;
+    running.around.lease.release();
+    end
+}
+
+impl Running {
+    async fn run(&mut self, name: &TargetName, drain: &CancellationToken) -> LaneEnd {
+        let mut draining = false;
+        let mut status_at = clock::monotonic();
+        self.step(if self.backlog.is_empty() {
+            Input::AllFed
+        } else {
+            Input::Tick
+        });
+        while !self.drained {
+            let now = clock::monotonic();
+            if now >= status_at {
+                self.around
+                    .status
+                    .lane(name, self.lane.status(), self.around.malformed);
+                status_at = now + STATUS_EVERY;
+            }
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                () = drain.cancelled(), if !draining => {
+                    draining = true;
+                    self.step(Input::Drain);
+                }
+                result = committed(&mut self.committing) => {
+                    self.committing = None;
+                    match result {
+                        Ok(()) => self.step(Input::Committed),
+                        Err(error) => {
+                            warn!(target.name = %name, error = chain(&error), "a commit failed; the target is given up and taken over anew");
+                            return LaneEnd::Lost { fenced: matches!(error, CommitError::Fenced) };
+                        }
+                    }
+                }
+                Some((operation, result, took)) = self.operations.next(), if !self.operations.is_empty() => {
+                    self.step(Input::Ended { operation, result, took });
+                }
+                () = self.subscription.changed(), if !draining => {
+                    for user in self.subscription.take(FEED) {
+                        self.feed(user, false);
+                    }
+                }
+                () = std::future::ready(()), if !self.backlog.is_empty() && !draining => {
+                    for _ in 0..FEED {
+                        let Some((user, again)) = self.backlog.pop_front() else { break };
+                        self.feed(user, again);
+                    }
+                    if self.backlog.is_empty() {
+                        self.step(Input::AllFed);
+                    }
+                    // Planning a large directory must not starve the requests that other tasks wait for.
+                    tokio::task::yield_now().await;
+                }
+                () = tokio::time::sleep(wake) => self.step(Input::Tick),
+            }
+        }
+        self.around
+            .status
+            .lane(name, self.lane.status(), self.around.malformed);
+        LaneEnd::Drained
+    }
+
+    /// How long to sleep when nothing happens.
+    fn wake(&self) -> Duration {
+        let now = clock::now();
+        let due = self
+            .lane
+            .next_wake(now)
+            .map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
+        // A clock that is set back must not put the lane to sleep for long.
+        due.unwrap_or(STATUS_IDLE).min(STATUS_IDLE)
+    }
+
+    fn feed(&mut self, user: UserKey, again: bool) {
+        if let Some(change) = self.around.users.get(&user) {
+            self.step(Input::User { change, again });
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        for effect in self.lane.step(input, clock::now(), rand::random()) {
+            match effect {
+                Effect::Execute(id, operation) => {
+                    let around = Arc::clone(&self.around);
+                    self.operations.push(Box::pin(async move {
+                        let (result, took) =
+                            around.executor.execute(operation, &around.lease).await;
+                        (id, result, took)
+                    }));
+                }
+                Effect::Commit(batch) => {
+                    let around = Arc::clone(&self.around);
+                    self.committing =
+                        Some(Box::pin(
+                            async move { around.recorder.commit(&batch).await },
+                        ));
+                }
+                Effect::Ask(users) => self.subscription.again(users),
+                Effect::Reconcile => {
+                    self.backlog = self
+                        .around
+                        .users
+                        .keys()
+                        .into_iter()
+                        .map(|user| (user, true))
+                        .collect()
+                }
+                Effect::Drained => self.drained = true,
+            }
+        }
+    }
+}
+
+/// The end of a commit under way; never when there is none. Cancel-safe.
+async fn committed(committing: &mut Option<Committing>) -> Result<(), CommitError> {
+    match committing {
+        Some(commit) => commit.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,140 @@
+//! Shares out the targets: membership in the consumer group, one task per target.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use thiserror::Error;
+use tokio::{sync::mpsc, task::JoinSet};
+use tracing::{error, info};
+use usher_runtime::{
+    kafka::{KafkaConfig, Membership, MembershipEvent, TopicError},
+    shutdown::CancellationToken,
+};
+
+use crate::{
+    connector::{
+        http::{HttpError, HttpSender},
+        scim::ScimConnector,
+    },
+    logic::policy::Mode,
+    metrics::Metrics,
+    owner::{Order, Owner},
+    policy::{Policy, Target},
+    reconciler::Executor,
+    status::StatusHandle,
+    topics,
+    users::Users,
+};
+
+/// Orders that a target may not have got to yet. A rebalance gives two.
+const ORDERS_MAX: usize = 16;
+
+/// The targets are not shared out any longer.
+#[derive(Debug, Error)]
+pub(crate) enum TargetsError {
+    /// The group.
+    #[error("the consumer group that shares out the targets refuses this process: {0}")]
+    Group(String),
+    /// It could not be joined.
+    #[error("cannot join the consumer group that shares out the targets")]
+    Join(#[from] TopicError),
+    /// A task has ended although its target was not handed back.
+    #[error("the task of a target has ended early")]
+    EndedEarly,
+}
+
+/// How operations of a target are carried out.
+///
+/// # Errors
+/// When the HTTP client cannot be set up.
+pub(crate) fn executor(target: &Target, metrics: &Arc<Metrics>) -> Result<Executor, HttpError> {
+    Ok(Executor {
+        policy: Arc::clone(&target.policy),
+        connector: Arc::new(ScimConnector::new(target.connection.scim.clone())),
+        sender: Arc::new(HttpSender::new(target.connection.http.clone())?),
+        metrics: Arc::clone(metrics),
+    })
+}
+
+/// Runs the targets that the group gives to this process until `stop` is cancelled and all are handed back.
+///
+/// # Errors
+/// [`TargetsError`].
+pub(crate) async fn run(
+    policy: Policy,
+    executors: Vec<Executor>,
+    kafka: KafkaConfig,
+    users: Arc<Users>,
+    status: StatusHandle,
+    stop: CancellationToken,
+) -> Result<(), TargetsError> {
+    let mut tasks = JoinSet::new();
+    let mut orders: BTreeMap<i32, Vec<mpsc::Sender<Order>>> = BTreeMap::new();
+    for target in policy.targets.values() {
+        status.declare(&target.policy.name, target.policy.mode.as_str());
+    }
+    for executor in executors
+        .into_iter()
+        .filter(|executor| executor.policy.mode != Mode::Off)
+    {
+        let (sender, receiver) = mpsc::channel(ORDERS_MAX);
+        orders
+            .entry(topics::partition_of_target(&executor.policy.name))
+            .or_default()
+            .push(sender);
+        tasks.spawn(
+            Owner::new(executor, kafka.clone(), Arc::clone(&users), status.clone()).run(receiver),
+        );
+    }
+    // A replica that still reads the users would take targets away from owners that can work.
+    tokio::select! {
+        () = users.caught_up() => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    let group = format!("{}apply", kafka.prefix);
+    let mut membership = Membership::join(&kafka, &group, &kafka.topic(topics::TARGET))?;
+    let mut leaving = false;
+    let result = loop {
+        let event = tokio::select! {
+            () = stop.cancelled(), if !leaving => {
+                info!("handing back the targets");
+                leaving = true;
+                membership.leave();
+                continue;
+            }
+            Some(ended) = tasks.join_next(), if !leaving && !tasks.is_empty() => {
+                if let Err(panicked) = ended {
+                    error!(error = %panicked, "the task of a target panicked");
+                }
+                break Err(TargetsError::EndedEarly);
+            }
+            event = membership.next() => event,
+        };
+        match event {
+            Some(MembershipEvent::Assigned(partitions)) => {
+                tell(&orders, &partitions, &Order::Assigned).await;
+            }
+            Some(MembershipEvent::Revoked(partitions, guard)) => {
+                // Dropped when the last target of these partitions is handed back, at once when there is none.
+                tell(&orders, &partitions, &Order::Revoked(Some(Arc::new(guard)))).await;
+            }
+            Some(MembershipEvent::Failed(reason)) => break Err(TargetsError::Group(reason)),
+            None if leaving => break Ok(()),
+            None => break Err(TargetsError::Group("the membership has ended".to_owned())),
+        }
+    };
+    // No more orders: whoever still runs a target drains and hands back.
+    orders.clear();
+    while tasks.join_next().await.is_some() {}
+    // Leaving joins a thread, which an async worker must not wait for.
+    let _ = tokio::task::spawn_blocking(move || drop(membership)).await;
+    result
+}
+
+async fn tell(orders: &BTreeMap<i32, Vec<mpsc::Sender<Order>>>, partitions: &[i32], order: &Order) {
+    for partition in partitions {
+        for sender in orders.get(partition).map(Vec::as_slice).unwrap_or_default() {
+            // A task that has ended shows itself in the set of tasks.
+            let _ = sender.send(order.clone()).await;
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The newest state of every person, as the `user-change` topic has it. Every replica holds all of it.
+//!
+//! Lanes are told *who* changed, never *what*: they take the newest state when they get to it. So a slow lane costs no
+//! memory beyond one key per person.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::Serialize;
+use thiserror::Error;
+use tokio::sync::{Notify, watch};
+use tracing::{info, warn};
+use usher_contract::{UserChange, UserKey, cloud_event::user_change_version};
+use usher_runtime::{
+    kafka::{KafkaConfig, Partitions, Record, TopicInput, TopicReader},
+    shutdown::CancellationToken,
+};
+
+use crate::{metrics::Metrics, topics::USER_CHANGE};
+
+/// The version of the message that this service understands.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Why a record was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+enum Malformed {
+    #[error("no-key")]
+    Key,
+    #[error("schema-version")]
+    SchemaVersion,
+    #[error("not-a-user-change")]
+    Content,
+    #[error("key-of-somebody-else")]
+    OtherKey,
+}
+
+/// Reading does not go on.
+#[derive(Debug, Error)]
+pub enum UsersError {
+    /// The client gave up.
+    #[error("reading {topic} failed: {reason}")]
+    Failed {
+        /// Which topic.
+        topic: String,
+        /// Why.
+        reason: String,
+    },
+    /// It could not begin.
+    #[error("cannot read the users")]
+    Start(#[from] usher_runtime::kafka::TopicError),
+}
+
+/// The table in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct UsersStatus {
+    /// People.
+    pub known: usize,
+    /// Whether the topic was read to its end once.
+    pub caught_up: bool,
+    /// Records passed over because they are not what they should be.
+    pub malformed: u64,
+    /// Where the last of them is: `topic/partition/offset: reason`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_malformed: Option<String>,
+}
+
+/// The newest state of every person.
+#[derive(Debug)]
+pub struct Users {
+    table: RwLock<HashMap<UserKey, Arc<UserChange>>>,
+    caught_up: watch::Sender<bool>,
+    subscribers: Mutex<Vec<Weak<Subscription>>>,
+    malformed: AtomicU64,
+    last_malformed: Mutex<Option<String>>,
+}
+
+/// Who changed since one last asked.
+#[derive(Debug, Default)]
+pub struct Subscription {
+    changed: Mutex<BTreeSet<UserKey>>,
+    wake: Notify,
+}
+
+impl Subscription {
+    /// Waits until somebody has changed. Cancel-safe.
+    pub async fn changed(&self) {
+        loop {
+            let woken = self.wake.notified();
+            if !lock(&self.changed).is_empty() {
+                return;
+            }
+            woken.await;
+        }
+    }
+    /// Takes at most `limit` people who changed.
+    pub fn take(&self, limit: usize) -> Vec<UserKey> {
+        let mut changed = lock(&self.changed);
+        if changed.len() <= limit {
+            return std::mem::take(&mut *changed).into_iter().collect();
+        }
+        let taken: Vec<UserKey> = changed.iter().take(limit).copied().collect();
+        for user in &taken {
+            changed.remove(user);
+        }
+        taken
+    }
+    /// Feeds people again although they did not change.
+    pub fn again(&self, users: impl IntoIterator<Item = UserKey>) {
+        lock(&self.changed).extend(users);
+        self.wake.notify_one();
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self {
+            table: RwLock::default(),
+            caught_up: watch::Sender::new(false),
+            subscribers: Mutex::default(),
+            malformed: AtomicU64::new(0),
+            last_malformed: Mutex::default(),
+        }
+    }
+}
+
+impl Users {
+    /// The newest state of a person.
+    #[must_use]
+    pub fn get(&self, user: &UserKey) -> Option<Arc<UserChange>> {
+        self.table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(user)
+            .cloned()
+    }
+
+    /// Everybody, in no order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<UserKey> {
+        self.table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .copied()
+            .collect()
+    }
+
+    /// Told of everybody who changes from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Arc<Subscription> {
+        let subscription = Arc::new(Subscription::default());
+        let mut subscribers = lock(&self.subscribers);
+        subscribers.retain(|subscriber| subscriber.strong_count() > 0);
+        subscribers.push(Arc::downgrade(&subscription));
+        subscription
+    }
+
+    /// Waits until the topic was read to its end once. Cancel-safe.
+    pub async fn caught_up(&self) {
+        let mut caught_up = self.caught_up.subscribe();
+        // The sender lives as long as the table.
+        let _ = caught_up.wait_for(|yes| *yes).await;
+    }
+
+    /// The table in numbers.
+    #[must_use]
+    pub fn status(&self) -> UsersStatus {
+        UsersStatus {
+            known: self
+                .table
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .len(),
+            caught_up: *self.caught_up.borrow(),
+            malformed: self.malformed.load(Ordering::Relaxed),
+            last_malformed: lock(&self.last_malformed).clone(),
+        }
+    }
+
+    /// Takes records; those that are not what they should be are counted and passed over.
+    pub fn take(&self, topic: &str, records: &[Record], metrics: &Metrics) {
+        let mut changed = Vec::new();
+        {
+            let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+            for record in records {
+                match decode(record) {
+                    Ok((user, None)) => {
+                        // Erased: whoever has an account keeps it; there is nobody to decide about any more.
+                        table.remove(&user);
+                    }
+                    Ok((user, Some(change))) => {
+                        // A repeated or older record changes nothing.
+                        if table
+                            .get(&user)
+                            .is_none_or(|known| known.version < change.version)
+                        {
+                            table.insert(user, Arc::new(*change));
+                            changed.push(user);
+                        }
+                    }
+                    Err(reason) => self.pass_over(topic, record, reason, metrics),
+                }
+            }
+            metrics
+                .users_known
+                .set(i64::try_from(table.len()).unwrap_or(i64::MAX));
+        }
+        if changed.is_empty() {
+            return;
+        }
+        for subscriber in lock(&self.subscribers).iter().filter_map(Weak::upgrade) {
+            subscriber.again(changed.iter().copied());
+        }
+    }
+
+    /// Place and reason are said, the content never: it is somebody's data.
+    fn pass_over(&self, topic: &str, record: &Record, reason: Malformed, metrics: &Metrics) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+        metrics.users_malformed.inc();
+        let place = format!("{topic}/{}/{}: {reason}", record.partition, record.offset);
+        warn!(topic, partition = record.partition, offset = record.offset, %reason, "a record is not a user change and was passed over");
+        *lock(&self.last_malformed) = Some(place);
+    }
+
+    /// Reads the topic from its beginning and follows it until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// [`UsersError`].
+    pub async fn follow(
+        self: Arc<Self>,
+        kafka: KafkaConfig,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Result<(), UsersError> {
+        let topic = kafka.topic(USER_CHANGE);
+        let mut reader = TopicReader::start(&kafka, &topic, Partitions::All).await?;
+        loop {
+            let input = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                input = reader.next() => input,
+            };
+            match input {
+                Some(TopicInput::Records(records)) => self.take(&topic, &records, &metrics),
+                Some(TopicInput::CaughtUp(_)) => {
+                    let status = self.status();
+                    info!(
+                        users = status.known,
+                        malformed = status.malformed,
+                        "the users are read"
+                    );
+                    self.caught_up.send_replace(true);
+                }
+                Some(TopicInput::Failed(reason)) => {
+                    return Err(UsersError::Failed { topic, reason });
+                }
+                None => {
+                    return Err(UsersError::Failed {
+                        topic,
+                        reason: "the reader has ended".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn decode(record: &Record) -> Result<(UserKey, Option<Box<UserChange>>), Malformed> {
+    let key = record
+        .key
+        .as_deref()
+        .and_then(|key| std::str::from_utf8(key).ok());
+    let user: UserKey = key.and_then(|key| key.parse().ok()).ok_or(Malformed::Key)?;
+    let Some(value) = &record.value else {
+        return Ok((user, None));
+    };
+    if let Some(ce_type) = record.header("ce_type")
+        && user_change_version(ce_type) != Some(SCHEMA_VERSION)
+    {
+        return Err(Malformed::SchemaVersion);
+    }
+    let change: UserChange = serde_json::from_slice(value).map_err(|_| Malformed::Content)?;
+    if change.user.key() != user {
+        return Err(Malformed::OtherKey);
+    }
+    Ok((user, Some(Box::new(change))))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::testing::{Change, person, user_key};
+
+    fn record(offset: i64, key: &str, value: Option<&str>, ce_type: &str) -> Record {
+        Record {
+            partition: 3,
+            offset,
+            key: Some(key.as_bytes().to_vec()),
+            value: value.map(|value| value.as_bytes().to_vec()),
+            headers: vec![("ce_type".into(), ce_type.as_bytes().to_vec())],
+        }
+    }
+    const V1: &str = "dev.usher.user.updated.v1";
+
+    #[tokio::test]
+    async fn malformed_records_are_counted_and_the_rest_goes_on() {
+        let (users, metrics) = (
+            Users::default(),
+            Metrics::new(&prometheus::Registry::new()).unwrap(),
+        );
+        let subscription = users.subscribe();
+        let ada = serde_json::to_string(&person(1)).unwrap();
+        let records = [
+            record(0, "nobody", Some(&ada), V1),
+            record(1, &user_key(1).to_string(), Some("{"), V1),
+            record(
+                2,
+                &user_key(1).to_string(),
+                Some(&ada),
+                "dev.usher.user.updated.v2",
+            ),
+            record(3, &user_key(2).to_string(), Some(&ada), V1),
+            record(4, &user_key(1).to_string(), Some(&ada), V1),
+        ];
+        users.take("user-change", &records, &metrics);
+        let status = users.status();
+        assert_eq!((status.known, status.malformed), (1, 4));
+        assert_eq!(
+            status.last_malformed.as_deref(),
+            Some("user-change/3/3: key-of-somebody-else")
+        );
+        subscription.changed().await;
+        assert_eq!(subscription.take(10), [user_key(1)]);
+    }
+
+    #[test]
+    fn older_and_repeated_records_change_nothing() {
+        let (users, metrics) = (
+            Users::default(),
+            Metrics::new(&prometheus::Registry::new()).unwrap(),
+        );
+        let text = |change: &UserChange| serde_json::to_string(change).unwrap();
+        let key = user_key(1).to_string();
+        users.take(
+            "t",
+            &[record(
+                0,
+                &key,
+                Some(&text(&person(1).version(5).titled("new"))),
+                V1,
+            )],
+            &metrics,
+        );
+        let subscription = users.subscribe();
+        users.take(
+            "t",
+            &[
+                record(1, &key, Some(&text(&person(1).version(4))), V1),
+                record(2, &key, Some(&text(&person(1).version(5))), V1),
+            ],
+            &metrics,
+        );
+        assert_eq!(users.get(&user_key(1)).unwrap().version, 5);
+        assert!(subscription.take(10).is_empty());
+        users.take("t", &[record(3, &key, None, V1)], &metrics);
+        assert!(users.get(&user_key(1)).is_none());
+    }
+}

@@ -1,0 +1,218 @@
+//! The command line as an operator meets it: exit codes, and one message per problem with its place and way out.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use axum::{Router, response::Html};
+use kafka_harness::Kafka;
+use target_sims::{ScimSim, ScimSimConfig};
+use tempfile::TempDir;
+
+fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_apply-service"));
+    command.args(arguments).output().expect("the binary starts")
+}
+
+fn text(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8(both).expect("text")
+}
+
+fn policy(base_url: &str) -> String {
+    format!(
+        "target: helpdesk\npreset: scim\nmode: enforce\nsources: ['00D000000000001EAA']\n\
+         connection: {{ baseUrl: '{base_url}', auth: none }}\nscope: {{ filter: all }}\nmatch: {{ firstSync: auto }}\n"
+    )
+}
+
+/// A folder with `usher.yaml` and `policy/helpdesk.yaml`.
+struct Files {
+    folder: TempDir,
+}
+
+impl Files {
+    fn new(config: &str, policy: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let files = Self { folder };
+        std::fs::create_dir(files.path("policy")).expect("a folder");
+        std::fs::write(files.path("usher.yaml"), config).expect("a file");
+        std::fs::write(files.path("policy/helpdesk.yaml"), policy).expect("a file");
+        files
+    }
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+    fn run(&self, arguments: &[&str]) -> Output {
+        let (config, policy) = (self.path("usher.yaml"), self.path("policy"));
+        let mut all = arguments.to_vec();
+        all.extend(["--config", &config, "--policy", &policy]);
+        run(&all)
+    }
+}
+
+fn kafka_config(kafka: &Kafka, prefix: &str) -> String {
+    format!(
+        "kafka: {{ bootstrapServers: '{}', prefix: '{prefix}', replicationFactor: 1 }}\n",
+        kafka.bootstrap()
+    )
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_64_and_help_with_0() {
+    assert_eq!(run(&["rum"]).status.code(), Some(64));
+    assert_eq!(
+        run(&["plan", "--target", "Not A Name"]).status.code(),
+        Some(64)
+    );
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn the_manual_is_in_the_binary() {
+    let output = run(&["print-config", "--defaults"]);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.default.yaml");
+    assert_eq!(
+        text(&output),
+        std::fs::read_to_string(file).expect("the defaults")
+    );
+}
+
+#[test]
+fn a_configuration_with_typos_is_shown_whole() {
+    let files = Files::new(
+        "kafka:\n  bootstrapServer: x\nhtpp: {}\n",
+        &policy("https://h.example"),
+    );
+    let output = files.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output);
+    for words in [
+        "usher.yaml:2:3: kafka.bootstrapServer: unknown key; did you mean `bootstrapServers`?",
+        "usher.yaml:3:1: htpp",
+    ] {
+        assert!(shown.contains(words), "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_every_problem_at_once() {
+    let html = Router::new().fallback(async || Html("<html>log in</html>"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    #[expect(clippy::disallowed_methods, reason = "runs beside the test")]
+    let server = tokio::task::spawn(async move { axum::serve(listener, html).await });
+    let config = "kafka: { bootstrapServers: '127.0.0.1:1' }\n";
+    let files = Files::new(config, &policy(&format!("http://{address}")));
+    let output = files.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output);
+    assert!(
+        shown.contains("target helpdesk: ") && shown.contains("html-answer"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("cannot reach Kafka at 127.0.0.1:1; check kafka.bootstrapServers"),
+        "{shown}"
+    );
+    server.abort();
+
+    std::fs::write(
+        files.path("policy/helpdesk.yaml"),
+        policy("https://h.example").replace("scope", "scoop"),
+    )
+    .expect("a file");
+    let shown = text(&files.run(&["check"]));
+    assert!(shown.contains("helpdesk.yaml:6:1: scoop: unknown key; did you mean `scope`?\n  | scoop: { filter: all }\n  | ^"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_refuses_a_topic_that_forgets() {
+    let (kafka, sim) = (
+        Kafka::shared().await,
+        ScimSim::start(ScimSimConfig::default()).await,
+    );
+    let prefix = kafka.unique_prefix();
+    let topic = format!("{prefix}provisioning.link");
+    kafka
+        .create_topic(&topic, 48, &[("cleanup.policy", "delete")])
+        .await;
+    let files = Files::new(&kafka_config(&kafka, &prefix), &policy(sim.base_url()));
+    let output = files.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output);
+    assert!(
+        shown.contains(&format!(
+            "topic {topic} has cleanup.policy=delete, it must be compact"
+        )),
+        "{shown}"
+    );
+    assert!(shown.contains("ok       target helpdesk"), "{shown}");
+    let output = files.run(&["run"]);
+    assert_eq!(output.status.code(), Some(1), "run refuses as well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plan_shows_what_would_be_done_without_a_running_service() {
+    let (kafka, sim) = (
+        Kafka::shared().await,
+        ScimSim::start(ScimSimConfig::default()).await,
+    );
+    let prefix = kafka.unique_prefix();
+    let files = Files::new(&kafka_config(&kafka, &prefix), &policy(sim.base_url()));
+    for (topic, partitions) in [("user-change", 12), ("provisioning.link", 48)] {
+        kafka
+            .create_topic(
+                &format!("{prefix}{topic}"),
+                partitions,
+                &[("cleanup.policy", "compact")],
+            )
+            .await;
+    }
+    let empty = files.run(&["plan"]);
+    assert_eq!(empty.status.code(), Some(0), "{}", text(&empty));
+
+    let change: Arc<serde_json::Value> = Arc::new(serde_json::json!({
+        "version": 1, "kind": "created", "changed": [],
+        "user": {"id": "005000000000001AAA", "orgId": "00D000000000001EAA", "username": "ada@acme.example", "active": true},
+        "cause": {"origin": "query", "observedAt": "2026-01-02T03:04:05Z"}
+    }));
+    let value = serde_json::to_vec(&*change).expect("a message");
+    let key = "00D000000000001EAA:005000000000001AAA";
+    let headers = [("ce_type", "dev.usher.user.created.v1")];
+    kafka
+        .produce(&format!("{prefix}user-change"), key, Some(&value), &headers)
+        .await;
+
+    let plan = files.run(&["plan"]);
+    assert_eq!(plan.status.code(), Some(2));
+    assert!(
+        text(&plan).contains(&format!("helpdesk {key}: look: active and not linked")),
+        "{}",
+        text(&plan)
+    );
+    let looked = files.run(&[
+        "plan",
+        "--look",
+        "--json",
+        "--user",
+        "005000000000001",
+        "--target",
+        "helpdesk",
+    ]);
+    let shown: serde_json::Value = serde_json::from_slice(&looked.stdout).expect("JSON");
+    assert_eq!(shown["plans"][0]["action"], "create", "{}", text(&looked));
+    assert!(!text(&looked).contains("ada@acme.example"));
+    assert_eq!(sim.write_count(), 0);
+    let nobody = files.run(&["plan", "--target", "helpdisk"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(
+        text(&nobody).contains("did you mean helpdesk?"),
+        "{}",
+        text(&nobody)
+    );
+}

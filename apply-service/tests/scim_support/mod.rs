@@ -1,0 +1,322 @@
+//! What the SCIM tests share: a target to run operations at, and short words for operations and their ends.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::io::Write;
+
+use apply_service::{
+    connector::{
+        Connector, Failure, Operation, Reply,
+        http::{AuthConfig, ExchangeTrace, HttpConfig, HttpSender},
+        lease::Lease,
+        scim::{ScimConfig, ScimConnector},
+    },
+    logic::account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+};
+use serde_json::{Value, json};
+
+/// The work e-mail.
+pub(crate) const WORK: &str = r#"emails[type eq "work"].value"#;
+/// The department of the enterprise extension.
+pub(crate) const DEPARTMENT: &str =
+    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+/// The manager of the enterprise extension.
+pub(crate) const MANAGER: &str =
+    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
+
+/// A connector with its sender.
+pub(crate) struct Target {
+    /// For reading attributes.
+    pub(crate) connector: ScimConnector,
+    pub(crate) sender: HttpSender,
+    pub(crate) lease: Lease,
+    token: Option<tempfile::NamedTempFile>,
+}
+
+impl Target {
+    /// A target at an address, with a token file when there is a token.
+    pub(crate) fn new(base_url: &str, token: Option<&str>, config: ScimConfig) -> Self {
+        let token = token.map(|token| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            writeln!(file, "{token}").unwrap();
+            file
+        });
+        let mut http = HttpConfig::new(base_url);
+        if let Some(file) = &token {
+            http.auth = AuthConfig::BearerTokenFile(file.path().to_owned());
+        }
+        let sender = HttpSender::new(http).unwrap();
+        Self {
+            connector: ScimConnector::new(config),
+            sender,
+            lease: Lease::unlimited(),
+            token,
+        }
+    }
+
+    /// Replaces the content of the token file.
+    pub(crate) fn rotate_token(&self, token: &str) {
+        std::fs::write(self.token.as_ref().unwrap().path(), token).unwrap();
+    }
+
+    pub(crate) async fn traced(
+        &self,
+        operation: Operation,
+    ) -> (Result<Reply, Failure>, ExchangeTrace) {
+        self.sender
+            .run(self.connector.begin(operation), &self.lease)
+            .await
+    }
+
+    pub(crate) async fn run(&self, operation: Operation) -> Result<Reply, Failure> {
+        self.traced(operation).await.0
+    }
+
+    pub(crate) async fn check(&self) -> Vec<String> {
+        match self.run(Operation::Check).await {
+            Ok(Reply::Checked(words)) => words,
+            other => panic!("not checked: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn find(&self, external_id: &str, by: &[(&str, &str)]) -> Vec<RemoteAccount> {
+        match self.run(find(external_id, by)).await {
+            Ok(Reply::Found(accounts)) => accounts,
+            other => panic!("no look-up: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn create(&self, pairs: &[(&str, Value)]) -> RemoteId {
+        match self
+            .run(Operation::Create {
+                values: values(pairs),
+            })
+            .await
+        {
+            Ok(Reply::Written {
+                id,
+                account: Some(account),
+            }) if account.id == id => id,
+            other => panic!("not created: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn update(&self, id: &RemoteId, pairs: &[(&str, Value)]) {
+        let operation = Operation::Update {
+            id: id.clone(),
+            values: values(pairs),
+            etag: None,
+        };
+        match self.run(operation).await {
+            Ok(Reply::Written { id: written, .. }) if written == *id => {}
+            other => panic!("not updated: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn read(&self, id: &RemoteId) -> Option<RemoteAccount> {
+        match self.run(Operation::Read(id.clone())).await {
+            Ok(Reply::Found(mut accounts)) => accounts.pop(),
+            Ok(Reply::Absent) => None,
+            other => panic!("not read: {other:?}"),
+        }
+    }
+
+    /// The values that the account holds now.
+    pub(crate) async fn held(&self, id: &RemoteId, paths: &[&str]) -> Vec<Value> {
+        let account = self.read(id).await.expect("the account is there");
+        let read = |path: &&str| {
+            self.connector
+                .read_attribute(&account, &AttributePath((*path).to_owned()))
+        };
+        paths
+            .iter()
+            .map(|path| read(path).unwrap_or(Value::Null))
+            .collect()
+    }
+
+    /// All accounts, page by page.
+    pub(crate) async fn list(&self) -> Vec<RemoteAccount> {
+        let (mut all, mut cursor) = (Vec::new(), None);
+        loop {
+            match self
+                .run(Operation::List {
+                    cursor: cursor.take(),
+                })
+                .await
+            {
+                Ok(Reply::Page { accounts, next }) => {
+                    all.extend(accounts);
+                    match next {
+                        Some(next) => cursor = Some(next),
+                        None => return all,
+                    }
+                }
+                other => panic!("no page: {other:?}"),
+            }
+        }
+    }
+}
+
+pub(crate) fn find(external_id: &str, by: &[(&str, &str)]) -> Operation {
+    let by = by
+        .iter()
+        .map(|(path, value)| (AttributePath((*path).to_owned()), (*value).to_owned()))
+        .collect();
+    Operation::Find {
+        external_id: external_id.to_owned(),
+        by,
+    }
+}
+
+pub(crate) fn values(pairs: &[(&str, Value)]) -> AttributeValues {
+    pairs
+        .iter()
+        .map(|(path, value)| (AttributePath((*path).to_owned()), value.clone()))
+        .collect()
+}
+
+/// A whole person.
+pub(crate) fn person(key: &str, name: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("externalId", json!(key)),
+        ("userName", json!(format!("{name}@acme.com"))),
+        ("active", json!(true)),
+        ("name.givenName", json!(name)),
+        ("name.familyName", json!("Ó Bróin")),
+        ("displayName", json!(name)),
+        ("title", json!("AE")),
+        (WORK, json!(format!("{name}+work@acme.com"))),
+        (DEPARTMENT, json!("Sales")),
+    ]
+}
+
+/// The life of one account, the same at every target.
+pub(crate) async fn live(target: &Target) {
+    let ada = target.create(&person("005A", "ada")).await;
+    let bob = target.create(&person("005B", "bob")).await;
+    for (external_id, by) in [
+        ("005A", vec![]),
+        ("005X", vec![("userName", "ADA@acme.com")]),
+        (
+            "005X",
+            vec![("userName", "nobody"), (WORK, "ada+work@acme.com")],
+        ),
+    ] {
+        let found = target.find(external_id, &by).await;
+        assert_eq!(
+            found.iter().map(|account| &account.id).collect::<Vec<_>>(),
+            [&ada],
+            "{external_id} {by:?}"
+        );
+    }
+    assert!(
+        target
+            .find(
+                "005X",
+                &[("userName", "eve@acme.com"), (WORK, "eve@acme.com")]
+            )
+            .await
+            .is_empty()
+    );
+
+    // Changes of every shape in one write.
+    let changes = [
+        ("userName", json!("ada.byron@acme.com")),
+        ("name.familyName", json!("King \"Countess\" 伯爵")),
+        ("title", Value::Null),
+        (WORK, json!("ada.byron@acme.com")),
+        (DEPARTMENT, json!("Engines")),
+        (MANAGER, json!(bob.0)),
+        (
+            r#"phoneNumbers[type eq "mobile"].value"#,
+            json!("+44 20 7946 0000"),
+        ),
+    ];
+    target.update(&ada, &changes).await;
+    let paths: Vec<&str> = changes.iter().map(|(path, _)| *path).collect();
+    let wanted: Vec<Value> = changes.iter().map(|(_, value)| value.clone()).collect();
+    assert_eq!(target.held(&ada, &paths).await, wanted);
+    assert_eq!(
+        target.held(&ada, &["name.givenName", "displayName"]).await,
+        [json!("ada"), json!("ada")]
+    );
+    assert_eq!(
+        target
+            .find("", &[("userName", "ada.byron@acme.com")])
+            .await
+            .len(),
+        1
+    );
+    assert!(
+        target
+            .find("", &[("userName", "ada@acme.com")])
+            .await
+            .is_empty()
+    );
+
+    // Clearing what is there and what is not.
+    let cleared = [
+        (DEPARTMENT, Value::Null),
+        (MANAGER, Value::Null),
+        (r#"phoneNumbers[type eq "mobile"].value"#, Value::Null),
+        (r#"phoneNumbers[type eq "work"].value"#, Value::Null),
+        ("nickName", Value::Null),
+    ];
+    target.update(&ada, &cleared).await;
+    let paths: Vec<&str> = cleared.iter().map(|(path, _)| *path).collect();
+    assert_eq!(target.held(&ada, &paths).await, vec![Value::Null; 5]);
+
+    for active in [false, true] {
+        target.update(&ada, &[("active", json!(active))]).await;
+        assert_eq!(target.read(&ada).await.unwrap().active, Some(active));
+        assert_eq!(
+            target.find("005A", &[]).await.len(),
+            1,
+            "inactive accounts are found as well"
+        );
+    }
+
+    // The same name in another case is taken, on creating and on renaming.
+    let mut twin = person("005T", "bob");
+    twin[1].1 = json!("BOB@acme.com");
+    let result = target
+        .run(Operation::Create {
+            values: values(&twin),
+        })
+        .await;
+    assert!(matches!(result, Ok(Reply::Conflict(_))), "{result:?}");
+    let rename = values(&[("userName", json!("bob@acme.com"))]);
+    let result = target
+        .run(Operation::Update {
+            id: ada.clone(),
+            values: rename,
+            etag: None,
+        })
+        .await;
+    assert!(matches!(result, Ok(Reply::Conflict(_))), "{result:?}");
+
+    let all = target.list().await;
+    assert_eq!(
+        all.iter()
+            .filter(|account| [&ada, &bob].contains(&&account.id))
+            .count(),
+        2
+    );
+
+    assert_eq!(
+        target.run(Operation::Delete(ada.clone())).await,
+        Ok(Reply::Deleted)
+    );
+    assert_eq!(
+        target.run(Operation::Delete(ada.clone())).await,
+        Ok(Reply::Deleted)
+    );
+    assert!(target.read(&ada).await.is_none());
+    let update = Operation::Update {
+        id: ada,
+        values: values(&[("title", json!("x"))]),
+        etag: None,
+    };
+    assert_eq!(target.run(update).await, Ok(Reply::Absent));
+    assert!(target.find("005A", &[]).await.is_empty());
+    assert_eq!(target.run(Operation::Delete(bob)).await, Ok(Reply::Deleted));
+}

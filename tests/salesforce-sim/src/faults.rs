@@ -1,0 +1,351 @@
+//! Misbehaviour to order: what the vendor's documentation says can happen, and what connectors in the field met.
+//!
+//! [`Faults`] is the test's handle; `FaultState` is what REST and the streams look at. Leaves out ordinary limits, which
+//! are configuration.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    error::SalesforceError,
+    event::encode::{self, Body},
+    field::{FieldDef, FieldKind},
+    org::{Org, commit::Author, validate},
+    value::FieldValue,
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct RestFault {
+    remaining: u32,
+    path_contains: String,
+    pub(crate) error: SalesforceError,
+    /// A page instead of the error array, as during maintenance.
+    pub(crate) html: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct RpcFault {
+    remaining: u32,
+    pub(crate) code: tonic::Code,
+    /// After `sfdc.platform.eventbus.grpc.`; empty leaves the trailer out.
+    pub(crate) suffix: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FaultValues {
+    lost_events: u32,
+    pub(crate) silent: bool,
+    pub(crate) disconnects: u64,
+    /// Generation and how many events back.
+    pub(crate) rewind: (u64, u64),
+    rest: VecDeque<RestFault>,
+    rpc: VecDeque<RpcFault>,
+    pub(crate) latency: Duration,
+    pub(crate) allocation_exceeded: bool,
+    pub(crate) throttled: bool,
+    pub(crate) report_rows_max: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FaultState {
+    values: Mutex<FaultValues>,
+}
+
+impl FaultState {
+    pub(crate) fn values(&self) -> MutexGuard<'_, FaultValues> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn take_lost_event(&self) -> bool {
+        let mut values = self.values();
+        let lost = values.lost_events > 0;
+        values.lost_events = values.lost_events.saturating_sub(1);
+        lost
+    }
+
+    pub(crate) fn take_rest(&self, path: &str) -> Option<RestFault> {
+        let mut values = self.values();
+        let index = values
+            .rest
+            .iter()
+            .position(|fault| path.contains(&fault.path_contains))?;
+        let fault = values.rest.get_mut(index)?;
+        fault.remaining = fault.remaining.saturating_sub(1);
+        let taken = fault.clone();
+        if taken.remaining == 0 {
+            values.rest.remove(index);
+        }
+        Some(taken)
+    }
+
+    pub(crate) fn take_rpc(&self) -> Option<RpcFault> {
+        let mut values = self.values();
+        let fault = values.rpc.front_mut()?;
+        fault.remaining = fault.remaining.saturating_sub(1);
+        let taken = fault.clone();
+        if taken.remaining == 0 {
+            values.rpc.pop_front();
+        }
+        Some(taken)
+    }
+}
+
+/// Kinds of gap event; all but overflow name records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// `GAP_CREATE`
+    Create,
+    /// `GAP_UPDATE`
+    Update,
+    /// `GAP_DELETE`
+    Delete,
+    /// `GAP_UNDELETE`
+    Undelete,
+}
+
+/// How an event's payload is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecodable {
+    /// Nothing of it can be read.
+    Garbage,
+    /// The header is whole, the rest names a branch that no union has.
+    ///
+    /// Not merely cut off: a reader that takes the end of the input for null would accept that.
+    Body,
+}
+
+/// The test's handle on misbehaviour. Every method takes effect at once, on running streams too.
+#[derive(Debug, Clone, Copy)]
+pub struct Faults<'a> {
+    org: &'a Org,
+}
+
+impl<'a> Faults<'a> {
+    pub(crate) fn new(org: &'a Org) -> Self {
+        Self { org }
+    }
+
+    fn set(&self, change: impl FnOnce(&mut FaultValues)) {
+        change(&mut self.org.faults.values());
+        self.org.wake_streams();
+    }
+
+    /// A gap event for these ids: header only.
+    pub fn emit_gap(&self, gap: Gap, ids: &[&str]) {
+        let name = match gap {
+            Gap::Create => "GAP_CREATE",
+            Gap::Update => "GAP_UPDATE",
+            Gap::Delete => "GAP_DELETE",
+            Gap::Undelete => "GAP_UNDELETE",
+        };
+        self.emit_header_only(name, ids);
+    }
+
+    /// `GAP_OVERFLOW` with its dummy record id.
+    pub fn emit_overflow(&self) {
+        self.emit_header_only("GAP_OVERFLOW", &["000000000000000AAA"]);
+    }
+
+    /// A `GAP_UPDATE` for every user at once: record id `005*`.
+    pub fn emit_wildcard(&self) {
+        self.emit_header_only("GAP_UPDATE", &["005*"]);
+    }
+
+    /// An event without body, of any change type of the current schema (see [`Faults::add_change_type`]).
+    pub fn emit_header_only(&self, change_type: &str, ids: &[&str]) {
+        self.emit(change_type, ids, |payload| payload);
+    }
+
+    /// An `UPDATE` event that cannot be decoded.
+    pub fn emit_undecodable(&self, kind: Undecodable, ids: &[&str]) {
+        self.emit("UPDATE", ids, |payload| match kind {
+            Undecodable::Garbage => vec![0xff; 24],
+            // The body of a header-only event is one null branch per field, one byte each.
+            Undecodable::Body => {
+                let mut payload = payload;
+                let from = payload.len().saturating_sub(40);
+                payload[from..].fill(0x54);
+                payload
+            }
+        });
+    }
+
+    fn emit(&self, change_type: &str, ids: &[&str], finish: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        let mut state = self.org.state_mut();
+        let author = Author {
+            user: Arc::clone(&state.admin_id),
+            origin: String::new(),
+        };
+        let now = self.org.now_ms();
+        let ids = ids.iter().map(|&id| Arc::from(id)).collect();
+        let header = self.org.header(&mut state, ids, change_type, &author, now);
+        let schema = Arc::clone(state.schema());
+        let payload = encode::datum(&schema, &header, Body::Empty, &state.unreadable);
+        self.org
+            .log()
+            .append(Arc::clone(&schema.id), finish(payload), now);
+        drop(state);
+        self.org.wake_streams();
+    }
+
+    /// The next `count` change events are never published although the records change.
+    pub fn lose_next_events(&self, count: u32) {
+        self.set(|values| values.lost_events = count);
+    }
+
+    /// Every stream delivers the last `count` events again, same ids and all.
+    pub fn deliver_again(&self, count: u64) {
+        self.set(|values| values.rewind = (values.rewind.0 + 1, count));
+    }
+
+    /// All retained events leave retention: replay ids up to now are refused.
+    pub fn expire_replay_ids(&self) {
+        self.org.log().expire_all();
+    }
+
+    /// A stream reset: replay ids from before mean nothing any more.
+    pub fn corrupt_replay_ids(&self) {
+        self.org.log().reset_history();
+    }
+
+    /// Ends all streams as a release does: bare `UNAVAILABLE`, no error code.
+    pub fn disconnect_streams(&self) {
+        self.set(|values| values.disconnects += 1);
+    }
+
+    /// Streams stay open and say nothing, not even keepalives.
+    pub fn silence_streams(&self, silent: bool) {
+        self.set(|values| values.silent = silent);
+    }
+
+    /// Adds a field to User: events from now on carry a new schema id, events on the bus keep theirs.
+    pub fn add_user_field(&self, name: &str, kind: FieldKind) {
+        let mut state = self.org.state_mut();
+        if state.users().def.position(name).is_none() {
+            state
+                .table_mut("User")
+                .def
+                .push(FieldDef::custom(name, kind));
+        }
+        state.refresh_schema();
+    }
+
+    /// Adds a symbol to the change types of the schema, as a release may.
+    pub fn add_change_type(&self, name: &str) {
+        let mut state = self.org.state_mut();
+        state.extra_change_types.push(name.to_owned());
+        state.refresh_schema();
+    }
+
+    /// Writes a value straight into the database: no event, no stamp.
+    ///
+    /// # Errors
+    /// When the user or the field does not exist.
+    pub fn change_in_secret(
+        &self,
+        id: &str,
+        field: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), SalesforceError> {
+        let mut state = self.org.state_mut();
+        let id = crate::org::write::existing(&state, "User", id)?;
+        let def = &state.users().def;
+        let position = def
+            .position(field)
+            .ok_or_else(|| SalesforceError::no_such_column(field, "User"))?;
+        let value: FieldValue = validate::value_of(&def.fields[position], value)?;
+        if let Some(row) = state.table_mut("User").rows.get_mut(&id) {
+            row.set(position, value);
+        }
+        Ok(())
+    }
+
+    /// The next `count` REST calls fail with this status and error code.
+    pub fn fail_next_rest(&self, count: u32, status: u16, error_code: &str) {
+        self.fail_next_rest_at("", count, status, error_code);
+    }
+
+    /// The next `count` REST calls whose path contains `path_contains` fail.
+    pub fn fail_next_rest_at(
+        &self,
+        path_contains: &str,
+        count: u32,
+        status: u16,
+        error_code: &str,
+    ) {
+        let error = SalesforceError::new(
+            status,
+            error_code,
+            format!("{error_code} (ordered by a test)"),
+        );
+        self.push_rest(path_contains, count, error, false);
+    }
+
+    /// The next `count` REST calls answer an HTML page.
+    pub fn html_next_rest(&self, count: u32, status: u16) {
+        self.push_rest(
+            "",
+            count,
+            SalesforceError::new(status, "HTML", "maintenance"),
+            true,
+        );
+    }
+
+    fn push_rest(&self, path_contains: &str, count: u32, error: SalesforceError, html: bool) {
+        if count > 0 {
+            let fault = RestFault {
+                remaining: count,
+                path_contains: path_contains.to_owned(),
+                error,
+                html,
+            };
+            self.set(|values| values.rest.push_back(fault));
+        }
+    }
+
+    /// The next `count` RPCs fail with this status; `suffix` goes after `sfdc.platform.eventbus.grpc.` in the trailer.
+    pub fn fail_next_rpcs(&self, count: u32, code: tonic::Code, suffix: &str) {
+        if count > 0 {
+            let fault = RpcFault {
+                remaining: count,
+                code,
+                suffix: suffix.to_owned(),
+            };
+            self.set(|values| values.rpc.push_back(fault));
+        }
+    }
+
+    /// Ends the life of all query cursors: `INVALID_QUERY_LOCATOR`.
+    pub fn expire_query_cursors(&self) {
+        self.org.cursors().clear();
+    }
+
+    /// Every REST answer takes this much longer.
+    pub fn set_latency(&self, latency: Duration) {
+        self.set(|values| values.latency = latency);
+    }
+
+    /// Ends all sessions: REST answers 401, streams end with `service.auth.error`.
+    pub fn revoke_sessions(&self) {
+        self.org.sessions().revoke_all();
+        self.org.wake_streams();
+    }
+
+    /// While set, streams end with `subscription.limit.exceeded`.
+    pub fn exceed_delivery_allocation(&self, exceeded: bool) {
+        self.set(|values| values.allocation_exceeded = exceeded);
+    }
+
+    /// While set, RPCs are refused with `service.protection.triggered`.
+    pub fn throttle_rpcs(&self, throttled: bool) {
+        self.set(|values| values.throttled = throttled);
+    }
+
+    /// Cuts report runs to this many rows, with `allData` false; `None` restores the configured limit.
+    pub fn truncate_reports(&self, rows_max: Option<usize>) {
+        self.set(|values| values.report_rows_max = rows_max);
+    }
+}

@@ -1,0 +1,177 @@
+//! This repository held against the rules.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use crate::{Violation, dependencies, documents, files, purity};
+
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors()
+        .nth(2)
+        .expect("tidy lies two folders below the root")
+        .to_owned()
+}
+
+/// Path and text of every text file.
+fn texts() -> Vec<(PathBuf, String)> {
+    let root = root();
+    let paths = files::all(&root).expect("the repository can be read");
+    // What is no UTF-8 is no text of ours.
+    paths
+        .into_iter()
+        .filter_map(|path| {
+            fs::read_to_string(root.join(&path))
+                .ok()
+                .map(|text| (path, text))
+        })
+        .collect()
+}
+
+fn rust_files() -> Vec<(PathBuf, String)> {
+    texts()
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
+
+fn members() -> Vec<dependencies::Member> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo can be started");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata gives JSON");
+    dependencies::members(&metadata)
+}
+
+fn assert_none(violations: &[Violation]) {
+    let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    assert!(violations.is_empty(), "\n{}\n", lines.join("\n"));
+}
+
+#[test]
+fn what_decides_is_pure() {
+    let pure: Vec<_> = rust_files()
+        .into_iter()
+        .filter(|(path, _)| files::is_pure(path))
+        .collect();
+    let tests: Vec<PathBuf> = pure
+        .iter()
+        .flat_map(|(path, text)| files::of_tests(path, text).expect("readable"))
+        .collect();
+    let pure: Vec<_> = pure
+        .into_iter()
+        .filter(|(path, _)| !tests.iter().any(|test| path.starts_with(test)))
+        .collect();
+    for part in [
+        "shared/contract/src",
+        "ingest-service/src/logic",
+        "apply-service/src/logic",
+        "apply-service/src/connector/scim",
+    ] {
+        assert!(
+            pure.iter()
+                .filter(|(path, _)| path.starts_with(part))
+                .count()
+                > 4,
+            "nothing was looked at in {part}"
+        );
+    }
+    let found = pure.iter().flat_map(|(path, text)| {
+        purity::violations(&path.to_string_lossy(), text).expect("readable")
+    });
+    assert_none(&found.collect::<Vec<_>>());
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let members = members();
+    assert!(members.len() > 5, "{members:#?}");
+    assert_none(&dependencies::violations(&members));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let files = rust_files();
+    assert!(files.len() > 100);
+    let found = files
+        .iter()
+        .filter_map(|(path, text)| files::opening(&path.to_string_lossy(), text));
+    assert_none(&found.collect::<Vec<_>>());
+}
+
+#[test]
+fn no_file_names_a_place_outside_the_repository() {
+    let texts = texts();
+    let found = texts
+        .iter()
+        .flat_map(|(path, text)| files::foreign_places(&path.to_string_lossy(), text));
+    assert_none(&found.collect::<Vec<_>>());
+}
+
+#[test]
+fn links_of_documents_lead_somewhere() {
+    let root = root();
+    let text_of = |path: &Path| {
+        let path = root.join(path);
+        if path.is_dir() {
+            Some(String::new())
+        } else {
+            fs::read_to_string(path).ok()
+        }
+    };
+    let texts = texts();
+    let documents: Vec<_> = texts
+        .iter()
+        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    for needed in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        assert!(
+            documents.iter().any(|(path, _)| path == Path::new(needed)),
+            "{needed} is missing"
+        );
+    }
+    let found = documents
+        .iter()
+        .flat_map(|(path, text)| documents::broken_links(&path.to_string_lossy(), text, &text_of));
+    assert_none(&found.collect::<Vec<_>>());
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    let root = root();
+    let mut found = Vec::new();
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root.join(document)).expect("readable");
+        found.extend(documents::missing_paths(document, &text, &|path| {
+            root.join(path).exists()
+        }));
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn every_dependency_has_its_line_in_the_architecture() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
+    let names = dependencies::foreign(&members());
+    assert!(names.len() > 20);
+    assert_none(&documents::unexplained("ARCHITECTURE.md", &text, &names));
+}
