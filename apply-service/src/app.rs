@@ -93,11 +93,7 @@ impl App {
                 source,
             })?);
         }
-        let warnings: Vec<String> = config
-            .warnings()
-            .into_iter()
-            .chain(policy.warnings.clone())
-            .collect();
+        let warnings: Vec<String> = config.warnings().into_iter().chain(policy.warnings.clone()).collect();
         for warning in &warnings {
             warn!("{warning}");
         }
@@ -158,11 +154,7 @@ impl App {
         tasks.spawn("admin", self.server.serve(last.clone()));
         let handed_back = CancellationToken::new();
         tasks.spawn("readiness", {
-            let (users, readiness, stop) = (
-                Arc::clone(&self.users),
-                self.readiness.clone(),
-                stop.clone(),
-            );
+            let (users, readiness, stop) = (Arc::clone(&self.users), self.readiness.clone(), stop.clone());
             let handed_back = handed_back.clone();
             async move {
                 tokio::select! {
@@ -178,15 +170,7 @@ impl App {
         });
         tasks.spawn("targets", async move {
             let _when_over = handed_back.drop_guard();
-            targets::run(
-                self.policy,
-                self.executors,
-                kafka,
-                self.users,
-                self.status,
-                stop,
-            )
-            .await
+            targets::run(self.policy, self.executors, kafka, self.users, self.status, stop).await
         });
         tasks.run(grace).await
     }

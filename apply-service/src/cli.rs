@@ -106,10 +106,7 @@ pub fn main() -> ExitCode {
     if let Err(problem) = telemetry::init(&config.log) {
         return complain(&problem);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("cannot start the runtime: {error}")),
     };
@@ -117,12 +114,10 @@ pub fn main() -> ExitCode {
         Command::Run => runtime.block_on(run(config)),
         Command::Check => runtime.block_on(check::check(config)),
         Command::Plan(args) => runtime.block_on(plan::plan(config, args)),
-        Command::PrintConfig { .. } => {
-            match serde_json::to_value(&config).map(|value| to_yaml(&value)) {
-                Ok(Some(text)) => print(&text),
-                _ => complain("the configuration cannot be shown"),
-            }
-        }
+        Command::PrintConfig { .. } => match serde_json::to_value(&config).map(|value| to_yaml(&value)) {
+            Ok(Some(text)) => print(&text),
+            _ => complain("the configuration cannot be shown"),
+        },
     }
 }
 
@@ -210,10 +205,9 @@ mod tests {
 
     #[test]
     fn secrets_of_the_client_are_not_shown() {
-        let shown = to_yaml(&serde_json::json!({"kafka": {"properties": {"sasl.password": "s3cret", "sasl.username": "u"}}})).unwrap();
-        assert!(
-            !shown.contains("s3cret") && shown.contains("sasl.username"),
-            "{shown}"
-        );
+        let shown =
+            to_yaml(&serde_json::json!({"kafka": {"properties": {"sasl.password": "s3cret", "sasl.username": "u"}}}))
+                .unwrap();
+        assert!(!shown.contains("s3cret") && shown.contains("sasl.username"), "{shown}");
     }
 }

@@ -89,17 +89,13 @@ impl Config {
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.kafka.bootstrap_servers.trim().is_empty() {
-            problems.push(
-                "kafka.bootstrapServers is empty; name at least one broker as host:port".to_owned(),
-            );
+            problems.push("kafka.bootstrapServers is empty; name at least one broker as host:port".to_owned());
         }
         if self.kafka.replication_factor < 1 {
             problems.push("kafka.replicationFactor must be at least 1".to_owned());
         }
         if self.shutdown.grace_seconds == 0 {
-            problems.push(
-                "shutdown.graceSeconds must be at least 1: nothing could be handed back".to_owned(),
-            );
+            problems.push("shutdown.graceSeconds must be at least 1: nothing could be handed back".to_owned());
         }
         problems
     }
@@ -109,7 +105,9 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.kafka.topics == TopicMode::Manage && self.kafka.replication_factor < 3 {
-            warnings.push("kafka.replicationFactor below 3: losing one broker may lose what is known about accounts".to_owned());
+            warnings.push(
+                "kafka.replicationFactor below 3: losing one broker may lose what is known about accounts".to_owned(),
+            );
         }
         warnings
     }
@@ -128,10 +126,7 @@ mod tests {
         assert!(config.validate().is_empty());
         // Every field is in the file and every key of the file is a field.
         let written = Document::parse("defaults", DEFAULTS).unwrap().value();
-        assert_eq!(
-            keys(&serde_json::to_value(&config).unwrap()),
-            keys(&written)
-        );
+        assert_eq!(keys(&serde_json::to_value(&config).unwrap()), keys(&written));
     }
 
     fn keys(value: &Value) -> Vec<String> {
@@ -141,9 +136,7 @@ mod tests {
         let mut all: Vec<String> = map
             .iter()
             .flat_map(|(key, below)| {
-                let below = keys(below)
-                    .into_iter()
-                    .map(move |inner| format!("{key}.{inner}"));
+                let below = keys(below).into_iter().map(move |inner| format!("{key}.{inner}"));
                 below.chain([key.clone()]).collect::<Vec<_>>()
             })
             .collect();

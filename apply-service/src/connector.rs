@@ -55,10 +55,7 @@ impl Operation {
     /// Whether it changes anything at the target: such a request starts only under a valid lease.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(
-            self,
-            Self::Create { .. } | Self::Update { .. } | Self::Delete(_)
-        )
+        matches!(self, Self::Create { .. } | Self::Update { .. } | Self::Delete(_))
     }
 }
 

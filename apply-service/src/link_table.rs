@@ -14,8 +14,8 @@ use usher_contract::{TargetName, UserKey};
 use usher_runtime::{
     clock,
     kafka::{
-        CommitError, KafkaConfig, OutRecord, Partitions, Record, TopicError, TopicInput,
-        TopicReader, TransactionBatch, TransactionalProducer,
+        CommitError, KafkaConfig, OutRecord, Partitions, Record, TopicError, TopicInput, TopicReader, TransactionBatch,
+        TransactionalProducer,
     },
 };
 
@@ -55,9 +55,7 @@ pub(crate) enum RestoreError {
     #[error("reading {0} broke off: {1}")]
     Failed(String, String),
     /// A newer version has written here.
-    #[error(
-        "a record of {target} has format {found}, this version reads up to {known}; run the newer version"
-    )]
+    #[error("a record of {target} has format {found}, this version reads up to {known}; run the newer version")]
     Format {
         /// Which target.
         target: TargetName,
@@ -104,29 +102,22 @@ pub(crate) async fn restore(
 
     let (mut links, mut malformed) = (Links::default(), 0);
     let mut newer = None;
-    read_to_mark(
-        kafka,
-        topics::LINK,
-        partition,
-        &key,
-        &mark,
-        |name, record| {
-            let Some(user) = user_of_key(target, name) else {
-                return;
-            };
-            match decode_link(record) {
-                Ok(link) => {
-                    if let Some(link) = &link
-                        && link.format > link::FORMAT
-                    {
-                        newer = Some(link.format);
-                    }
-                    links.put(user, link);
+    read_to_mark(kafka, topics::LINK, partition, &key, &mark, |name, record| {
+        let Some(user) = user_of_key(target, name) else {
+            return;
+        };
+        match decode_link(record) {
+            Ok(link) => {
+                if let Some(link) = &link
+                    && link.format > link::FORMAT
+                {
+                    newer = Some(link.format);
                 }
-                Err(_) => pass_over(&mut malformed, topics::LINK, record),
+                links.put(user, link);
             }
-        },
-    )
+            Err(_) => pass_over(&mut malformed, topics::LINK, record),
+        }
+    })
     .await?;
     if let Some(found) = newer {
         return Err(RestoreError::Format {
@@ -136,27 +127,16 @@ pub(crate) async fn restore(
         });
     }
     let mut own = None;
-    read_to_mark(
-        kafka,
-        topics::TARGET,
-        partition,
-        &key,
-        &mark,
-        |name, record| {
-            if name != target.as_str() {
-                return;
-            }
-            match record
-                .value
-                .as_deref()
-                .map(serde_json::from_slice::<TargetRecord>)
-            {
-                Some(Ok(record)) => own = Some(record),
-                Some(Err(_)) => pass_over(&mut malformed, topics::TARGET, record),
-                None => own = None,
-            }
-        },
-    )
+    read_to_mark(kafka, topics::TARGET, partition, &key, &mark, |name, record| {
+        if name != target.as_str() {
+            return;
+        }
+        match record.value.as_deref().map(serde_json::from_slice::<TargetRecord>) {
+            Some(Ok(record)) => own = Some(record),
+            Some(Err(_)) => pass_over(&mut malformed, topics::TARGET, record),
+            None => own = None,
+        }
+    })
     .await?;
     if let Some(found) = own
         .as_ref()
@@ -217,10 +197,7 @@ pub(crate) async fn read_only(
             }
             Some(TopicInput::Failed(reason)) => return Err(RestoreError::Failed(topic, reason)),
             None => {
-                return Err(RestoreError::Failed(
-                    topic,
-                    "the reader has ended".to_owned(),
-                ));
+                return Err(RestoreError::Failed(topic, "the reader has ended".to_owned()));
             }
         }
     }
@@ -259,10 +236,7 @@ async fn read_to_mark(
             Some(TopicInput::CaughtUp(_)) => {}
             Some(TopicInput::Failed(reason)) => return Err(RestoreError::Failed(topic, reason)),
             None => {
-                return Err(RestoreError::Failed(
-                    topic,
-                    "the reader has ended".to_owned(),
-                ));
+                return Err(RestoreError::Failed(topic, "the reader has ended".to_owned()));
             }
         }
     }
@@ -273,11 +247,7 @@ fn name_of(record: &Record) -> Option<&str> {
 }
 
 fn decode_link(record: &Record) -> Result<Option<Link>, serde_json::Error> {
-    record
-        .value
-        .as_deref()
-        .map(serde_json::from_slice)
-        .transpose()
+    record.value.as_deref().map(serde_json::from_slice).transpose()
 }
 
 fn pass_over(malformed: &mut u64, topic: &str, record: &Record) {

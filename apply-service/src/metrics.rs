@@ -1,8 +1,7 @@
 //! Every metric of the service. Labels are target names and closed words, never people or error texts.
 
 use prometheus::{
-    Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use usher_contract::{Outcome, OutcomeResult};
 
@@ -38,8 +37,7 @@ const FAST: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0,
 ];
 const SLOW: &[f64] = &[
-    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
-    86_400.0,
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 86_400.0,
 ];
 
 impl Metrics {
@@ -61,10 +59,7 @@ impl Metrics {
             registry.register(Box::new(metric.clone())).map(|()| metric)
         };
         let histograms = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
-            let metric = HistogramVec::new(
-                HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-                labels,
-            )?;
+            let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
             registry.register(Box::new(metric.clone())).map(|()| metric)
         };
         let malformed = IntCounter::new(
@@ -92,12 +87,7 @@ impl Metrics {
                 &["target"],
                 FAST,
             )?,
-            commit_seconds: histograms(
-                "apply_commit_seconds",
-                "Duration of commits",
-                &["target"],
-                FAST,
-            )?,
+            commit_seconds: histograms("apply_commit_seconds", "Duration of commits", &["target"], FAST)?,
             commit_failures: counters(
                 "apply_commit_failures_total",
                 "Commits that failed",
@@ -111,10 +101,7 @@ impl Metrics {
             )?,
             owned: gauges("apply_target_owned", "Whether this process runs the target")?,
             pending: gauges("apply_pending", "People with something outstanding")?,
-            oldest_pending_seconds: gauges(
-                "apply_oldest_pending_seconds",
-                "Age of the oldest outstanding change",
-            )?,
+            oldest_pending_seconds: gauges("apply_oldest_pending_seconds", "Age of the oldest outstanding change")?,
             in_flight: gauges("apply_in_flight", "Operations under way")?,
             retrying: gauges("apply_retrying", "People who wait for their next try")?,
             rejected: gauges("apply_rejected", "People whom the target refuses")?,
@@ -124,18 +111,13 @@ impl Metrics {
             )?,
             skipped: gauges("apply_skipped", "People left alone on purpose")?,
             links: gauges("apply_links", "People with an account")?,
-            circuit_open: gauges(
-                "apply_circuit_open",
-                "Whether the target as a whole does not work",
-            )?,
+            circuit_open: gauges("apply_circuit_open", "Whether the target as a whole does not work")?,
         })
     }
 
     /// An operation has ended.
     pub fn operation(&self, target: &str, seconds: f64, requests: u32, writes: u32) {
-        self.operation_seconds
-            .with_label_values(&[target])
-            .observe(seconds);
+        self.operation_seconds.with_label_values(&[target]).observe(seconds);
         self.requests
             .with_label_values(&[target, "write"])
             .inc_by(writes.into());
@@ -145,15 +127,11 @@ impl Metrics {
     }
     /// A commit has succeeded.
     pub fn committed(&self, target: &str, seconds: f64) {
-        self.commit_seconds
-            .with_label_values(&[target])
-            .observe(seconds);
+        self.commit_seconds.with_label_values(&[target]).observe(seconds);
     }
     /// A commit has failed: `aborted`, `fenced`, `unknown`.
     pub fn commit_failed(&self, target: &str, kind: &str) {
-        self.commit_failures
-            .with_label_values(&[target, kind])
-            .inc();
+        self.commit_failures.with_label_values(&[target, kind]).inc();
     }
 
     /// A recorded result.
@@ -162,16 +140,11 @@ impl Metrics {
         self.outcomes
             .with_label_values(&[target, action, result_word(outcome.result)])
             .inc();
-        if outcome.result == OutcomeResult::Done
-            && outcome.user.is_some()
-            && !outcome.changed.is_empty()
-        {
+        if outcome.result == OutcomeResult::Done && outcome.user.is_some() && !outcome.changed.is_empty() {
             self.writes.with_label_values(&[target, action]).inc();
             if let Some(committed) = outcome.cause.as_ref().and_then(|cause| cause.committed_at) {
                 let seconds = outcome.at.duration_since(committed).as_secs_f64().max(0.0);
-                self.freshness_seconds
-                    .with_label_values(&[target])
-                    .observe(seconds);
+                self.freshness_seconds.with_label_values(&[target]).observe(seconds);
             }
         }
     }
@@ -190,9 +163,7 @@ impl Metrics {
         };
         set(&self.owned, usize::from(lane.is_some()));
         set(&self.pending, status.pending);
-        self.oldest_pending_seconds
-            .with_label_values(&[target])
-            .set(age);
+        self.oldest_pending_seconds.with_label_values(&[target]).set(age);
         set(&self.in_flight, status.in_flight);
         set(&self.retrying, status.retrying);
         set(&self.rejected, status.rejected);

@@ -16,9 +16,7 @@ use crate::{
     link_table::{self, RestoreError, Restored},
     logic::{
         lane::Lane,
-        ownership::{
-            Effect, Input, State, WRITE_ENDS_WITHIN, WRITE_STARTS_WITHIN, next_wake, step,
-        },
+        ownership::{Effect, Input, State, WRITE_ENDS_WITHIN, WRITE_STARTS_WITHIN, next_wake, step},
     },
     reconciler::{self, Executor, LaneEnd, Surroundings},
     recorder::Recorder,
@@ -40,10 +38,7 @@ enum Work {
     Nothing,
     Fencing(Pin<Box<dyn Future<Output = Result<TransactionalProducer, FenceError>> + Send>>),
     Restoring(Pin<Box<dyn Future<Output = Result<Restored, RestoreError>> + Send>>),
-    Lane(
-        Pin<Box<dyn Future<Output = LaneEnd> + Send>>,
-        CancellationToken,
-    ),
+    Lane(Pin<Box<dyn Future<Output = LaneEnd> + Send>>, CancellationToken),
 }
 
 enum Done {
@@ -83,12 +78,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(
-        executor: Executor,
-        kafka: KafkaConfig,
-        users: Arc<Users>,
-        status: StatusHandle,
-    ) -> Self {
+    pub(crate) fn new(executor: Executor, kafka: KafkaConfig, users: Arc<Users>, status: StatusHandle) -> Self {
         Self {
             executor,
             kafka,
@@ -107,8 +97,8 @@ impl Owner {
     pub(crate) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut open = true;
         while open || self.state != State::Unassigned {
-            let wake = next_wake(self.state)
-                .map(|due| Duration::try_from(due.duration_since(self.now())).unwrap_or_default());
+            let wake =
+                next_wake(self.state).map(|due| Duration::try_from(due.duration_since(self.now())).unwrap_or_default());
             let input = tokio::select! {
                 order = orders.recv(), if open => match order {
                     Some(Order::Assigned) => Input::Assigned,
@@ -150,10 +140,7 @@ impl Owner {
             Done::Restored(restored) => match *restored {
                 Ok(restored) => {
                     self.status.problem(target, None);
-                    let handed_back = restored
-                        .record
-                        .as_ref()
-                        .is_none_or(|record| record.released);
+                    let handed_back = restored.record.as_ref().is_none_or(|record| record.released);
                     self.restored = Some(restored);
                     Input::Restored { handed_back }
                 }
@@ -208,9 +195,7 @@ impl Owner {
             self.kafka.clone(),
             format!("{}apply.{}", self.kafka.prefix, self.executor.policy.name),
         );
-        self.work = Work::Fencing(Box::pin(async move {
-            TransactionalProducer::fence(&kafka, &id).await
-        }));
+        self.work = Work::Fencing(Box::pin(async move { TransactionalProducer::fence(&kafka, &id).await }));
     }
 
     fn restore(&mut self) {
@@ -263,10 +248,7 @@ impl Owner {
             malformed: restored.malformed,
         };
         let drain = CancellationToken::new();
-        self.work = Work::Lane(
-            Box::pin(reconciler::run(lane, around, drain.clone())),
-            drain,
-        );
+        self.work = Work::Lane(Box::pin(reconciler::run(lane, around, drain.clone())), drain);
     }
 }
 

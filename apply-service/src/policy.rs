@@ -117,8 +117,7 @@ pub fn from_texts(files: &[(PathBuf, String)]) -> Result<Policy, PolicyError> {
             (Some(target), true) => {
                 let name = target.policy.name.clone();
                 if let Some(first) = named.insert(name.clone(), path.as_path()) {
-                    let message =
-                        format!("target {name} is described by {} already", first.display());
+                    let message = format!("target {name} is described by {} already", first.display());
                     problems.push(layers.problem(&["target"], message));
                 }
                 policy.targets.insert(name, target);
@@ -133,18 +132,12 @@ pub fn from_texts(files: &[(PathBuf, String)]) -> Result<Policy, PolicyError> {
     }
 }
 
-fn shown_without_document(
-    path: &Path,
-    text: &str,
-    problem: &usher_runtime::yaml::Problem,
-) -> String {
-    let at = problem.place.map_or_else(String::new, |place| {
-        format!(":{}:{}", place.line, place.column)
-    });
+fn shown_without_document(path: &Path, text: &str, problem: &usher_runtime::yaml::Problem) -> String {
+    let at = problem
+        .place
+        .map_or_else(String::new, |place| format!(":{}:{}", place.line, place.column));
     let line = problem.place.and_then(|place| {
-        let line = text
-            .lines()
-            .nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
+        let line = text.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
         let indent = " ".repeat(usize::try_from(place.column).ok()?.saturating_sub(1));
         Some(format!("\n  | {line}\n  | {indent}^"))
     });

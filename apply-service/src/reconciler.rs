@@ -57,15 +57,8 @@ pub(crate) struct Executor {
 
 impl Executor {
     /// Carries out one operation; what came back is reduced to what the rules look at.
-    pub(crate) async fn execute(
-        &self,
-        operation: Operation,
-        lease: &Lease,
-    ) -> (Result<Answer, Failure>, Duration) {
-        let (result, trace) = self
-            .sender
-            .run(self.connector.begin(operation), lease)
-            .await;
+    pub(crate) async fn execute(&self, operation: Operation, lease: &Lease) -> (Result<Answer, Failure>, Duration) {
+        let (result, trace) = self.sender.run(self.connector.begin(operation), lease).await;
         self.metrics.operation(
             self.policy.name.as_str(),
             trace.elapsed.as_secs_f64(),
@@ -74,16 +67,11 @@ impl Executor {
         );
         let answer = result.map(|reply| match reply {
             Reply::Checked(_) => Answer::Checked,
-            Reply::Found(accounts) => {
-                Answer::Found(accounts.iter().map(|account| self.seen(account)).collect())
+            Reply::Found(accounts) => Answer::Found(accounts.iter().map(|account| self.seen(account)).collect()),
+            Reply::Page { accounts, next } => {
+                Answer::Page(accounts.iter().map(|account| self.seen(account)).collect(), next)
             }
-            Reply::Page { accounts, next } => Answer::Page(
-                accounts.iter().map(|account| self.seen(account)).collect(),
-                next,
-            ),
-            Reply::Written { id, account } => {
-                Answer::Written(id, account.as_ref().map(|account| self.seen(account)))
-            }
+            Reply::Written { id, account } => Answer::Written(id, account.as_ref().map(|account| self.seen(account))),
             Reply::Deleted | Reply::Absent => Answer::Absent,
             Reply::Conflict(refusal) => Answer::Conflict(refusal),
         });
@@ -126,12 +114,7 @@ pub(crate) async fn run(lane: Lane, around: Surroundings, drain: CancellationTok
     let name = around.executor.policy.name.clone();
     let subscription = around.users.subscribe();
     // Subscribed first, listed afterwards: whoever changes in between is fed twice, which changes nothing.
-    let backlog = around
-        .users
-        .keys()
-        .into_iter()
-        .map(|user| (user, false))
-        .collect();
+    let backlog = around.users.keys().into_iter().map(|user| (user, false)).collect();
     let mut running = Running {
         lane,
         around: Arc::new(around),
@@ -158,9 +141,7 @@ impl Running {
         while !self.drained {
             let now = clock::monotonic();
             if now >= status_at {
-                self.around
-                    .status
-                    .lane(name, self.lane.status(), self.around.malformed);
+                self.around.status.lane(name, self.lane.status(), self.around.malformed);
                 status_at = now + STATUS_EVERY;
             }
             let wake = self.wake();
@@ -202,9 +183,7 @@ impl Running {
                 () = tokio::time::sleep(wake) => self.step(Input::Tick),
             }
         }
-        self.around
-            .status
-            .lane(name, self.lane.status(), self.around.malformed);
+        self.around.status.lane(name, self.lane.status(), self.around.malformed);
         LaneEnd::Drained
     }
 
@@ -231,27 +210,17 @@ impl Running {
                 Effect::Execute(id, operation) => {
                     let around = Arc::clone(&self.around);
                     self.operations.push(Box::pin(async move {
-                        let (result, took) =
-                            around.executor.execute(operation, &around.lease).await;
+                        let (result, took) = around.executor.execute(operation, &around.lease).await;
                         (id, result, took)
                     }));
                 }
                 Effect::Commit(batch) => {
                     let around = Arc::clone(&self.around);
-                    self.committing =
-                        Some(Box::pin(
-                            async move { around.recorder.commit(&batch).await },
-                        ));
+                    self.committing = Some(Box::pin(async move { around.recorder.commit(&batch).await }));
                 }
                 Effect::Ask(users) => self.subscription.again(users),
                 Effect::Reconcile => {
-                    self.backlog = self
-                        .around
-                        .users
-                        .keys()
-                        .into_iter()
-                        .map(|user| (user, true))
-                        .collect()
+                    self.backlog = self.around.users.keys().into_iter().map(|user| (user, true)).collect()
                 }
                 Effect::Drained => self.drained = true,
             }

@@ -102,29 +102,16 @@ impl Recorder {
             headers,
             partition,
         };
-        let mut changes =
-            Vec::with_capacity(batch.links.len() + batch.outcomes.len() + batch.dead_letters.len());
+        let mut changes = Vec::with_capacity(batch.links.len() + batch.outcomes.len() + batch.dead_letters.len());
         for (user, link) in &batch.links {
             let key = record_key(&self.target, user);
-            changes.push(record(
-                topics::LINK,
-                key,
-                json(link),
-                vec![],
-                Some(self.partition),
-            ));
+            changes.push(record(topics::LINK, key, json(link), vec![], Some(self.partition)));
         }
         for outcome in &batch.outcomes {
             let key = outcome
                 .user
                 .map_or_else(|| self.target.to_string(), |user| user.to_string());
-            changes.push(record(
-                topics::OUTCOME,
-                key,
-                json(outcome),
-                headers(outcome),
-                None,
-            ));
+            changes.push(record(topics::OUTCOME, key, json(outcome), headers(outcome), None));
         }
         for letter in &batch.dead_letters {
             let content = vec![("content-type", "application/json".to_owned())];
@@ -170,10 +157,7 @@ fn headers(outcome: &Outcome) -> Vec<(&'static str, String)> {
 
 /// One line per outcome; ids and words, no values.
 fn log(outcome: &Outcome) {
-    let user = outcome
-        .user
-        .map(|user| user.to_string())
-        .unwrap_or_default();
+    let user = outcome.user.map(|user| user.to_string()).unwrap_or_default();
     let (target, action, reasons) = (
         outcome.target.as_str(),
         outcome.action.as_str(),

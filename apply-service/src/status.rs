@@ -135,8 +135,7 @@ impl StatusHandle {
     }
 
     pub(crate) fn lane(&self, target: &TargetName, lane: LaneStatus, malformed: u64) {
-        self.metrics
-            .target(target.as_str(), Some(&lane), clock::now());
+        self.metrics.target(target.as_str(), Some(&lane), clock::now());
         if let Some(status) = self.lock().get_mut(target) {
             status.lane = Some(lane);
             status.malformed = malformed;

@@ -81,9 +81,7 @@ pub(crate) async fn run(
             .entry(topics::partition_of_target(&executor.policy.name))
             .or_default()
             .push(sender);
-        tasks.spawn(
-            Owner::new(executor, kafka.clone(), Arc::clone(&users), status.clone()).run(receiver),
-        );
+        tasks.spawn(Owner::new(executor, kafka.clone(), Arc::clone(&users), status.clone()).run(receiver));
     }
     // A replica that still reads the users would take targets away from owners that can work.
     tokio::select! {

@@ -172,11 +172,7 @@ impl Users {
     #[must_use]
     pub fn status(&self) -> UsersStatus {
         UsersStatus {
-            known: self
-                .table
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .len(),
+            known: self.table.read().unwrap_or_else(PoisonError::into_inner).len(),
             caught_up: *self.caught_up.borrow(),
             malformed: self.malformed.load(Ordering::Relaxed),
             last_malformed: lock(&self.last_malformed).clone(),
@@ -196,10 +192,7 @@ impl Users {
                     }
                     Ok((user, Some(change))) => {
                         // A repeated or older record changes nothing.
-                        if table
-                            .get(&user)
-                            .is_none_or(|known| known.version < change.version)
-                        {
+                        if table.get(&user).is_none_or(|known| known.version < change.version) {
                             table.insert(user, Arc::new(*change));
                             changed.push(user);
                         }
@@ -207,9 +200,7 @@ impl Users {
                     Err(reason) => self.pass_over(topic, record, reason, metrics),
                 }
             }
-            metrics
-                .users_known
-                .set(i64::try_from(table.len()).unwrap_or(i64::MAX));
+            metrics.users_known.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
         }
         if changed.is_empty() {
             return;
@@ -249,11 +240,7 @@ impl Users {
                 Some(TopicInput::Records(records)) => self.take(&topic, &records, &metrics),
                 Some(TopicInput::CaughtUp(_)) => {
                     let status = self.status();
-                    info!(
-                        users = status.known,
-                        malformed = status.malformed,
-                        "the users are read"
-                    );
+                    info!(users = status.known, malformed = status.malformed, "the users are read");
                     self.caught_up.send_replace(true);
                 }
                 Some(TopicInput::Failed(reason)) => {
@@ -271,10 +258,7 @@ impl Users {
 }
 
 fn decode(record: &Record) -> Result<(UserKey, Option<Box<UserChange>>), Malformed> {
-    let key = record
-        .key
-        .as_deref()
-        .and_then(|key| std::str::from_utf8(key).ok());
+    let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
     let user: UserKey = key.and_then(|key| key.parse().ok()).ok_or(Malformed::Key)?;
     let Some(value) = &record.value else {
         return Ok((user, None));
@@ -313,21 +297,13 @@ mod tests {
 
     #[tokio::test]
     async fn malformed_records_are_counted_and_the_rest_goes_on() {
-        let (users, metrics) = (
-            Users::default(),
-            Metrics::new(&prometheus::Registry::new()).unwrap(),
-        );
+        let (users, metrics) = (Users::default(), Metrics::new(&prometheus::Registry::new()).unwrap());
         let subscription = users.subscribe();
         let ada = serde_json::to_string(&person(1)).unwrap();
         let records = [
             record(0, "nobody", Some(&ada), V1),
             record(1, &user_key(1).to_string(), Some("{"), V1),
-            record(
-                2,
-                &user_key(1).to_string(),
-                Some(&ada),
-                "dev.usher.user.updated.v2",
-            ),
+            record(2, &user_key(1).to_string(), Some(&ada), "dev.usher.user.updated.v2"),
             record(3, &user_key(2).to_string(), Some(&ada), V1),
             record(4, &user_key(1).to_string(), Some(&ada), V1),
         ];
@@ -344,20 +320,12 @@ mod tests {
 
     #[test]
     fn older_and_repeated_records_change_nothing() {
-        let (users, metrics) = (
-            Users::default(),
-            Metrics::new(&prometheus::Registry::new()).unwrap(),
-        );
+        let (users, metrics) = (Users::default(), Metrics::new(&prometheus::Registry::new()).unwrap());
         let text = |change: &UserChange| serde_json::to_string(change).unwrap();
         let key = user_key(1).to_string();
         users.take(
             "t",
-            &[record(
-                0,
-                &key,
-                Some(&text(&person(1).version(5).titled("new"))),
-                V1,
-            )],
+            &[record(0, &key, Some(&text(&person(1).version(5).titled("new"))), V1)],
             &metrics,
         );
         let subscription = users.subscribe();

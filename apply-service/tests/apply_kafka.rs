@@ -9,9 +9,7 @@ use serde_json::Value;
 use target_sims::{ScimSim, ScimSimConfig};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use usher_contract::{
-    Cause, ChangeKind, CloudEvent, Known, Origin, TargetName, User, UserChange, UserKey,
-};
+use usher_contract::{Cause, ChangeKind, CloudEvent, Known, Origin, TargetName, User, UserChange, UserKey};
 use usher_runtime::{
     config::load_text,
     shutdown::{CancellationToken, ServiceError},
@@ -112,12 +110,7 @@ impl Installation {
         let value = serde_json::to_vec(change).expect("a message");
         let topic = format!("{}user-change", self.prefix);
         self.kafka
-            .produce(
-                &topic,
-                &change.user.key().to_string(),
-                Some(&value),
-                &headers,
-            )
+            .produce(&topic, &change.user.key().to_string(), Some(&value), &headers)
             .await;
     }
 
@@ -151,14 +144,11 @@ impl Running {
             .cloned()
     }
     fn is_active(&self, name: &str) -> bool {
-        self.target(name)
-            .is_some_and(|target| target.state == "active")
+        self.target(name).is_some_and(|target| target.state == "active")
     }
     fn rests(&self, name: &str) -> bool {
         let lane = self.target(name).and_then(|target| target.lane);
-        lane.is_some_and(|lane| {
-            lane.pending == 0 && lane.in_flight == 0 && lane.first_sync.is_some()
-        })
+        lane.is_some_and(|lane| lane.pending == 0 && lane.in_flight == 0 && lane.first_sync.is_some())
     }
     async fn stop(self) {
         self.stop.cancel();
@@ -203,15 +193,8 @@ async fn a_life_from_the_first_message_to_the_restart_with_nothing_to_do() {
         sim.user_count() == 20 && service.rests("helpdesk")
     })
     .await;
-    assert!(
-        sim.created_count_by_external_id()
-            .values()
-            .all(|count| *count == 1)
-    );
-    assert_eq!(
-        account(sim, 3).expect("adopted")["name"]["familyName"],
-        "O'Neil 3"
-    );
+    assert!(sim.created_count_by_external_id().values().all(|count| *count == 1));
+    assert_eq!(account(sim, 3).expect("adopted")["name"]["familyName"], "O'Neil 3");
 
     let mut renamed = person(1, 2);
     renamed.user.username = Known::Value("zoe@acme.example".into());
@@ -225,29 +208,17 @@ async fn a_life_from_the_first_message_to_the_restart_with_nothing_to_do() {
     })
     .await;
     installation.publish(&person(2, 3)).await;
-    until("she is back", || {
-        account(sim, 2).is_some_and(|a| a["active"] == true)
-    })
-    .await;
+    until("she is back", || account(sim, 2).is_some_and(|a| a["active"] == true)).await;
 
     // Nonsense on the topic is counted and the rest goes on.
     let topic = format!("{}user-change", installation.prefix);
-    installation
-        .kafka
-        .produce(&topic, "nobody", Some(b"{"), &[])
-        .await;
+    installation.kafka.produce(&topic, "nobody", Some(b"{"), &[]).await;
     installation.publish(&person(21, 1)).await;
     until("the next one is there", || account(sim, 21).is_some()).await;
     until("it rests", || service.rests("helpdesk")).await;
     let snapshot = service.status.snapshot();
     assert_eq!(snapshot.users.malformed, 1);
-    assert!(
-        snapshot
-            .users
-            .last_malformed
-            .expect("a place")
-            .ends_with(": no-key")
-    );
+    assert!(snapshot.users.last_malformed.expect("a place").ends_with(": no-key"));
 
     let ready = reqwest::get(format!("http://{}/readyz", service.address))
         .await
@@ -318,24 +289,14 @@ async fn each_target_has_one_owner_and_moves_when_it_leaves_or_dies() {
     let names = ["alpha", "beta", "gamma"];
     let installation = Installation::with_targets(&names).await;
     let first = installation.start().await;
-    until("the first owns all", || {
-        names.iter().all(|name| first.is_active(name))
-    })
-    .await;
+    until("the first owns all", || names.iter().all(|name| first.is_active(name))).await;
     let second = installation.start().await;
     for n in 1..=30 {
         installation.publish(&person(n, 1)).await;
     }
-    let one_owner = || {
-        names
-            .iter()
-            .all(|name| first.is_active(name) ^ second.is_active(name))
-    };
+    let one_owner = || names.iter().all(|name| first.is_active(name) ^ second.is_active(name));
     until("every target has one owner", || {
-        one_owner()
-            && names
-                .iter()
-                .all(|name| installation.sim(name).user_count() == 30)
+        one_owner() && names.iter().all(|name| installation.sim(name).user_count() == 30)
     })
     .await;
 
@@ -346,24 +307,18 @@ async fn each_target_has_one_owner_and_moves_when_it_leaves_or_dies() {
         installation.publish(&change).await;
     }
     first.kill().await;
-    until("the other owns all", || {
-        names.iter().all(|name| second.is_active(name))
-    })
-    .await;
+    until("the other owns all", || names.iter().all(|name| second.is_active(name))).await;
     until("the work is done", || {
         names.iter().all(|name| {
             second.rests(name)
-                && (1..=30)
-                    .all(|n| account(installation.sim(name), n).is_some_and(|a| a["title"] == "AE"))
+                && (1..=30).all(|n| account(installation.sim(name), n).is_some_and(|a| a["title"] == "AE"))
         })
     })
     .await;
     for name in names {
         let sim = installation.sim(name);
         assert!(
-            sim.created_count_by_external_id()
-                .values()
-                .all(|count| *count == 1),
+            sim.created_count_by_external_id().values().all(|count| *count == 1),
             "{name}"
         );
         assert_eq!(sim.user_count(), 30);

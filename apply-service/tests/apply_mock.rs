@@ -16,9 +16,7 @@ use usher_runtime::{config::load_text, shutdown::CancellationToken};
 async fn a_message_becomes_an_account() {
     let cluster = MockCluster::new(1).expect("a mock broker");
     for spec in topics::specs() {
-        cluster
-            .create_topic(spec.name, spec.partitions, 1)
-            .expect("a topic");
+        cluster.create_topic(spec.name, spec.partitions, 1).expect("a topic");
     }
     let sim = ScimSim::start(ScimSimConfig::default()).await;
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -34,9 +32,7 @@ async fn a_message_becomes_an_account() {
         folder.path().display()
     );
     let config: Config = load_text(DEFAULTS, Some(("test", &text)), &[]).expect("a configuration");
-    let app = App::build(config)
-        .await
-        .unwrap_or_else(|error| panic!("{error}"));
+    let app = App::build(config).await.unwrap_or_else(|error| panic!("{error}"));
     let (status, stop) = (app.status(), CancellationToken::new());
     #[expect(clippy::disallowed_methods, reason = "runs beside the test")]
     let service = tokio::task::spawn(app.run(stop.clone()));
@@ -50,10 +46,7 @@ async fn a_message_becomes_an_account() {
     let record = FutureRecord::to("user-change")
         .key("00D000000000001EAA:005000000000001AAA")
         .payload(message);
-    producer
-        .send(record, Duration::from_secs(5))
-        .await
-        .expect("a message");
+    producer.send(record, Duration::from_secs(5)).await.expect("a message");
 
     let arrived = tokio::time::timeout(Duration::from_secs(60), async {
         while sim.user_count() == 0

@@ -63,10 +63,7 @@ fn kafka_config(kafka: &Kafka, prefix: &str) -> String {
 #[test]
 fn a_wrong_command_line_exits_with_64_and_help_with_0() {
     assert_eq!(run(&["rum"]).status.code(), Some(64));
-    assert_eq!(
-        run(&["plan", "--target", "Not A Name"]).status.code(),
-        Some(64)
-    );
+    assert_eq!(run(&["plan", "--target", "Not A Name"]).status.code(), Some(64));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
 }
 
@@ -74,18 +71,12 @@ fn a_wrong_command_line_exits_with_64_and_help_with_0() {
 fn the_manual_is_in_the_binary() {
     let output = run(&["print-config", "--defaults"]);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.default.yaml");
-    assert_eq!(
-        text(&output),
-        std::fs::read_to_string(file).expect("the defaults")
-    );
+    assert_eq!(text(&output), std::fs::read_to_string(file).expect("the defaults"));
 }
 
 #[test]
 fn a_configuration_with_typos_is_shown_whole() {
-    let files = Files::new(
-        "kafka:\n  bootstrapServer: x\nhtpp: {}\n",
-        &policy("https://h.example"),
-    );
+    let files = Files::new("kafka:\n  bootstrapServer: x\nhtpp: {}\n", &policy("https://h.example"));
     let output = files.run(&["check"]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output);
@@ -100,9 +91,7 @@ fn a_configuration_with_typos_is_shown_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn check_names_every_problem_at_once() {
     let html = Router::new().fallback(async || Html("<html>log in</html>"));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     #[expect(clippy::disallowed_methods, reason = "runs beside the test")]
     let server = tokio::task::spawn(async move { axum::serve(listener, html).await });
@@ -127,28 +116,26 @@ async fn check_names_every_problem_at_once() {
     )
     .expect("a file");
     let shown = text(&files.run(&["check"]));
-    assert!(shown.contains("helpdesk.yaml:6:1: scoop: unknown key; did you mean `scope`?\n  | scoop: { filter: all }\n  | ^"), "{shown}");
+    assert!(
+        shown.contains(
+            "helpdesk.yaml:6:1: scoop: unknown key; did you mean `scope`?\n  | scoop: { filter: all }\n  | ^"
+        ),
+        "{shown}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_refuses_a_topic_that_forgets() {
-    let (kafka, sim) = (
-        Kafka::shared().await,
-        ScimSim::start(ScimSimConfig::default()).await,
-    );
+    let (kafka, sim) = (Kafka::shared().await, ScimSim::start(ScimSimConfig::default()).await);
     let prefix = kafka.unique_prefix();
     let topic = format!("{prefix}provisioning.link");
-    kafka
-        .create_topic(&topic, 48, &[("cleanup.policy", "delete")])
-        .await;
+    kafka.create_topic(&topic, 48, &[("cleanup.policy", "delete")]).await;
     let files = Files::new(&kafka_config(&kafka, &prefix), &policy(sim.base_url()));
     let output = files.run(&["check"]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output);
     assert!(
-        shown.contains(&format!(
-            "topic {topic} has cleanup.policy=delete, it must be compact"
-        )),
+        shown.contains(&format!("topic {topic} has cleanup.policy=delete, it must be compact")),
         "{shown}"
     );
     assert!(shown.contains("ok       target helpdesk"), "{shown}");
@@ -158,10 +145,7 @@ async fn check_refuses_a_topic_that_forgets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plan_shows_what_would_be_done_without_a_running_service() {
-    let (kafka, sim) = (
-        Kafka::shared().await,
-        ScimSim::start(ScimSimConfig::default()).await,
-    );
+    let (kafka, sim) = (Kafka::shared().await, ScimSim::start(ScimSimConfig::default()).await);
     let prefix = kafka.unique_prefix();
     let files = Files::new(&kafka_config(&kafka, &prefix), &policy(sim.base_url()));
     for (topic, partitions) in [("user-change", 12), ("provisioning.link", 48)] {
@@ -210,9 +194,5 @@ async fn plan_shows_what_would_be_done_without_a_running_service() {
     assert_eq!(sim.write_count(), 0);
     let nobody = files.run(&["plan", "--target", "helpdisk"]);
     assert_eq!(nobody.status.code(), Some(1));
-    assert!(
-        text(&nobody).contains("did you mean helpdesk?"),
-        "{}",
-        text(&nobody)
-    );
+    assert!(text(&nobody).contains("did you mean helpdesk?"), "{}", text(&nobody));
 }

@@ -82,10 +82,7 @@ async fn a_lost_answer_makes_one_account() {
     let sim = sim(|_| {}).await;
     let target = target(&sim);
     target.create(&person("005Z", "zoe")).await;
-    for (number, fault) in [Fault::LoseAnswer, Fault::LoseAnswer]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, fault) in [Fault::LoseAnswer, Fault::LoseAnswer].into_iter().enumerate() {
         sim.plan_fault(fault, FaultScope::Writes, 1);
         let key = format!("00{number}");
         target.create(&person(&key, &format!("p{number}"))).await;
@@ -118,18 +115,8 @@ async fn a_target_that_never_answers_is_given_up_in_time() {
         let key = format!("key-{execute}");
         sim.plan_fault(Fault::Hang { execute }, FaultScope::Writes, 1);
         let result = target.run(create(&key, &key)).await;
-        assert_eq!(
-            matches!(result, Ok(Reply::Written { .. })),
-            execute,
-            "{result:?}"
-        );
-        assert_eq!(
-            sim.created_count_by_external_id()
-                .get(&key)
-                .copied()
-                .unwrap_or(0),
-            made
-        );
+        assert_eq!(matches!(result, Ok(Reply::Written { .. })), execute, "{result:?}");
+        assert_eq!(sim.created_count_by_external_id().get(&key).copied().unwrap_or(0), made);
     }
 }
 
@@ -165,9 +152,7 @@ async fn waiting_is_asked_for_and_web_pages_and_refusals_are_told_apart() {
         panic!("a halt")
     };
     assert!(
-        refusal
-            .reason
-            .contains("not a SCIM endpoint; check baseUrl"),
+        refusal.reason.contains("not a SCIM endpoint; check baseUrl"),
         "{refusal}"
     );
     assert!(refusal.reason.contains(sim.base_url()), "{refusal}");
@@ -212,11 +197,7 @@ async fn nothing_is_written_without_a_lease_and_nothing_outlives_it() {
         ("retry", "lease-expired".to_owned())
     );
     assert!(sim.requests().is_empty());
-    assert_eq!(
-        target.find("005Z", &[]).await.len(),
-        1,
-        "reading needs no lease"
-    );
+    assert_eq!(target.find("005Z", &[]).await.len(), 1, "reading needs no lease");
 
     sim.plan_fault(Fault::Hang { execute: false }, FaultScope::Writes, 1);
     let begun = now();
@@ -237,9 +218,7 @@ async fn a_filter_that_is_not_there_costs_one_listing() {
     let sim = sim(|behaviour| behaviour.filter_supported = false).await;
     let target = target(&sim);
     for number in 0..30 {
-        sim.seed_user(
-            json!({"userName": format!("user{number}"), "externalId": format!("x{number}")}),
-        );
+        sim.seed_user(json!({"userName": format!("user{number}"), "externalId": format!("x{number}")}));
     }
     for number in [3, 17, 29] {
         assert_eq!(target.find(&format!("x{number}"), &[]).await.len(), 1);
@@ -260,9 +239,7 @@ async fn filters_are_proven_once_per_target() {
     for number in 0..150 {
         let email = json!([{"type": "work", "value": format!("user{number}@acme.com")}]);
         let key = format!("x{number}");
-        sim.seed_user(
-            json!({"userName": format!("user{number}"), "externalId": key, "emails": email}),
-        );
+        sim.seed_user(json!({"userName": format!("user{number}"), "externalId": key, "emails": email}));
     }
     let nobody = || find("x999", &[("userName", "nobody"), (WORK, "nobody@acme.com")]);
     let (result, first) = target.traced(nobody()).await;
@@ -271,10 +248,7 @@ async fn filters_are_proven_once_per_target() {
     let (result, second) = target.traced(nobody()).await;
     assert_eq!(result, Ok(Reply::Found(Vec::new())));
     assert_eq!(second.requests, 3);
-    assert_eq!(
-        target.find("x999", &[("userName", "USER149")]).await.len(),
-        1
-    );
+    assert_eq!(target.find("x999", &[("userName", "USER149")]).await.len(), 1);
 }
 
 #[tokio::test]
@@ -294,24 +268,14 @@ async fn several_accounts_with_one_address_are_all_found() {
         ..ScimConfig::default()
     };
     let trusting = Target::new(sim.base_url(), Some(TOKEN), trusting);
-    assert_eq!(
-        trusting
-            .traced(find("", &[("userName", "nobody")]))
-            .await
-            .1
-            .requests,
-        1
-    );
+    assert_eq!(trusting.traced(find("", &[("userName", "nobody")])).await.1.requests, 1);
 }
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the runtime of the test ends the server"
-)]
+#[expect(clippy::disallowed_methods, reason = "the runtime of the test ends the server")]
 async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -323,8 +287,7 @@ async fn serve(router: Router) -> String {
 async fn redirects_are_refused_and_nothing_is_sent_elsewhere() {
     let elsewhere = sim(|_| {}).await;
     let to = format!("{}/Users", elsewhere.base_url());
-    let redirecting =
-        serve(Router::new().fallback(move || async move { Redirect::temporary(&to) })).await;
+    let redirecting = serve(Router::new().fallback(move || async move { Redirect::temporary(&to) })).await;
     let target = Target::new(&redirecting, Some(TOKEN), ScimConfig::default());
     for operation in [Operation::Check, create("005A", "ada"), find("005A", &[])] {
         let Err(Failure::Halt(refusal)) = target.run(operation).await else {
@@ -338,8 +301,7 @@ async fn redirects_are_refused_and_nothing_is_sent_elsewhere() {
 
 #[tokio::test]
 async fn an_answer_has_a_size_and_a_dead_target_is_named() {
-    let huge =
-        serve(Router::new().fallback(|| async { (StatusCode::OK, vec![b' '; 100_000]) })).await;
+    let huge = serve(Router::new().fallback(|| async { (StatusCode::OK, vec![b' '; 100_000]) })).await;
     let mut http = HttpConfig::new(&huge);
     http.max_body_bytes = 50_000;
     let mut target = Target::new(&huge, None, ScimConfig::default());

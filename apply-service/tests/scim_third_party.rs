@@ -52,19 +52,13 @@ async fn the_server_as_it_comes() {
     live(&checked).await;
     // Without discovery everything is learnt from answers.
     live(&target(&server, |_| {})).await;
-    live(&target(&server, |config| {
-        config.patch = PatchMode::Pathless
-    }))
-    .await;
+    live(&target(&server, |config| config.patch = PatchMode::Pathless)).await;
     live(&target(&server, |config| config.patch = PatchMode::Put)).await;
 }
 
 #[tokio::test]
 async fn a_server_without_patch() {
-    let server = server(Some(features(|config| {
-        config["patch"]["supported"] = json!(false)
-    })))
-    .await;
+    let server = server(Some(features(|config| config["patch"]["supported"] = json!(false)))).await;
     live(&target(&server, |_| {})).await;
     let checked = target(&server, |_| {});
     assert!(checked.check().await.contains(&"patch: no".to_owned()));
@@ -73,10 +67,7 @@ async fn a_server_without_patch() {
 
 #[tokio::test]
 async fn a_server_without_filter() {
-    let server = server(Some(features(|config| {
-        config["filter"]["supported"] = json!(false)
-    })))
-    .await;
+    let server = server(Some(features(|config| config["filter"]["supported"] = json!(false)))).await;
     live(&target(&server, |config| config.page_size = 1)).await;
     let checked = target(&server, |_| {});
     checked.check().await;
@@ -101,12 +92,7 @@ async fn a_server_that_pages_by_cursor_only() {
             let name = format!("p{number}-{check}");
             made.push(target.create(&person(&name, &name)).await);
         }
-        let listed: Vec<_> = target
-            .list()
-            .await
-            .into_iter()
-            .map(|account| account.id)
-            .collect();
+        let listed: Vec<_> = target.list().await.into_iter().map(|account| account.id).collect();
         assert!(made.iter().all(|id| listed.contains(id)), "{listed:?}");
         live(&target).await;
     }
@@ -136,9 +122,7 @@ async fn versions_are_checked_where_they_are_declared() {
 #[tokio::test]
 async fn refusals_end_with_their_verdict() {
     let server = server(None).await;
-    let target = target(&server, |config| {
-        config.extra_attributes = vec!["shoeSize".to_owned()]
-    });
+    let target = target(&server, |config| config.extra_attributes = vec!["shoeSize".to_owned()]);
     let ada = target.create(&person("005A", "ada")).await;
     let result = target
         .run(Operation::Create {
@@ -179,16 +163,10 @@ async fn an_added_work_address_does_not_disturb_the_others() {
     pairs.push((home, json!("ada@home.example")));
     let ada = target.create(&pairs).await;
     target
-        .update(
-            &ada,
-            &[(WORK, json!("ada@acme.com")), (DEPARTMENT, json!("R"))],
-        )
+        .update(&ada, &[(WORK, json!("ada@acme.com")), (DEPARTMENT, json!("R"))])
         .await;
     let held = target.held(&ada, &[WORK, home, DEPARTMENT]).await;
-    assert_eq!(
-        held,
-        [json!("ada@acme.com"), json!("ada@home.example"), json!("R")]
-    );
+    assert_eq!(held, [json!("ada@acme.com"), json!("ada@home.example"), json!("R")]);
 }
 
 #[tokio::test]

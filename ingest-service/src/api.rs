@@ -46,7 +46,6 @@ pub struct ReimportRequest {
 
 impl Api {
     /// The routes below `/v1`.
-    #[must_use]
     pub fn routes(self) -> Router {
         Router::new()
             .route("/v1/status", get(status))
@@ -79,7 +78,12 @@ async fn status(State(api): State<Api>, ConnectInfo(from): ConnectInfo<SocketAdd
     }
 }
 
-async fn reimport(State(api): State<Api>, ConnectInfo(from): ConnectInfo<SocketAddr>, headers: HeaderMap, body: axum::body::Bytes) -> Response {
+async fn reimport(
+    State(api): State<Api>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Response {
     let actor = match api.actor(&headers, from, Role::Operator) {
         Ok(actor) => actor,
         Err(refusal) => return *refusal,
@@ -89,26 +93,51 @@ async fn reimport(State(api): State<Api>, ConnectInfo(from): ConnectInfo<SocketA
     } else {
         match serde_json::from_slice(&body) {
             Ok(request) => request,
-            Err(error) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is {{\"user\": ID, \"acceptSize\": BOOL}}: {error}")),
+            Err(error) => {
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    &format!("the body is {{\"user\": ID, \"acceptSize\": BOOL}}: {error}"),
+                );
+            }
         }
     };
     let here = api.status.get();
     if here.role != ReplicaRole::Leader {
-        let leader = here.leader.map_or_else(|| "no replica leads yet".to_owned(), |leader| format!("ask the leader at {leader}"));
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("this replica is a standby; {leader}"));
+        let leader = here.leader.map_or_else(
+            || "no replica leads yet".to_owned(),
+            |leader| format!("ask the leader at {leader}"),
+        );
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &format!("this replica is a standby; {leader}"),
+        );
     }
-    info!(actor, user.id = request.user.map(tracing::field::display), "reimport was asked for");
+    info!(
+        actor,
+        user.id = request.user.map(tracing::field::display),
+        "reimport was asked for"
+    );
     let (answer, answered) = oneshot::channel();
-    let command = Command::Reimport { user: request.user, accept_size: request.accept_size, answer };
+    let command = Command::Reimport {
+        user: request.user,
+        accept_size: request.accept_size,
+        answer,
+    };
     let sent = tokio::time::timeout(Duration::from_secs(5), api.commands.send(command)).await;
     let said = match sent {
-        Ok(Ok(())) => tokio::time::timeout(Duration::from_secs(5), answered).await.ok().and_then(Result::ok),
+        Ok(Ok(())) => tokio::time::timeout(Duration::from_secs(5), answered)
+            .await
+            .ok()
+            .and_then(Result::ok),
         Ok(Err(_)) | Err(_) => None,
     };
     match said {
         Some(Ok(words)) => (StatusCode::ACCEPTED, Json(json!({ "result": words }))).into_response(),
         Some(Err(why)) => refuse(StatusCode::SERVICE_UNAVAILABLE, &why),
-        None => refuse(StatusCode::SERVICE_UNAVAILABLE, "the leader is busy taking over or shutting down; try again"),
+        None => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the leader is busy taking over or shutting down; try again",
+        ),
     }
 }
 

@@ -83,11 +83,20 @@ impl App {
         topics::topics(&parts.config.kafka).ensure().await?;
         let (commands_out, commands) = mpsc::channel(16);
         let access = Arc::new(Access::new(parts.config.http.tokens_file.clone()));
-        let api = Api { status: parts.status.clone(), commands: commands_out, access };
+        let api = Api {
+            status: parts.status.clone(),
+            commands: commands_out,
+            access,
+        };
         let server = AdminServer::bind(&parts.config.http, parts.readiness.clone(), registry, api.routes()).await?;
         let address = server.address().map_err(prometheus_error)?;
         parts.address = address.to_string();
-        Ok(Self { parts, server, commands, address })
+        Ok(Self {
+            parts,
+            server,
+            commands,
+            address,
+        })
     }
 
     /// Where the API answers.

@@ -32,7 +32,10 @@ pub async fn check(parts: &Parts) -> Vec<Finding> {
     }
     let problems = topics::topics(&config.kafka).problems().await;
     if problems.is_empty() {
-        say("kafka", Ok(format!("{} answers and its topics fit", config.kafka.bootstrap_servers)));
+        say(
+            "kafka",
+            Ok(format!("{} answers and its topics fit", config.kafka.bootstrap_servers)),
+        );
     }
     for problem in problems {
         say("kafka", Err(chain(&problem)));
@@ -48,34 +51,68 @@ pub async fn check(parts: &Parts) -> Vec<Finding> {
         }
     };
     match learn_fields(parts).await {
-        Ok((fields, _)) if fields.unreadable.is_empty() => say("fields", Ok("all standard fields may be read".to_owned())),
+        Ok((fields, _)) if fields.unreadable.is_empty() => {
+            say("fields", Ok("all standard fields may be read".to_owned()))
+        }
         Ok((fields, _)) => {
             let names = fields.unreadable.into_iter().collect::<Vec<_>>().join(", ");
-            say("fields", Ok(format!("warning: unknown in every message, because the integration user may not read them: {names}")));
+            say(
+                "fields",
+                Ok(format!(
+                    "warning: unknown in every message, because the integration user may not read them: {names}"
+                )),
+            );
         }
         Err(error) => say("fields", Err(chain(&error))),
     }
     let population = &config.population;
-    let count = crate::logic::population::Population::new(&population.r#where, &population.exclude_profiles, &population.exclude_usernames);
-    match parts.rest.get("counting the population", &parts.rest.path("query"), &[("q", &count.query_count())]).await {
-        Ok(answer) if answer.body["totalSize"].as_u64() == Some(0) => say("population", Err("nobody is in it; check population.where".to_owned())),
+    let count = crate::logic::population::Population::new(
+        &population.r#where,
+        &population.exclude_profiles,
+        &population.exclude_usernames,
+    );
+    match parts
+        .rest
+        .get(
+            "counting the population",
+            &parts.rest.path("query"),
+            &[("q", &count.query_count())],
+        )
+        .await
+    {
+        Ok(answer) if answer.body["totalSize"].as_u64() == Some(0) => {
+            say("population", Err("nobody is in it; check population.where".to_owned()))
+        }
         Ok(answer) => say("population", Ok(format!("{} people", answer.body["totalSize"]))),
         Err(error) => say("population", Err(chain(&error))),
     }
     match parts.pubsub.check(&token).await {
-        Ok(()) => say("event stream", Ok(format!("{} may be subscribed", config.pubsub.channel))),
+        Ok(()) => say(
+            "event stream",
+            Ok(format!("{} may be subscribed", config.pubsub.channel)),
+        ),
         Err(error) => say("event stream", Err(error.to_string())),
     }
     if config.snapshot.source == SnapshotSource::Report {
         match report::eligible(&parts.rest, &config.snapshot.report).await {
             Ok(reports) => {
-                let names = reports.into_iter().map(|(id, name)| format!("{name:?} ({id})")).collect::<Vec<_>>().join(", ");
-                say("reports", Ok(format!("eligible in {:?}: {names}", config.snapshot.report.folder)));
+                let names = reports
+                    .into_iter()
+                    .map(|(id, name)| format!("{name:?} ({id})"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                say(
+                    "reports",
+                    Ok(format!("eligible in {:?}: {names}", config.snapshot.report.folder)),
+                );
             }
             Err(error) => say("reports", Err(chain(&error))),
         }
         match report::open(&parts.rest, &config.snapshot.report).await {
-            Ok(report) => say("report", Ok(format!("{:?} has every column that is needed", report.shape.name()))),
+            Ok(report) => say(
+                "report",
+                Ok(format!("{:?} has every column that is needed", report.shape.name())),
+            ),
             Err(error) => say("report", Err(error.to_string())),
         }
     }

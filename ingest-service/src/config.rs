@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use usher_contract::OrgId;
-use usher_runtime::{admin::HttpConfig, config::ConfigError, duration, kafka::KafkaConfig, secret::SecretRef, telemetry::LogConfig};
+use usher_runtime::{
+    admin::HttpConfig, config::ConfigError, duration, kafka::KafkaConfig, secret::SecretRef, telemetry::LogConfig,
+};
 
 /// The built-in defaults, which are also the manual.
 pub const DEFAULTS: &str = include_str!("../config.default.yaml");
@@ -170,7 +172,11 @@ impl Config {
     pub fn load(file: Option<&std::path::Path>, environment: &[(String, String)]) -> Result<Self, ConfigError> {
         let config: Self = usher_runtime::config::load(DEFAULTS, file, environment)?;
         let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(problems))
+        }
     }
 
     /// What is wrong although every key has the right type.
@@ -184,17 +190,30 @@ impl Config {
         let auth = &self.salesforce.auth;
         let url = url::Url::parse(&self.salesforce.url);
         need(
-            url.as_ref().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()),
+            url.as_ref()
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()),
             "salesforce.url: give the org's address, for example https://acme.my.salesforce.com",
         );
-        need(!auth.client_id.is_empty(), "salesforce.auth.clientId: give the consumer key of the External Client App");
+        need(
+            !auth.client_id.is_empty(),
+            "salesforce.auth.clientId: give the consumer key of the External Client App",
+        );
         match auth.method {
             AuthMethod::JwtBearer => {
-                need(!auth.username.is_empty(), "salesforce.auth.username: give the integration user's Username");
-                need(auth.private_key.is_some(), "salesforce.auth.privateKey: give { file: … } or { env: … } of the PEM key");
+                need(
+                    !auth.username.is_empty(),
+                    "salesforce.auth.username: give the integration user's Username",
+                );
+                need(
+                    auth.private_key.is_some(),
+                    "salesforce.auth.privateKey: give { file: … } or { env: … } of the PEM key",
+                );
             }
             AuthMethod::ClientCredentials => {
-                need(auth.client_secret.is_some(), "salesforce.auth.clientSecret: give { file: … } or { env: … } of the consumer secret");
+                need(
+                    auth.client_secret.is_some(),
+                    "salesforce.auth.clientSecret: give { file: … } or { env: … } of the consumer secret",
+                );
                 let host = url.as_ref().ok().and_then(url::Url::host_str).unwrap_or_default();
                 need(
                     !matches!(host, "login.salesforce.com" | "test.salesforce.com"),
@@ -202,16 +221,37 @@ impl Config {
                 );
             }
         }
-        need(url::Url::parse(&self.pubsub.endpoint).is_ok(), "pubsub.endpoint: not an address");
-        need((1..=100).contains(&self.pubsub.window), "pubsub.window: 1 to 100, Salesforce allows no more");
-        need(self.pubsub.watchdog >= Duration::from_secs(1), "pubsub.watchdog: at least 1s; Salesforce is silent for up to 270s");
-        need(!self.population.r#where.trim().is_empty(), "population.where: give a SOQL condition; everyone is `Id != null`");
+        need(
+            url::Url::parse(&self.pubsub.endpoint).is_ok(),
+            "pubsub.endpoint: not an address",
+        );
+        need(
+            (1..=100).contains(&self.pubsub.window),
+            "pubsub.window: 1 to 100, Salesforce allows no more",
+        );
+        need(
+            self.pubsub.watchdog >= Duration::from_secs(1),
+            "pubsub.watchdog: at least 1s; Salesforce is silent for up to 270s",
+        );
+        need(
+            !self.population.r#where.trim().is_empty(),
+            "population.where: give a SOQL condition; everyone is `Id != null`",
+        );
         if self.snapshot.source == SnapshotSource::Report {
             let report = &self.snapshot.report;
-            need(report.id.is_some() || report.name.is_some(), "snapshot.report: give its id, or its folder and name");
+            need(
+                report.id.is_some() || report.name.is_some(),
+                "snapshot.report: give its id, or its folder and name",
+            );
         }
-        need(self.schedule().is_ok(), "snapshot.schedule: not a cron expression of five fields, for example \"0 2 * * *\"");
-        need(self.time_zone().is_some(), "snapshot.timeZone: not an IANA time zone, for example Europe/Zurich");
+        need(
+            self.schedule().is_ok(),
+            "snapshot.schedule: not a cron expression of five fields, for example \"0 2 * * *\"",
+        );
+        need(
+            self.time_zone().is_some(),
+            "snapshot.timeZone: not an IANA time zone, for example Europe/Zurich",
+        );
         let known = crate::logic::normalize::published_names();
         for name in &self.publish.fields {
             if !known.contains(&name.as_str()) {
@@ -242,13 +282,17 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.kafka.topics == usher_runtime::kafka::TopicMode::Manage && self.kafka.replication_factor < 3 {
-            warnings.push(format!("kafka.replicationFactor is {}: a lost broker can lose user changes and positions", self.kafka.replication_factor));
+            warnings.push(format!(
+                "kafka.replicationFactor is {}: a lost broker can lose user changes and positions",
+                self.kafka.replication_factor
+            ));
         }
         if self.salesforce.url.starts_with("http://") {
             warnings.push("salesforce.url is not https: tokens and user data travel in the clear".to_owned());
         }
         if self.pubsub.watchdog < Duration::from_secs(270) {
-            warnings.push("pubsub.watchdog is below 270s: a quiet but healthy stream is opened again and again".to_owned());
+            warnings
+                .push("pubsub.watchdog is below 270s: a quiet but healthy stream is opened again and again".to_owned());
         }
         warnings
     }
@@ -261,7 +305,11 @@ mod tests {
     fn with(text: &str) -> Result<Config, ConfigError> {
         let config: Config = usher_runtime::config::load_text(DEFAULTS, Some(("usher.yaml", text)), &[])?;
         let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(problems))
+        }
     }
 
     const GOOD: &str = "salesforce: { url: 'https://acme.my.salesforce.com', auth: { clientId: x, username: u, privateKey: { file: /k } } }\n";
@@ -275,9 +323,16 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_named_with_the_way_out() {
-        let text = format!("{GOOD}publish: {{ fields: [emial] }}\nsnapshot: {{ schedule: nightly, timeZone: Mars/Base, source: report }}\n");
+        let text = format!(
+            "{GOOD}publish: {{ fields: [emial] }}\nsnapshot: {{ schedule: nightly, timeZone: Mars/Base, source: report }}\n"
+        );
         let shown = with(&text).unwrap_err().to_string();
-        for part in ["did you mean `email`?", "snapshot.schedule", "snapshot.timeZone", "snapshot.report"] {
+        for part in [
+            "did you mean `email`?",
+            "snapshot.schedule",
+            "snapshot.timeZone",
+            "snapshot.report",
+        ] {
             assert!(shown.contains(part), "{part} in {shown}");
         }
     }
@@ -285,7 +340,12 @@ mod tests {
     #[test]
     fn a_typo_is_shown_with_file_line_caret_and_nearest_name() {
         let shown = with("salesforce:\n  urll: x\n").unwrap_err().to_string();
-        assert!(shown.starts_with("usher.yaml:2:3: salesforce.urll: unknown key; did you mean `url`?\n  |   urll: x\n  |   ^"), "{shown}");
+        assert!(
+            shown.starts_with(
+                "usher.yaml:2:3: salesforce.urll: unknown key; did you mean `url`?\n  |   urll: x\n  |   ^"
+            ),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -61,7 +61,11 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match execute(arguments).await {
@@ -98,7 +102,12 @@ async fn execute(arguments: Arguments) -> Result<ExitCode, String> {
             let fine = findings.iter().all(|finding| finding.result.is_ok());
             Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Reimport { user, accept_size, url, token_file } => {
+        Command::Reimport {
+            user,
+            accept_size,
+            url,
+            token_file,
+        } => {
             let url = url.unwrap_or_else(|| format!("http://{}", config.http.bind));
             reimport(&url, token_file, &ReimportRequest { user, accept_size }).await
         }
@@ -113,22 +122,38 @@ async fn run(config: Config) -> Result<ExitCode, String> {
     let app = App::build(config).await.map_err(|error| chain(&error))?;
     tracing::info!(address = %app.address(), version = env!("CARGO_PKG_VERSION"), "ingest-service is up");
     let stop = CancellationToken::new();
-    let ended = until_ended(stop.clone(), app.run(stop)).await.map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let ended = until_ended(stop.clone(), app.run(stop))
+        .await
+        .map_err(|error| format!("cannot watch for signals: {error}"))?;
     ended.map_err(|error| chain(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn reimport(url: &str, token_file: Option<PathBuf>, request: &ReimportRequest) -> Result<ExitCode, String> {
     let client = reqwest::Client::new();
-    let mut call = client.post(format!("{}/v1/reimport", url.trim_end_matches('/'))).json(request);
+    let mut call = client
+        .post(format!("{}/v1/reimport", url.trim_end_matches('/')))
+        .json(request);
     if let Some(path) = token_file {
-        let token = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let token =
+            std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         call = call.bearer_auth(token.trim());
     }
-    let answer = call.send().await.map_err(|error| format!("no answer from {url}: {}; is the service running?", chain(&error.without_url())))?;
+    let answer = call.send().await.map_err(|error| {
+        format!(
+            "no answer from {url}: {}; is the service running?",
+            chain(&error.without_url())
+        )
+    })?;
     let fine = answer.status().is_success();
-    let body: serde_json::Value = answer.json().await.map_err(|_| format!("{url} does not answer like ingest-service"))?;
-    let words = body["result"].as_str().or(body["error"].as_str()).unwrap_or("no explanation");
+    let body: serde_json::Value = answer
+        .json()
+        .await
+        .map_err(|_| format!("{url} does not answer like ingest-service"))?;
+    let words = body["result"]
+        .as_str()
+        .or(body["error"].as_str())
+        .unwrap_or("no explanation");
     if fine {
         say(words);
         Ok(ExitCode::SUCCESS)

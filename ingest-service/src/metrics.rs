@@ -49,23 +49,42 @@ impl Metrics {
             leader: gauge("ingest_leader", "1 while this replica writes")?,
             stream_connected: gauge("ingest_stream_connected", "1 while the subscription is open")?,
             events: counter("ingest_events_total", "Change events received")?,
-            undecodable: counter("ingest_undecodable_events_total", "Change events that could not be decoded")?,
-            ignored: counter("ingest_ignored_users_total", "Users asked about who are outside the population")?,
+            undecodable: counter(
+                "ingest_undecodable_events_total",
+                "Change events that could not be decoded",
+            )?,
+            ignored: counter(
+                "ingest_ignored_users_total",
+                "Users asked about who are outside the population",
+            )?,
             messages: counter("ingest_messages_total", "User changes staged for the topic")?,
-            healed: counter("ingest_recheck_healed_total", "Differences that a recheck found and the stream had not delivered")?,
+            healed: counter(
+                "ingest_recheck_healed_total",
+                "Differences that a recheck found and the stream had not delivered",
+            )?,
             commits: counter("ingest_commits_total", "Transactions committed")?,
             commit_failures: counter("ingest_commit_failures_total", "Transactions that failed")?,
             published_users: gauge("ingest_published_users", "People on the topic, removed ones included")?,
             owed: gauge("ingest_owed_reads", "Re-reads that must still be done")?,
             backlog: gauge("ingest_backlog_records", "Records staged and not yet committed")?,
-            malformed: gauge("ingest_malformed_records", "Records of our own topics that could not be read")?,
-            commit_seconds: histogram("ingest_commit_seconds", "Duration of a transaction", &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0])?,
+            malformed: gauge(
+                "ingest_malformed_records",
+                "Records of our own topics that could not be read",
+            )?,
+            commit_seconds: histogram(
+                "ingest_commit_seconds",
+                "Duration of a transaction",
+                &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0],
+            )?,
             freshness_seconds: histogram(
                 "ingest_freshness_seconds",
                 "From the commit at the source to the commit of the message",
                 &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0],
             )?,
-            last_snapshot_timestamp_seconds: gauge("ingest_last_snapshot_timestamp_seconds", "When the last complete snapshot began")?,
+            last_snapshot_timestamp_seconds: gauge(
+                "ingest_last_snapshot_timestamp_seconds",
+                "When the last complete snapshot began",
+            )?,
         })
     }
 }

@@ -75,7 +75,11 @@ impl Followed {
         let kafka = &parts.config.kafka;
         let changes = TopicReader::start(kafka, &kafka.topic(topics::USER_CHANGE), Partitions::All).await?;
         let checkpoint = TopicReader::start(kafka, &kafka.topic(topics::CHECKPOINT), Partitions::All).await?;
-        Ok(Self { tables: Tables::new(org, &parts.config.pubsub.channel), changes, checkpoint })
+        Ok(Self {
+            tables: Tables::new(org, &parts.config.pubsub.channel),
+            changes,
+            checkpoint,
+        })
     }
 
     /// Takes what has come. Gives the marks reached: (changes, checkpoint).
@@ -111,7 +115,10 @@ fn take(
         }
         Some(TopicInput::CaughtUp(mark)) => Ok(Some(mark)),
         Some(TopicInput::Failed(reason)) => Err(PipelineError::Reading { topic, reason }),
-        None => Err(PipelineError::Reading { topic, reason: "the reader has ended".to_owned() }),
+        None => Err(PipelineError::Reading {
+            topic,
+            reason: "the reader has ended".to_owned(),
+        }),
     }
 }
 
@@ -126,7 +133,9 @@ pub async fn run(
 ) -> Result<(), PipelineError> {
     let backoff = Backoff::from_millis(200, 10_000);
     let mut failures = 0;
-    let Some(org) = log_in(&parts, &stop).await else { return Ok(()) };
+    let Some(org) = log_in(&parts, &stop).await else {
+        return Ok(());
+    };
     let kafka = &parts.config.kafka;
     let group = format!("{}ingest.{org}", kafka.prefix);
     let mut membership = Membership::join(kafka, &group, &kafka.topic(topics::CHECKPOINT))?;
@@ -204,7 +213,11 @@ async fn log_in(parts: &Parts, stop: &CancellationToken) -> Option<OrgId> {
                 warn!(%reason, "cannot log in to Salesforce");
                 parts.readiness.unmet("salesforce", reason.clone());
                 parts.status.update(|status| status.problems = vec![reason]);
-                let wait = Backoff { base: error.wait(), max: Duration::from_secs(300) }.wait(failures, rand::random());
+                let wait = Backoff {
+                    base: error.wait(),
+                    max: Duration::from_secs(300),
+                }
+                .wait(failures, rand::random());
                 tokio::select! {
                     () = stop.cancelled() => return None,
                     () = tokio::time::sleep(wait) => {}

@@ -42,12 +42,22 @@ impl Tables {
     /// Empty.
     #[must_use]
     pub fn new(org: OrgId, stream: &str) -> Self {
-        Self { org, stream: stream.to_owned(), restored: Restored::default(), leader: None, malformed: 0 }
+        Self {
+            org,
+            stream: stream.to_owned(),
+            restored: Restored::default(),
+            leader: None,
+            malformed: 0,
+        }
     }
 
     /// A record of the user-change topic.
     pub fn user_change(&mut self, record: &Record) {
-        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).and_then(|key| key.parse::<UserKey>().ok());
+        let key = record
+            .key
+            .as_deref()
+            .and_then(|key| std::str::from_utf8(key).ok())
+            .and_then(|key| key.parse::<UserKey>().ok());
         let Some(key) = key else {
             self.malformed(record, "its key is not <orgId>:<userId>");
             return;
@@ -66,24 +76,45 @@ impl Tables {
             _ => {
                 self.malformed(record, "its value is not a user change of that key");
                 // The version goes on where the header says, so that subscribers never see it fall.
-                let version = record.header("ce_id").and_then(|id| id.rsplit(':').next()?.parse().ok());
-                let last = self.restored.published.get(&key.user).map_or(0, |person| person.version);
+                let version = record
+                    .header("ce_id")
+                    .and_then(|id| id.rsplit(':').next()?.parse().ok());
+                let last = self
+                    .restored
+                    .published
+                    .get(&key.user)
+                    .map_or(0, |person| person.version);
                 let version = version.unwrap_or(last + 1).max(last);
-                let person = Published { user: User::unknown(key), version, committed_at: None, read_at: None, touched: 0 };
+                let person = Published {
+                    user: User::unknown(key),
+                    version,
+                    committed_at: None,
+                    read_at: None,
+                    touched: 0,
+                };
                 self.restored.published.insert(key.user, person);
-                self.restored.owed.insert(Debtor::User(key.user), Owed::new(clock::now(), "its record on the topic cannot be read"));
+                self.restored.owed.insert(
+                    Debtor::User(key.user),
+                    Owed::new(clock::now(), "its record on the topic cannot be read"),
+                );
             }
         }
     }
 
     /// A record of the checkpoint topic.
     pub fn checkpoint(&mut self, record: &Record) {
-        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).map(CheckpointKey::parse);
+        let key = record
+            .key
+            .as_deref()
+            .and_then(|key| std::str::from_utf8(key).ok())
+            .map(CheckpointKey::parse);
         match key {
-            Some(CheckpointKey::Position(org, stream)) if org == self.org && stream == self.stream => match read::<Position>(record) {
-                Ok(position) => self.restored.position = position,
-                Err(why) => self.malformed(record, &why),
-            },
+            Some(CheckpointKey::Position(org, stream)) if org == self.org && stream == self.stream => {
+                match read::<Position>(record) {
+                    Ok(position) => self.restored.position = position,
+                    Err(why) => self.malformed(record, &why),
+                }
+            }
             Some(CheckpointKey::Owed(org, debtor)) if org == self.org => match read::<Owed>(record) {
                 Ok(Some(owed)) => {
                     self.restored.owed.insert(debtor, owed);
@@ -94,7 +125,9 @@ impl Tables {
                 Err(why) => {
                     self.malformed(record, &why);
                     // What was owed cannot be read, that something was can.
-                    self.restored.owed.insert(debtor, Owed::new(clock::now(), "a debt that cannot be read"));
+                    self.restored
+                        .owed
+                        .insert(debtor, Owed::new(clock::now(), "a debt that cannot be read"));
                 }
             },
             Some(CheckpointKey::Leader) => self.leader = read::<Leader>(record).ok().flatten(),
@@ -105,7 +138,11 @@ impl Tables {
 
     fn malformed(&mut self, record: &Record, why: &str) {
         self.malformed += 1;
-        warn!(partition = record.partition, offset = record.offset, "a record of our own topic cannot be read: {why}; the rest goes on");
+        warn!(
+            partition = record.partition,
+            offset = record.offset,
+            "a record of our own topic cannot be read: {why}; the rest goes on"
+        );
     }
 }
 
@@ -116,11 +153,16 @@ fn read<T: serde::de::DeserializeOwned>(record: &Record) -> Result<Option<T>, St
         format: u32,
     }
     let Some(value) = &record.value else { return Ok(None) };
-    let Format { format } = serde_json::from_slice(value).map_err(|_| "it is not JSON with a format version".to_owned())?;
+    let Format { format } =
+        serde_json::from_slice(value).map_err(|_| "it is not JSON with a format version".to_owned())?;
     if format > FORMAT {
-        return Err(format!("it has format {format}, this version reads up to {FORMAT}; start a newer version"));
+        return Err(format!(
+            "it has format {format}, this version reads up to {FORMAT}; start a newer version"
+        ));
     }
-    serde_json::from_slice(value).map(Some).map_err(|error| error.to_string())
+    serde_json::from_slice(value)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -162,6 +204,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_with_the_way_out() {
         let refused = read::<Owed>(&record("k", Some(r#"{"format":99}"#), ""));
-        assert_eq!(refused.unwrap_err(), "it has format 99, this version reads up to 1; start a newer version");
+        assert_eq!(
+            refused.unwrap_err(),
+            "it has format 99, this version reads up to 1; start a newer version"
+        );
     }
 }

@@ -40,7 +40,11 @@ pub fn topics(config: &KafkaConfig) -> Topics {
                 ("min.cleanable.dirty.ratio", "0.1"),
             ],
         },
-        TopicSpec { name: DEAD_LETTER, partitions: 1, settings: &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")] },
+        TopicSpec {
+            name: DEAD_LETTER,
+            partitions: 1,
+            settings: &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")],
+        },
     ];
     Topics::new(config, specs)
 }

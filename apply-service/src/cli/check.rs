@@ -37,10 +37,7 @@ pub(super) async fn check(config: Config) -> ExitCode {
             }
             targets(&policy, &mut report).await;
         }
-        Err(error) => error
-            .0
-            .iter()
-            .for_each(|problem| report.problem("policy", problem)),
+        Err(error) => error.0.iter().for_each(|problem| report.problem("policy", problem)),
     }
     kafka(&config.kafka, &mut report).await;
     print(&report.text);
@@ -85,9 +82,7 @@ async fn targets(policy: &Policy, report: &mut Report) {
             )
             .await;
         match result {
-            Ok(Reply::Checked(abilities)) => {
-                report.ok(&format!("target {name}: {}", abilities.join("; ")))
-            }
+            Ok(Reply::Checked(abilities)) => report.ok(&format!("target {name}: {}", abilities.join("; "))),
             Ok(_) => report.ok(&format!("target {name}: answers")),
             Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
                 report.problem(

@@ -167,20 +167,13 @@ async fn read_users(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Users
     }
 }
 
-async fn look(
-    executor: &Executor,
-    values: &[(crate::logic::policy::MatchKey, String)],
-) -> Result<Remote, String> {
+async fn look(executor: &Executor, values: &[(crate::logic::policy::MatchKey, String)]) -> Result<Remote, String> {
     // Nothing is written: the lease is one that was never held.
-    let (result, _) = executor
-        .execute(look_up(values), &Lease::new(Default::default()))
-        .await;
+    let (result, _) = executor.execute(look_up(values), &Lease::new(Default::default())).await;
     match result {
         Ok(Answer::Found(found)) if !found.is_empty() => Ok(Remote::Found(found)),
         Ok(_) => Ok(Remote::Absent),
-        Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
-            Err(refusal.to_string())
-        }
+        Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => Err(refusal.to_string()),
     }
 }
 
@@ -188,20 +181,14 @@ fn as_lines(plans: &[Entry], all: bool) -> String {
     let mut text = String::new();
     let mut counts: BTreeMap<(&TargetName, Action), usize> = BTreeMap::new();
     for entry in plans {
-        *counts
-            .entry((&entry.target, entry.plan.action))
-            .or_default() += 1;
+        *counts.entry((&entry.target, entry.plan.action)).or_default() += 1;
         if all || entry.plan.action != Action::Noop {
             let not_looked = entry
                 .not_looked
                 .as_ref()
                 .map_or_else(String::new, |reason| format!(" (look-up failed: {reason})"));
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "{} {}: {}{not_looked}",
-                entry.target, entry.user, entry.plan
-            );
+            let _ = writeln!(text, "{} {}: {}{not_looked}", entry.target, entry.user, entry.plan);
         }
     }
     for ((target, action), count) in counts {

@@ -113,8 +113,7 @@ impl HttpSender {
                 source,
             };
             let pem = std::fs::read(file).map_err(|error| failed(error.into()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| failed(error.into()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
             if certificates.is_empty() {
                 return Err(failed("it holds no PEM certificate".into()));
             }
@@ -130,11 +129,7 @@ impl HttpSender {
     }
 
     /// Runs an exchange to its end.
-    pub async fn run(
-        &self,
-        mut exchange: Box<dyn Exchange>,
-        lease: &Lease,
-    ) -> (Result<Reply, Failure>, ExchangeTrace) {
+    pub async fn run(&self, mut exchange: Box<dyn Exchange>, lease: &Lease) -> (Result<Reply, Failure>, ExchangeTrace) {
         let started = now();
         let mut trace = ExchangeTrace::default();
         let mut answer = None;
@@ -144,9 +139,7 @@ impl HttpSender {
                 Step::Send(_) if trace.requests >= REQUESTS_MAX => {
                     break Err(Failure::Halt(Refusal {
                         code: "endless-exchange".to_owned(),
-                        reason: format!(
-                            "one operation took {REQUESTS_MAX} requests without an end"
-                        ),
+                        reason: format!("one operation took {REQUESTS_MAX} requests without an end"),
                     }));
                 }
                 Step::Send(request) => answer = Some(self.send(&request, lease, &mut trace).await),
@@ -167,12 +160,7 @@ impl HttpSender {
         }
     }
 
-    async fn send(
-        &self,
-        request: &Request,
-        lease: &Lease,
-        trace: &mut ExchangeTrace,
-    ) -> HttpAnswer {
+    async fn send(&self, request: &Request, lease: &Lease, trace: &mut ExchangeTrace) -> HttpAnswer {
         let used = match self.credential.header(now()).await {
             Ok(header) => header,
             Err(refusal) => return HttpAnswer::NotSent(refusal),
@@ -205,13 +193,10 @@ impl HttpSender {
             if !lease.may_start_write(start) {
                 return HttpAnswer::NotSent(Refusal {
                     code: "lease-expired".to_owned(),
-                    reason: "not written: the last commit of this target's owner is too long ago"
-                        .to_owned(),
+                    reason: "not written: the last commit of this target's owner is too long ago".to_owned(),
                 });
             }
-            deadline = lease
-                .must_end_by()
-                .map_or(deadline, |end| deadline.min(end));
+            deadline = lease.must_end_by().map_or(deadline, |end| deadline.min(end));
             trace.writes += 1;
         }
         trace.requests += 1;
@@ -228,19 +213,12 @@ impl HttpSender {
             Ok(Ok(answer) | Err(answer)) => answer,
             Err(_elapsed) => HttpAnswer::Broken(Refusal {
                 code: "timeout".to_owned(),
-                reason: format!(
-                    "the target did not answer within {} ms",
-                    (deadline - start).as_millis()
-                ),
+                reason: format!("the target did not answer within {} ms", (deadline - start).as_millis()),
             }),
         }
     }
 
-    fn build(
-        &self,
-        request: &Request,
-        credential: Option<&Header>,
-    ) -> Result<reqwest::Request, Refusal> {
+    fn build(&self, request: &Request, credential: Option<&Header>) -> Result<reqwest::Request, Refusal> {
         let url = self.base.join(&request.path).ok_or_else(|| Refusal {
             code: "address".to_owned(),
             reason: "a request would have left the configured base URL".to_owned(),
@@ -256,19 +234,11 @@ impl HttpSender {
             HeaderValue::from_static("application/scim+json, application/json"),
         );
         if request.body.is_some() {
-            headers.insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/scim+json"),
-            );
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/scim+json"));
         }
         for (name, value) in &request.headers {
-            let name = name
-                .parse::<HeaderName>()
-                .map_err(|_| unsendable("a header"))?;
-            headers.insert(
-                name,
-                HeaderValue::from_str(value).map_err(|_| unsendable("a header"))?,
-            );
+            let name = name.parse::<HeaderName>().map_err(|_| unsendable("a header"))?;
+            headers.insert(name, HeaderValue::from_str(value).map_err(|_| unsendable("a header"))?);
         }
         if let Some((name, value)) = credential {
             headers.insert(name.clone(), value.clone());
@@ -294,27 +264,16 @@ impl HttpSender {
             })
             .collect();
         let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.transport(&error))?
-        {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(&error))? {
             if body.len() + chunk.len() > self.max_body_bytes {
                 return Err(HttpAnswer::Broken(Refusal {
                     code: "answer-too-large".to_owned(),
-                    reason: format!(
-                        "the target's answer ({status}) exceeds {} bytes",
-                        self.max_body_bytes
-                    ),
+                    reason: format!("the target's answer ({status}) exceeds {} bytes", self.max_body_bytes),
                 }));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(HttpAnswer::Response {
-            status,
-            headers,
-            body,
-        })
+        Ok(HttpAnswer::Response { status, headers, body })
     }
 
     /// Only a failure to connect proves that nothing was sent. The text of the whole error is not used: it holds the
@@ -322,29 +281,19 @@ impl HttpSender {
     fn transport(&self, error: &reqwest::Error) -> HttpAnswer {
         let cause = root_io(error);
         let place = self.base.text();
-        let said = |cause: Option<&io::Error>| {
-            cause.map_or_else(|| "no reason given".to_owned(), ToString::to_string)
-        };
+        let said = |cause: Option<&io::Error>| cause.map_or_else(|| "no reason given".to_owned(), ToString::to_string);
         if !error.is_connect() {
-            let why = cause.map_or_else(
-                || "no reason given".to_owned(),
-                |cause| cause.kind().to_string(),
-            );
+            let why = cause.map_or_else(|| "no reason given".to_owned(), |cause| cause.kind().to_string());
             return HttpAnswer::Broken(Refusal {
                 code: "connection-lost".to_owned(),
-                reason: format!(
-                    "the connection to {place} broke before the answer was complete: {why}"
-                ),
+                reason: format!("the connection to {place} broke before the answer was complete: {why}"),
             });
         }
         // The TLS library reports a certificate or protocol it refuses as invalid data.
         if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData) {
             return HttpAnswer::NotSent(Refusal {
                 code: "tls".to_owned(),
-                reason: format!(
-                    "no trusted TLS connection to {place}: {}; see `caFile`",
-                    said(cause)
-                ),
+                reason: format!("no trusted TLS connection to {place}: {}; see `caFile`", said(cause)),
             });
         }
         HttpAnswer::NotSent(Refusal {

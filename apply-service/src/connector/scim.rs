@@ -103,11 +103,7 @@ impl ScimConnector {
         })
     }
 
-    fn keys(
-        &self,
-        external_id: String,
-        by: Vec<(AttributePath, String)>,
-    ) -> Result<Vec<Key>, Refusal> {
+    fn keys(&self, external_id: String, by: Vec<(AttributePath, String)>) -> Result<Vec<Key>, Refusal> {
         let mut keys = Vec::new();
         if self.shared.config.external_id && !external_id.is_empty() {
             keys.push(Key {
@@ -128,14 +124,10 @@ impl ScimConnector {
         let shared = Arc::clone(&self.shared);
         Ok(match operation {
             Operation::Check => Box::new(discovery::Check::new(shared)),
-            Operation::Find { external_id, by } => {
-                Box::new(lookup::Find::new(shared, self.keys(external_id, by)?))
-            }
+            Operation::Find { external_id, by } => Box::new(lookup::Find::new(shared, self.keys(external_id, by)?)),
             Operation::Read(id) => Box::new(single::Read { shared, id }),
             Operation::List { cursor } => Box::new(single::List::new(shared, cursor)),
-            Operation::Create { values } => {
-                Box::new(create::Create::new(shared, &self.values(&values)?))
-            }
+            Operation::Create { values } => Box::new(create::Create::new(shared, &self.values(&values)?)),
             Operation::Update { id, values, etag } => {
                 Box::new(update::Update::new(shared, id, self.values(&values)?, etag))
             }
@@ -180,9 +172,7 @@ enum PageProblem {
 impl Shared {
     /// Nothing panics while holding the lock but out of memory, and every state in it is usable.
     fn lock(&self) -> MutexGuard<'_, Abilities> {
-        self.abilities
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.abilities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn view<T>(&self, read: impl FnOnce(&Abilities) -> T) -> T {
@@ -230,14 +220,11 @@ impl Shared {
                 })
             }
             Meaning::Fallback(_, _)
-                if *start == Start::FirstCursor
-                    && !self.learn(|a| std::mem::replace(&mut a.cursor_refused, true)) =>
+                if *start == Start::FirstCursor && !self.learn(|a| std::mem::replace(&mut a.cursor_refused, true)) =>
             {
                 Err(PageProblem::Again)
             }
-            Meaning::Unknown(refusal, wait) => {
-                Err(PageProblem::Failed(Failure::Retry(refusal, wait)))
-            }
+            Meaning::Unknown(refusal, wait) => Err(PageProblem::Failed(Failure::Retry(refusal, wait))),
             Meaning::Failed(failure) => Err(PageProblem::Failed(failure)),
             Meaning::Fallback(_, refusal)
             | Meaning::Accepted(refusal)

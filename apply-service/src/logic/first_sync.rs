@@ -45,9 +45,7 @@ impl Listing {
         self.pages += 1;
         match next {
             None => Turn::Complete,
-            Some(cursor) if self.pages < PAGES_MAX && self.cursors.insert(cursor.clone()) => {
-                Turn::Next(cursor)
-            }
+            Some(cursor) if self.pages < PAGES_MAX && self.cursors.insert(cursor.clone()) => Turn::Next(cursor),
             Some(_) => Turn::Endless,
         }
     }
@@ -81,11 +79,7 @@ impl Listing {
                 .find(|found| !found.is_empty())
                 .unwrap_or_default();
             touched.extend(found.iter().copied());
-            let found: Vec<Seen> = found
-                .iter()
-                .filter_map(|at| self.accounts.get(*at))
-                .cloned()
-                .collect();
+            let found: Vec<Seen> = found.iter().filter_map(|at| self.accounts.get(*at)).cloned().collect();
             match pick(&user, &found, adopt_inactive, accounts) {
                 Ok(Some(_)) => matched += 1,
                 Ok(None) => would_create += 1,
@@ -124,10 +118,7 @@ impl Index {
             ];
             for (key, value) in keys {
                 if let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) {
-                    index
-                        .entry((key, value.to_lowercase()))
-                        .or_default()
-                        .push(at);
+                    index.entry((key, value.to_lowercase())).or_default().push(at);
                 }
             }
         }
@@ -173,17 +164,9 @@ mod tests {
             seen("d", 3),
             seen("e", 77),
         ];
-        assert_eq!(
-            listing.page(accounts, Some("2".into())),
-            Turn::Next("2".into())
-        );
+        assert_eq!(listing.page(accounts, Some("2".into())), Turn::Next("2".into()));
         assert_eq!(listing.page(vec![], None), Turn::Complete);
-        let report = listing.report(
-            [by(1), by(2), by(3), by(4)].into_iter(),
-            false,
-            &Nobody,
-            at(0),
-        );
+        let report = listing.report([by(1), by(2), by(3), by(4)].into_iter(), false, &Nobody, at(0));
         let counts = (
             report.accounts,
             report.matched,
@@ -197,10 +180,7 @@ mod tests {
     #[test]
     fn a_list_that_leads_in_a_circle_ends() {
         let mut listing = Listing::default();
-        assert_eq!(
-            listing.page(vec![], Some("2".into())),
-            Turn::Next("2".into())
-        );
+        assert_eq!(listing.page(vec![], Some("2".into())), Turn::Next("2".into()));
         assert_eq!(listing.page(vec![], Some("2".into())), Turn::Endless);
     }
 }

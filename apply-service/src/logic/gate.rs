@@ -30,9 +30,7 @@ pub fn gate(user: &User, gate: &Gate) -> Passage {
         match field.read(user) {
             Known::Unknown => unknown = unknown.or_else(|| Some(field.to_string())),
             Known::Empty => missing.push(format!("{field} is blank and required")),
-            Known::Value(value) if is_blank(&value) => {
-                missing.push(format!("{field} is blank and required"))
-            }
+            Known::Value(value) if is_blank(&value) => missing.push(format!("{field} is blank and required")),
             Known::Value(_) => {}
         }
     }
@@ -41,9 +39,7 @@ pub fn gate(user: &User, gate: &Gate) -> Passage {
             Known::Unknown => unknown = unknown.or_else(|| Some("email".to_owned())),
             Known::Empty => missing.push("email has no domain to compare".to_owned()),
             Known::Value(domain) if gate.domains.contains(&domain) => {}
-            Known::Value(_) => {
-                missing.push("the domain of email is not among the accepted ones".to_owned())
-            }
+            Known::Value(_) => missing.push("the domain of email is not among the accepted ones".to_owned()),
         }
     }
     match (missing.is_empty(), unknown) {
@@ -57,12 +53,9 @@ fn domain(user: &User) -> Known<String> {
     let email = SourceField::named("email").map_or(Known::Unknown, |field| field.read(user));
     match email {
         Known::Unknown => Known::Unknown,
-        Known::Value(Value::String(email)) => Known::from_option(
-            email
-                .trim()
-                .rsplit_once('@')
-                .map(|(_, domain)| domain.to_lowercase()),
-        ),
+        Known::Value(Value::String(email)) => {
+            Known::from_option(email.trim().rsplit_once('@').map(|(_, domain)| domain.to_lowercase()))
+        }
         Known::Empty | Known::Value(_) => Known::Empty,
     }
 }
@@ -74,10 +67,7 @@ mod tests {
 
     fn rule(require: &[&str], domains: &[&str]) -> Gate {
         Gate {
-            require: require
-                .iter()
-                .map(|name| SourceField::named(name).unwrap())
-                .collect(),
+            require: require.iter().map(|name| SourceField::named(name).unwrap()).collect(),
             domains: domains.iter().map(|d| (*d).to_owned()).collect(),
         }
     }
@@ -89,9 +79,7 @@ mod tests {
         assert_eq!(gate(&user, &rule(&["email"], &["acme.com"])), Passage::Open);
         assert_eq!(
             gate(&user, &rule(&[], &["acme.io"])),
-            Passage::Closed(vec![
-                "the domain of email is not among the accepted ones".into()
-            ])
+            Passage::Closed(vec!["the domain of email is not among the accepted ones".into()])
         );
         user.given_name = Known::Value("  ".into());
         assert_eq!(
@@ -114,9 +102,6 @@ mod tests {
             Passage::Unknown("familyName".into())
         );
         user.email = Known::Unknown;
-        assert_eq!(
-            gate(&user, &rule(&[], &["acme.com"])),
-            Passage::Unknown("email".into())
-        );
+        assert_eq!(gate(&user, &rule(&[], &["acme.com"])), Passage::Unknown("email".into()));
     }
 }

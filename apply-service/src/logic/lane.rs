@@ -168,9 +168,7 @@ impl Lane {
         owner: &str,
         now: Timestamp,
     ) -> Self {
-        let first_sync = restored
-            .as_ref()
-            .and_then(|record| record.first_sync.clone());
+        let first_sync = restored.as_ref().and_then(|record| record.first_sync.clone());
         let first = if first_sync.is_some() || links.linked() > 0 || target.mode != Mode::Enforce {
             FirstSync::Done
         } else {
@@ -208,11 +206,9 @@ impl Lane {
             behind: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             suspects: HashMap::new(),
-            unrecorded_since: restored.filter(|record| !record.released).map(|record| {
-                record
-                    .outstanding_since
-                    .map_or(record.at, |since| since.min(record.at))
-            }),
+            unrecorded_since: restored
+                .filter(|record| !record.released)
+                .map(|record| record.outstanding_since.map_or(record.at, |since| since.min(record.at))),
             outstanding: (None, now),
             pacer: Pacer::new(target.pace.per_second, now),
             circuit: Circuit::default(),
@@ -288,8 +284,7 @@ impl Lane {
     /// Nothing new starts. Only writes are waited for: what a look-up would show does not matter any more.
     fn drain(&mut self) {
         self.draining = true;
-        self.flights
-            .retain(|_, flight| matches!(flight, Flight::Write(..)));
+        self.flights.retain(|_, flight| matches!(flight, Flight::Write(..)));
     }
 
     /// Operations for people under way.

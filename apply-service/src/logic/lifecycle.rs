@@ -65,20 +65,8 @@ pub fn standing(user: &User, lifecycle: &Lifecycle) -> Standing {
         Known::Value(true) => {}
     }
     let further = [
-        (
-            "frozen",
-            &user.frozen,
-            true,
-            lifecycle.frozen,
-            Cause::Frozen,
-        ),
-        (
-            "listed",
-            &user.listed,
-            false,
-            lifecycle.unlisted,
-            Cause::Unlisted,
-        ),
+        ("frozen", &user.frozen, true, lifecycle.frozen, Cause::Frozen),
+        ("listed", &user.listed, false, lifecycle.unlisted, Cause::Unlisted),
     ];
     for (field, value, holds, disposition, cause) in further {
         if disposition == Disposition::Keep {

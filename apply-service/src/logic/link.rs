@@ -142,9 +142,7 @@ impl Link {
     /// Whether the target holds this hash for the attribute, as far as we know.
     #[must_use]
     pub fn holds(&self, path: &AttributePath, hash: StateHash) -> bool {
-        self.written
-            .get(path)
-            .is_some_and(|written| written.hash == hash)
+        self.written.get(path).is_some_and(|written| written.hash == hash)
     }
 }
 
@@ -175,10 +173,7 @@ mod tests {
         let gong = TargetName::try_new("gong").unwrap();
         let key = record_key(&gong, &user_key(1));
         assert_eq!(user_of_key(&gong, &key), Some(user_key(1)));
-        assert_eq!(
-            user_of_key(&TargetName::try_new("gon").unwrap(), &key),
-            None
-        );
+        assert_eq!(user_of_key(&TargetName::try_new("gon").unwrap(), &key), None);
     }
 
     #[test]

@@ -34,28 +34,15 @@ pub enum Wanted {
 pub type Mapped = BTreeMap<AttributePath, (Wanted, Write)>;
 
 /// Maps a person by the target's rows. `account_of` tells the account that somebody has at this target.
-pub fn map(
-    user: &User,
-    target: &TargetPolicy,
-    account_of: &dyn Fn(&UserKey) -> Option<RemoteId>,
-) -> Mapped {
+pub fn map(user: &User, target: &TargetPolicy, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Mapped {
     target
         .attributes
         .iter()
-        .map(|rule| {
-            (
-                rule.path.clone(),
-                (wanted(user, rule, account_of), rule.write),
-            )
-        })
+        .map(|rule| (rule.path.clone(), (wanted(user, rule, account_of), rule.write)))
         .collect()
 }
 
-fn wanted(
-    user: &User,
-    rule: &AttributeRule,
-    account_of: &dyn Fn(&UserKey) -> Option<RemoteId>,
-) -> Wanted {
+fn wanted(user: &User, rule: &AttributeRule, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Wanted {
     let fields = match &rule.source {
         ValueSource::Constant(value) => return Wanted::Value(value.clone()),
         ValueSource::From(fields) => fields,
@@ -87,9 +74,7 @@ fn reference(user: &User, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> 
         return Wanted::Leave;
     };
     let key = UserKey::new(user.org_id, *manager);
-    account_of(&key).map_or(Wanted::Pending(key), |id| {
-        Wanted::Value(Value::String(id.0))
-    })
+    account_of(&key).map_or(Wanted::Pending(key), |id| Wanted::Value(Value::String(id.0)))
 }
 
 #[cfg(test)]
@@ -102,22 +87,14 @@ mod tests {
     fn one(user: &User, rule: AttributeRule) -> Wanted {
         let mut target = policy();
         target.attributes = vec![rule];
-        map(user, &target, &|_| None)
-            .into_values()
-            .next()
-            .unwrap()
-            .0
+        map(user, &target, &|_| None).into_values().next().unwrap().0
     }
 
     #[test]
     fn a_blank_source_falls_to_the_next() {
         let mut user = person(1).user;
         user.custom.insert("Job__c".into(), json!("Engineer"));
-        for blank in [
-            Known::Empty,
-            Known::Value(String::new()),
-            Known::Value(" \t".into()),
-        ] {
+        for blank in [Known::Empty, Known::Value(String::new()), Known::Value(" \t".into())] {
             user.title = blank;
             assert_eq!(
                 one(&user, row("title", &["title", "custom.Job__c"])),
@@ -174,9 +151,6 @@ mod tests {
         let mut target = policy();
         target.attributes = vec![row("manager.value", &["manager"])];
         let mapped = map(&user, &target, &|_| Some(RemoteId("r2".into())));
-        assert_eq!(
-            mapped.into_values().next().unwrap().0,
-            Wanted::Value(json!("r2"))
-        );
+        assert_eq!(mapped.into_values().next().unwrap().0, Wanted::Value(json!("r2")));
     }
 }

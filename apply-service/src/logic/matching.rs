@@ -58,10 +58,7 @@ impl Seen {
     /// Whether it carries somebody else's key.
     #[must_use]
     pub fn is_foreign(&self, user: &UserKey) -> bool {
-        self.external_id
-            .as_deref()
-            .is_some_and(|id| !id.trim().is_empty())
-            && !self.is_of(user)
+        self.external_id.as_deref().is_some_and(|id| !id.trim().is_empty()) && !self.is_of(user)
     }
 }
 
@@ -85,10 +82,7 @@ pub fn pick<'a>(
         [] => return Ok(None),
         [account] => account,
         several => {
-            let ids: Vec<&str> = several
-                .iter()
-                .map(|account| account.id.0.as_str())
-                .collect();
+            let ids: Vec<&str> = several.iter().map(|account| account.id.0.as_str()).collect();
             return refuse(
                 "match-ambiguous",
                 format!("several accounts match {user}: {}", ids.join(", ")),
@@ -98,18 +92,12 @@ pub fn pick<'a>(
     if let Some(holder) = accounts.holder(&account.id).filter(|holder| holder != user) {
         return refuse(
             "match-claimed",
-            format!(
-                "account {} matches {user} and is held by {holder}",
-                account.id
-            ),
+            format!("account {} matches {user} and is held by {holder}", account.id),
         );
     }
     if account.is_foreign(user) {
         // The foreign key itself may be anything, an address included: it is named only when it is a record id.
-        let theirs = account
-            .external_id
-            .as_deref()
-            .and_then(|id| RecordId::try_new(id).ok());
+        let theirs = account.external_id.as_deref().and_then(|id| RecordId::try_new(id).ok());
         let theirs = theirs.map_or_else(
             || "another external id".to_owned(),
             |id| format!("the external id {id}"),

@@ -132,32 +132,19 @@ pub fn step(state: State, input: Input, now: Timestamp) -> (State, Vec<Effect>) 
         }
         (S::Waiting(until), Input::Tick) if now >= until => (S::Active, vec![E::Activate]),
         (S::BackingOff(until), Input::Tick) if now >= until => (S::Fencing, vec![E::Fence]),
-        (S::Fencing | S::Restoring(_), Input::Failed) => {
-            (S::BackingOff(after(now, BACK_OFF)), vec![E::Drop])
-        }
+        (S::Fencing | S::Restoring(_), Input::Failed) => (S::BackingOff(after(now, BACK_OFF)), vec![E::Drop]),
 
         (S::Active, Input::Revoked) => (S::Draining(false), vec![E::Drain]),
         (S::Draining(_), Input::Assigned) => (S::Draining(true), vec![]),
         (S::Draining(true), Input::Revoked) => (S::Draining(false), vec![]),
-        (S::Draining(false), Input::Drained | Input::Lost { .. }) => {
-            (S::Unassigned, vec![E::Drop, E::Release])
-        }
-        (S::Draining(true), Input::Drained | Input::Lost { .. }) => {
-            (S::Fencing, vec![E::Drop, E::Release, E::Fence])
-        }
+        (S::Draining(false), Input::Drained | Input::Lost { .. }) => (S::Unassigned, vec![E::Drop, E::Release]),
+        (S::Draining(true), Input::Drained | Input::Lost { .. }) => (S::Fencing, vec![E::Drop, E::Release, E::Fence]),
 
         (S::Active, Input::Lost { fenced: true }) => (S::Dropped, vec![E::Drop]),
-        (S::Active, Input::Lost { fenced: false }) => {
-            (S::BackingOff(after(now, BACK_OFF)), vec![E::Drop])
-        }
+        (S::Active, Input::Lost { fenced: false }) => (S::BackingOff(after(now, BACK_OFF)), vec![E::Drop]),
         (S::Dropped, Input::Assigned) => (S::Fencing, vec![E::Fence]),
         (
-            S::Fencing
-            | S::Restoring(_)
-            | S::Waiting(_)
-            | S::BackingOff(_)
-            | S::Dropped
-            | S::Unassigned,
+            S::Fencing | S::Restoring(_) | S::Waiting(_) | S::BackingOff(_) | S::Dropped | S::Unassigned,
             Input::Revoked,
         ) => (S::Unassigned, vec![E::Drop, E::Release]),
 
@@ -207,10 +194,7 @@ mod tests {
         if depth == 0 {
             return;
         }
-        for (input, passed) in INPUTS
-            .into_iter()
-            .flat_map(|input| [(input, 0), (input, 11)])
-        {
+        for (input, passed) in INPUTS.into_iter().flat_map(|input| [(input, 0), (input, 11)]) {
             let clock = clock + passed;
             let (mut seen, now) = (seen, at(clock));
             let (next, effects) = step(state, input, now);
@@ -237,10 +221,7 @@ mod tests {
                             "active without fence and restore"
                         );
                         let waited = clock - seen.fenced_at.unwrap();
-                        assert!(
-                            seen.handed_back || waited >= 16,
-                            "active {waited} s after the fence"
-                        );
+                        assert!(seen.handed_back || waited >= 16, "active {waited} s after the fence");
                         assert!(!seen.active);
                         seen.active = true;
                     }
@@ -259,11 +240,7 @@ mod tests {
             );
             if input == Input::Revoked {
                 assert!(next != State::Active, "active after a revocation");
-                assert!(
-                    seen.draining
-                        || effects.contains(&Effect::Release)
-                        || matches!(next, State::Draining(_))
-                );
+                assert!(seen.draining || effects.contains(&Effect::Release) || matches!(next, State::Draining(_)));
             }
             // What changes nothing is not followed; time passes in ticks.
             if next != state || !effects.is_empty() || (input == Input::Tick && passed > 0) {

@@ -26,17 +26,13 @@ fn name_of(value: &Known<NamedRef>) -> Known<Value> {
     }
 }
 fn id_of(value: &Known<NamedRef>) -> Known<Value> {
-    value
-        .as_ref()
-        .map(|named| Value::String(named.id.to_string()))
+    value.as_ref().map(|named| Value::String(named.id.to_string()))
 }
 
 /// Every published field that a rule may name. Lists (groups, permission sets) need rules of their own and are not here.
 const FIELDS: [(&str, Read); 29] = [
     ("id", |u| Known::Value(Value::String(u.id.to_string()))),
-    ("orgId", |u| {
-        Known::Value(Value::String(u.org_id.to_string()))
-    }),
+    ("orgId", |u| Known::Value(Value::String(u.org_id.to_string()))),
     ("username", |u| text(&u.username)),
     ("email", |u| text(&u.email)),
     ("givenName", |u| text(&u.given_name)),
@@ -88,10 +84,7 @@ impl SourceField {
             return Some(Self::Manager);
         }
         if let Some(custom) = name.strip_prefix("custom.") {
-            let valid = !custom.is_empty()
-                && custom
-                    .bytes()
-                    .all(|c| c.is_ascii_alphanumeric() || c == b'_');
+            let valid = !custom.is_empty() && custom.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
             return valid.then(|| Self::Custom(custom.to_owned()));
         }
         FIELDS
@@ -182,13 +175,7 @@ mod tests {
 
     #[test]
     fn white_space_is_blank_and_false_is_not() {
-        for blank in [
-            json!(null),
-            json!(""),
-            json!(" \t\u{a0}"),
-            json!([]),
-            json!({}),
-        ] {
+        for blank in [json!(null), json!(""), json!(" \t\u{a0}"), json!([]), json!({})] {
             assert!(is_blank(&blank), "{blank}");
         }
         for value in [json!(false), json!(0), json!("x")] {

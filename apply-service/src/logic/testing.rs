@@ -3,17 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use usher_contract::{
-    Cause, ChangeKind, Known, Origin, StateHash, TargetName, User, UserChange, UserKey,
-};
+use usher_contract::{Cause, ChangeKind, Known, Origin, StateHash, TargetName, User, UserChange, UserKey};
 
 use super::{
     account::{AttributePath, RemoteId},
     matching::Seen,
     plan::Accounts,
     policy::{
-        AttributeRule, Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry,
-        TargetPolicy, ValueSource, WhenBlank, Write,
+        AttributeRule, Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy,
+        ValueSource, WhenBlank, Write,
     },
     source::SourceField,
 };
@@ -85,11 +83,7 @@ impl Change for UserChange {
 pub(crate) fn row(path: &str, from: &[&str]) -> AttributeRule {
     AttributeRule {
         path: AttributePath(path.to_owned()),
-        source: ValueSource::From(
-            from.iter()
-                .map(|name| SourceField::named(name).unwrap())
-                .collect(),
-        ),
+        source: ValueSource::From(from.iter().map(|name| SourceField::named(name).unwrap()).collect()),
         write: Write::Always,
         when_blank: WhenBlank::Clear,
     }

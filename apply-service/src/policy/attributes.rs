@@ -28,10 +28,7 @@ struct Row {
 }
 
 #[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected the name of a field, or a list of names"
-)]
+#[serde(untagged, expecting = "expected the name of a field, or a list of names")]
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
@@ -62,17 +59,17 @@ pub(super) fn attributes(
     let mut rows: BTreeMap<AttributePath, (String, Map<String, Value>)> = BTreeMap::new();
     for layer in layers.by_layer(&["attributes"]) {
         let Value::Object(layer) = layer else {
-            problems.push(layers.problem(
-                &["attributes"],
-                "must be rows of `attribute: { from: field }`",
-            ));
+            problems.push(layers.problem(&["attributes"], "must be rows of `attribute: { from: field }`"));
             continue;
         };
         for (name, row) in layer {
             let at = ["attributes", name.as_str()];
             let path = match connector.check_path(name) {
                 Ok(path) if path.0 == EXTERNAL_ID || path.0 == ACTIVE => {
-                    problems.push(layers.problem(&at, "is written by Usher itself (the person's key, the life cycle); take the row out"));
+                    problems.push(layers.problem(
+                        &at,
+                        "is written by Usher itself (the person's key, the life cycle); take the row out",
+                    ));
                     continue;
                 }
                 Ok(path) => path,
@@ -88,10 +85,7 @@ pub(super) fn attributes(
             let (shown, merged) = rows.entry(path).or_default();
             shown.clone_from(name);
             // A row has one source: a new one takes the place of the old one, whatever its kind.
-            if ["from", "constant", "drop"]
-                .iter()
-                .any(|key| row.contains_key(*key))
-            {
+            if ["from", "constant", "drop"].iter().any(|key| row.contains_key(*key)) {
                 merged.retain(|key, _| !["from", "constant", "drop"].contains(&key.as_str()));
             }
             merged.extend(row.clone());
@@ -142,10 +136,7 @@ fn rule(
         }
         (None, Some(constant)) => ValueSource::Constant(constant),
         _ => {
-            problems.push(layers.problem(
-                &["attributes", name],
-                "needs exactly one of from, constant and drop",
-            ));
+            problems.push(layers.problem(&["attributes", name], "needs exactly one of from, constant and drop"));
             return None;
         }
     };
@@ -172,12 +163,7 @@ fn rule(
     })
 }
 
-fn fields(
-    layers: &Layers<'_>,
-    name: &str,
-    from: OneOrMany,
-    problems: &mut Vec<String>,
-) -> Option<Vec<SourceField>> {
+fn fields(layers: &Layers<'_>, name: &str, from: OneOrMany, problems: &mut Vec<String>) -> Option<Vec<SourceField>> {
     let names = match from {
         OneOrMany::One(name) => vec![name],
         OneOrMany::Many(names) if names.is_empty() => {
@@ -195,19 +181,12 @@ fn fields(
 }
 
 /// A source field by its name, or a problem with the nearest name.
-pub(super) fn named(
-    layers: &Layers<'_>,
-    at: &[&str],
-    name: &str,
-    problems: &mut Vec<String>,
-) -> Option<SourceField> {
+pub(super) fn named(layers: &Layers<'_>, at: &[&str], name: &str, problems: &mut Vec<String>) -> Option<SourceField> {
     let field = SourceField::named(name);
     if field.is_none() {
         let hint = nearest(name, SourceField::names()).map_or_else(
             || "fields of the org are written custom.Name__c".to_owned(),
-            |nearest| {
-                format!("did you mean `{nearest}`? Fields of the org are written custom.Name__c")
-            },
+            |nearest| format!("did you mean `{nearest}`? Fields of the org are written custom.Name__c"),
         );
         problems.push(layers.problem(at, format!("unknown field `{name}`; {hint}")));
     }

@@ -11,9 +11,7 @@ use usher_runtime::yaml::nearest;
 use super::{PRESETS, Target, attributes, connection::connection, layers::Layers};
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
-    logic::policy::{
-        Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy,
-    },
+    logic::policy::{Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy},
 };
 
 /// Compiles one target. `None` when something that the rest needs is missing; every problem is in `problems`.
@@ -32,10 +30,7 @@ pub(super) fn target(
         problems,
     );
     if sources.as_ref().is_some_and(BTreeSet::is_empty) {
-        problems.push(layers.problem(
-            &["sources"],
-            "names no organization: nobody would ever belong",
-        ));
+        problems.push(layers.problem(&["sources"], "names no organization: nobody would ever belong"));
     }
     let connection = connection(layers, problems, warnings);
     let features = features(layers, problems);
@@ -79,13 +74,11 @@ pub(super) fn target(
 fn preset(layers: &Layers<'_>, problems: &mut Vec<String>) {
     let known = || PRESETS.iter().map(|(name, _)| *name);
     let list = known().collect::<Vec<_>>().join(", ");
-    let Some(preset) = layers.require::<String>(&["preset"], &format!("one of {list}"), problems)
-    else {
+    let Some(preset) = layers.require::<String>(&["preset"], &format!("one of {list}"), problems) else {
         return;
     };
     if !known().any(|name| name == preset) {
-        let hint = nearest(&preset, known())
-            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        let hint = nearest(&preset, known()).map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
         problems.push(layers.problem(
             &["preset"],
             format!("there is no preset `{preset}`; this version has {list}{hint}"),
@@ -141,17 +134,12 @@ fn scope(layers: &Layers<'_>, problems: &mut Vec<String>) {
         problems,
     ) && filter.trim() != "all"
     {
-        problems.push(layers.problem(
-            &path,
-            "only `all` is supported in this version; filters are not",
-        ));
+        problems.push(layers.problem(&path, "only `all` is supported in this version; filters are not"));
     }
 }
 
 fn gate(layers: &Layers<'_>, problems: &mut Vec<String>) -> Gate {
-    let names: Vec<String> = layers
-        .decode(&["gate", "require"], problems)
-        .unwrap_or_default();
+    let names: Vec<String> = layers.decode(&["gate", "require"], problems).unwrap_or_default();
     let require = names
         .iter()
         .filter_map(|name| attributes::named(layers, &["gate", "require"], name, problems))
@@ -277,15 +265,11 @@ fn lifecycle(layers: &Layers<'_>, problems: &mut Vec<String>) -> Lifecycle {
 }
 
 fn pace(layers: &Layers<'_>, problems: &mut Vec<String>) -> Pace {
-    let per_second: f64 = layers
-        .decode(&["pace", "perSecond"], problems)
-        .unwrap_or(10.0);
+    let per_second: f64 = layers.decode(&["pace", "perSecond"], problems).unwrap_or(10.0);
     if !(per_second.is_finite() && (0.01..=10_000.0).contains(&per_second)) {
         problems.push(layers.problem(&["pace", "perSecond"], "must be between 0.01 and 10000"));
     }
-    let concurrency: usize = layers
-        .decode(&["pace", "concurrency"], problems)
-        .unwrap_or(4);
+    let concurrency: usize = layers.decode(&["pace", "concurrency"], problems).unwrap_or(4);
     if !(1..=256).contains(&concurrency) {
         problems.push(layers.problem(&["pace", "concurrency"], "must be between 1 and 256"));
     }
@@ -298,12 +282,7 @@ fn pace(layers: &Layers<'_>, problems: &mut Vec<String>) -> Pace {
 fn retry(layers: &Layers<'_>, problems: &mut Vec<String>) -> Retry {
     let retry = Retry {
         base: duration(layers, &["retry", "base"], Duration::from_secs(2), problems),
-        max: duration(
-            layers,
-            &["retry", "max"],
-            Duration::from_secs(15 * 60),
-            problems,
-        ),
+        max: duration(layers, &["retry", "max"], Duration::from_secs(15 * 60), problems),
         give_up_after: duration(
             layers,
             &["retry", "giveUpAfter"],
@@ -318,28 +297,18 @@ fn retry(layers: &Layers<'_>, problems: &mut Vec<String>) -> Retry {
 }
 
 /// A duration such as `500ms`, `30s`, `15m`, `24h`.
-pub(super) fn duration(
-    layers: &Layers<'_>,
-    path: &[&str],
-    default: Duration,
-    problems: &mut Vec<String>,
-) -> Duration {
+pub(super) fn duration(layers: &Layers<'_>, path: &[&str], default: Duration, problems: &mut Vec<String>) -> Duration {
     let Some(value) = layers.get(path) else {
         return default;
     };
-    let parsed = value
-        .as_str()
-        .and_then(|text| text.parse::<SignedDuration>().ok());
+    let parsed = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok());
     match parsed
         .and_then(|parsed| Duration::try_from(parsed).ok())
         .filter(|parsed| !parsed.is_zero())
     {
         Some(parsed) => parsed,
         None => {
-            problems.push(layers.problem(
-                path,
-                "must be a duration with its unit, such as 500ms, 30s, 15m or 24h",
-            ));
+            problems.push(layers.problem(path, "must be a duration with its unit, such as 500ms, 30s, 15m or 24h"));
             default
         }
     }
@@ -347,10 +316,7 @@ pub(super) fn duration(
 
 /// What a plan depends on. Pace, retries, schedule and credentials may change without anybody being planned anew.
 fn hash(layers: &Layers<'_>, attributes: &[crate::logic::policy::AttributeRule]) -> StateHash {
-    let rows: Vec<Value> = attributes
-        .iter()
-        .map(|rule| json!(format!("{rule:?}")))
-        .collect();
+    let rows: Vec<Value> = attributes.iter().map(|rule| json!(format!("{rule:?}"))).collect();
     let section = |name: &str| layers.get(&[name]).cloned().unwrap_or_default();
     StateHash::of_value(&json!({
         "sources": section("sources"),
@@ -365,12 +331,7 @@ fn hash(layers: &Layers<'_>, attributes: &[crate::logic::policy::AttributeRule])
     }))
 }
 
-fn refuse<T>(
-    layers: &Layers<'_>,
-    path: &[&str],
-    message: &str,
-    problems: &mut Vec<String>,
-) -> Option<T> {
+fn refuse<T>(layers: &Layers<'_>, path: &[&str], message: &str, problems: &mut Vec<String>) -> Option<T> {
     problems.push(layers.problem(path, message));
     None
 }

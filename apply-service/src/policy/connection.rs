@@ -58,19 +58,11 @@ pub(super) fn connection(
     };
     for message in scim.validate() {
         // The messages begin with the key.
-        let key = message
-            .split([' ', '`'])
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let key = message.split([' ', '`']).next().unwrap_or_default().to_owned();
         problems.push(layers.problem(&["connection", "scim", &key], message));
     }
     let (base_url, auth) = (base_url?, auth?);
-    let millis = |duration: Duration| {
-        u64::try_from(duration.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1)
-    };
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1);
     let http = HttpConfig {
         auth,
         connect_timeout_ms: millis(connect),
@@ -92,7 +84,8 @@ pub(super) fn connection(
 }
 
 fn auth(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<AuthConfig> {
-    const HINT: &str = "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } } or { header: { name, valueFile } }";
+    const HINT: &str =
+        "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } } or { header: { name, valueFile } }";
     let path = ["connection", "auth"];
     let value: Value = layers.require(&path, HINT, problems)?;
     if value.get("bearerTokenEnv").is_some() {

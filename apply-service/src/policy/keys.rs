@@ -26,14 +26,7 @@ const KNOWN: [(&str, &[&str]); 16] = [
     ),
     (
         "connection",
-        &[
-            "baseUrl",
-            "auth",
-            "timeouts",
-            "caFile",
-            "allowPlaintext",
-            "scim",
-        ],
+        &["baseUrl", "auth", "timeouts", "caFile", "allowPlaintext", "scim"],
     ),
     (
         "connection.auth",
@@ -54,15 +47,9 @@ const KNOWN: [(&str, &[&str]); 16] = [
     ),
     ("scope", &["filter"]),
     ("gate", &["require", "domains"]),
-    (
-        "gate.domains",
-        &["primary", "additional", "convertToPrimary"],
-    ),
+    ("gate.domains", &["primary", "additional", "convertToPrimary"]),
     ("match", &["by", "firstSync", "inactiveAccount"]),
-    (
-        "attributes.*",
-        &["from", "constant", "drop", "write", "whenBlank"],
-    ),
+    ("attributes.*", &["from", "constant", "drop", "write", "whenBlank"]),
     (
         "lifecycle",
         &["inactive", "removed", "frozen", "unlisted", "deleteAfter"],
@@ -103,12 +90,7 @@ pub(super) fn check(document: &Document, problems: &mut Vec<String>) {
     walk(document, &document.value(), &mut Vec::new(), problems);
 }
 
-fn walk<'a>(
-    document: &Document,
-    value: &'a Value,
-    path: &mut Vec<&'a str>,
-    problems: &mut Vec<String>,
-) {
+fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, problems: &mut Vec<String>) {
     let Value::Object(entries) = value else {
         return;
     };
@@ -118,10 +100,7 @@ fn walk<'a>(
         path.join(".")
     };
     let keys_of = |table: &'static [(&str, &'static [&'static str])]| {
-        table
-            .iter()
-            .find(|(name, _)| *name == section)
-            .map(|(_, keys)| *keys)
+        table.iter().find(|(name, _)| *name == section).map(|(_, keys)| *keys)
     };
     let Some(known) = keys_of(&KNOWN) else { return };
     let later = keys_of(&LATER).unwrap_or_default();

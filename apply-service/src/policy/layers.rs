@@ -20,11 +20,7 @@ pub(super) struct Layers<'a> {
 
 impl<'a> Layers<'a> {
     pub(super) fn new(file: &'a Document, defaults: Option<&'a Document>) -> Self {
-        let mut values: Vec<Value> = defaults
-            .into_iter()
-            .chain([file])
-            .map(Document::value)
-            .collect();
+        let mut values: Vec<Value> = defaults.into_iter().chain([file]).map(Document::value).collect();
         let preset = values
             .iter()
             .rev()
@@ -49,9 +45,7 @@ impl<'a> Layers<'a> {
 
     /// The merged value at a path; `None` when it is absent or null.
     pub(super) fn get(&self, path: &[&str]) -> Option<&Value> {
-        let value = path
-            .iter()
-            .try_fold(&self.merged, |value, key| value.get(key))?;
+        let value = path.iter().try_fold(&self.merged, |value, key| value.get(key))?;
         (!value.is_null()).then_some(value)
     }
 
@@ -63,11 +57,7 @@ impl<'a> Layers<'a> {
     }
 
     /// Decodes the value at a path; `None` when it is absent. A value that does not fit is reported.
-    pub(super) fn decode<T: DeserializeOwned>(
-        &self,
-        path: &[&str],
-        problems: &mut Vec<String>,
-    ) -> Option<T> {
+    pub(super) fn decode<T: DeserializeOwned>(&self, path: &[&str], problems: &mut Vec<String>) -> Option<T> {
         let value = self.get(path)?.clone();
         match decode(value) {
             Ok(value) => Some(value),

@@ -36,10 +36,7 @@ fn problems(text: &str) -> Vec<String> {
 fn a_target_is_read_over_its_preset() {
     let policy = read(&[("policy/helpdesk.yaml", GOOD)]).unwrap();
     let target = &policy.targets.values().next().unwrap().policy;
-    assert_eq!(
-        (target.name.as_str(), target.mode),
-        ("helpdesk", Mode::Enforce)
-    );
+    assert_eq!((target.name.as_str(), target.mode), ("helpdesk", Mode::Enforce));
     assert_eq!(target.gate.domains, ["acme.example", "acme.io"]);
     assert_eq!(target.lifecycle.removed, Disposition::Keep);
     let row = |path: &str| target.attributes.iter().find(|rule| rule.path.0 == path);
@@ -50,40 +47,29 @@ fn a_target_is_read_over_its_preset() {
         "key by key over the preset"
     );
     assert!(matches!(&title.source, ValueSource::From(fields) if fields.len() == 2));
-    assert!(matches!(
-        &row("userType").unwrap().source,
-        ValueSource::Constant(_)
-    ));
+    assert!(matches!(&row("userType").unwrap().source, ValueSource::Constant(_)));
     assert!(row("timezone").is_none(), "dropped");
     assert!(row("name.familyName").is_some(), "from the preset");
 }
 
 #[test]
 fn defaults_stand_below_every_target() {
-    let defaults =
-        "mode: observe\npace: { perSecond: 3 }\nattributes: { nickName: { from: givenName } }\n";
-    let other = GOOD
-        .replace("helpdesk", "crm")
-        .replace("mode: enforce\n", "");
+    let defaults = "mode: observe\npace: { perSecond: 3 }\nattributes: { nickName: { from: givenName } }\n";
+    let other = GOOD.replace("helpdesk", "crm").replace("mode: enforce\n", "");
     let policy = read(&[
         ("policy/_defaults.yaml", defaults),
         ("policy/a.yaml", GOOD),
         ("policy/b.yaml", &other),
     ])
     .unwrap();
-    let modes: Vec<_> = policy
-        .targets
-        .values()
-        .map(|target| target.policy.mode)
-        .collect();
+    let modes: Vec<_> = policy.targets.values().map(|target| target.policy.mode).collect();
     assert_eq!(modes, [Mode::Observe, Mode::Enforce]);
-    assert!(policy.targets.values().all(|target| {
-        target
-            .policy
-            .attributes
-            .iter()
-            .any(|rule| rule.path.0 == "nickName")
-    }));
+    assert!(
+        policy
+            .targets
+            .values()
+            .all(|target| { target.policy.attributes.iter().any(|rule| rule.path.0 == "nickName") })
+    );
 }
 
 #[test]
@@ -91,19 +77,13 @@ fn a_typo_is_shown_with_file_line_caret_and_nearest_name() {
     let found = problems(&GOOD.replace("gate:", "gates:"));
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(
-        found[0].starts_with(
-            "policy/helpdesk.yaml:8:1: gates: unknown key; did you mean `gate`?\n  | gates:"
-        ),
+        found[0].starts_with("policy/helpdesk.yaml:8:1: gates: unknown key; did you mean `gate`?\n  | gates:"),
         "{}",
         found[0]
     );
     assert!(found[0].ends_with("\n  | ^"), "{}", found[0]);
     let found = problems(&GOOD.replace("custom.Work_Email__c", "emial"));
-    assert!(
-        found[0].starts_with("policy/helpdesk.yaml:12:37: "),
-        "{}",
-        found[0]
-    );
+    assert!(found[0].starts_with("policy/helpdesk.yaml:12:37: "), "{}", found[0]);
     assert!(
         found[0].contains("unknown field `emial`; did you mean `email`?"),
         "{}",
@@ -130,10 +110,7 @@ fn all_problems_of_all_files_are_shown_together() {
             "b.yaml:3:1",
             "there is no preset `scin`; this version has scim; did you mean `scim`?",
         ),
-        (
-            "b.yaml:4:1",
-            "assignments: is not supported in this version",
-        ),
+        ("b.yaml:4:1", "assignments: is not supported in this version"),
         ("c.yaml:", "not valid YAML"),
     ] {
         assert!(
@@ -148,40 +125,25 @@ fn all_problems_of_all_files_are_shown_together() {
 #[test]
 fn what_this_version_does_not_do_is_refused() {
     for (change, words) in [
-        (
-            "features: { delete: true }",
-            "features.delete: is not supported",
-        ),
+        ("features: { delete: true }", "features.delete: is not supported"),
         (
             "lifecycle: { terminated: deactivate }",
             "lifecycle.terminated: is not supported",
         ),
-        (
-            "lifecycle: { deleteAfter: 30d }",
-            "only `never` is supported",
-        ),
+        ("lifecycle: { deleteAfter: 30d }", "only `never` is supported"),
         (
             "lifecycle: { inactive: delete }",
             "`delete` is not supported; use deactivate or keep",
         ),
         ("pace: { perDay: 100 }", "pace.perDay: is not supported"),
         ("pace: { perSecond: 0 }", "must be between"),
-        (
-            "schedule: { reconcile: 24 }",
-            "must be a duration with its unit",
-        ),
-        (
-            "retry: { base: 1h, max: 1m }",
-            "must not be larger than retry.max",
-        ),
+        ("schedule: { reconcile: 24 }", "must be a duration with its unit"),
+        ("retry: { base: 1h, max: 1m }", "must not be larger than retry.max"),
         ("guard: {}", "guard: is not supported"),
     ] {
         let text = GOOD.replace("lifecycle: { removed: keep }", change);
         let found = problems(&text);
-        assert!(
-            found.len() == 1 && found[0].contains(words),
-            "{change}: {found:#?}"
-        );
+        assert!(found.len() == 1 && found[0].contains(words), "{change}: {found:#?}");
     }
 }
 
@@ -190,16 +152,10 @@ fn attributes_are_checked_against_the_connector() {
     for (row, words) in [
         ("nosuch: { from: title }", "nosuch"),
         ("active: { constant: true }", "is written by Usher itself"),
-        (
-            "nickName: { from: title, constant: x }",
-            "needs exactly one of",
-        ),
+        ("nickName: { from: title, constant: x }", "needs exactly one of"),
         ("nickName: { template: x }", "template: is not supported"),
         ("nickName: { from: 7 }", "expected the name of a field"),
-        (
-            "nickName: { from: title, whenBlank: drop }",
-            "unknown variant `drop`",
-        ),
+        ("nickName: { from: title, whenBlank: drop }", "unknown variant `drop`"),
         ("userName: { drop: true }", "userName cannot be dropped"),
     ] {
         let text = GOOD.replace("  timezone: { drop: true }", &format!("  {row}"));
@@ -235,7 +191,8 @@ fn connections_are_checked_and_secrets_never_shown() {
         ),
         ("{ auth: none }", "connection.baseUrl: is required"),
     ] {
-        let line = "connection: { baseUrl: \"https://helpdesk.example/scim/v2\", auth: { bearerTokenFile: /secrets/token } }";
+        let line =
+            "connection: { baseUrl: \"https://helpdesk.example/scim/v2\", auth: { bearerTokenFile: /secrets/token } }";
         let found = problems(&GOOD.replace(line, &format!("connection: {connection}")));
         assert!(
             found.iter().any(|problem| problem.contains(words)),
@@ -265,18 +222,9 @@ fn pace_and_retries_do_not_change_the_configuration_that_plans_name() {
             .policy
             .hash
     };
-    assert_eq!(
-        hash(GOOD),
-        hash(&format!("{GOOD}pace: {{ perSecond: 1 }}\n"))
-    );
-    assert_ne!(
-        hash(GOOD),
-        hash(&GOOD.replace("removed: keep", "removed: deactivate"))
-    );
-    assert_ne!(
-        hash(GOOD),
-        hash(&GOOD.replace("constant: Employee", "constant: Staff"))
-    );
+    assert_eq!(hash(GOOD), hash(&format!("{GOOD}pace: {{ perSecond: 1 }}\n")));
+    assert_ne!(hash(GOOD), hash(&GOOD.replace("removed: keep", "removed: deactivate")));
+    assert_ne!(hash(GOOD), hash(&GOOD.replace("constant: Employee", "constant: Staff")));
 }
 
 #[test]

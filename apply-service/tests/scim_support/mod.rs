@@ -17,11 +17,9 @@ use serde_json::{Value, json};
 /// The work e-mail.
 pub(crate) const WORK: &str = r#"emails[type eq "work"].value"#;
 /// The department of the enterprise extension.
-pub(crate) const DEPARTMENT: &str =
-    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+pub(crate) const DEPARTMENT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
 /// The manager of the enterprise extension.
-pub(crate) const MANAGER: &str =
-    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
+pub(crate) const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
 
 /// A connector with its sender.
 pub(crate) struct Target {
@@ -58,13 +56,8 @@ impl Target {
         std::fs::write(self.token.as_ref().unwrap().path(), token).unwrap();
     }
 
-    pub(crate) async fn traced(
-        &self,
-        operation: Operation,
-    ) -> (Result<Reply, Failure>, ExchangeTrace) {
-        self.sender
-            .run(self.connector.begin(operation), &self.lease)
-            .await
+    pub(crate) async fn traced(&self, operation: Operation) -> (Result<Reply, Failure>, ExchangeTrace) {
+        self.sender.run(self.connector.begin(operation), &self.lease).await
     }
 
     pub(crate) async fn run(&self, operation: Operation) -> Result<Reply, Failure> {
@@ -86,12 +79,7 @@ impl Target {
     }
 
     pub(crate) async fn create(&self, pairs: &[(&str, Value)]) -> RemoteId {
-        match self
-            .run(Operation::Create {
-                values: values(pairs),
-            })
-            .await
-        {
+        match self.run(Operation::Create { values: values(pairs) }).await {
             Ok(Reply::Written {
                 id,
                 account: Some(account),
@@ -127,22 +115,14 @@ impl Target {
             self.connector
                 .read_attribute(&account, &AttributePath((*path).to_owned()))
         };
-        paths
-            .iter()
-            .map(|path| read(path).unwrap_or(Value::Null))
-            .collect()
+        paths.iter().map(|path| read(path).unwrap_or(Value::Null)).collect()
     }
 
     /// All accounts, page by page.
     pub(crate) async fn list(&self) -> Vec<RemoteAccount> {
         let (mut all, mut cursor) = (Vec::new(), None);
         loop {
-            match self
-                .run(Operation::List {
-                    cursor: cursor.take(),
-                })
-                .await
-            {
+            match self.run(Operation::List { cursor: cursor.take() }).await {
                 Ok(Reply::Page { accounts, next }) => {
                     all.extend(accounts);
                     match next {
@@ -196,10 +176,7 @@ pub(crate) async fn live(target: &Target) {
     for (external_id, by) in [
         ("005A", vec![]),
         ("005X", vec![("userName", "ADA@acme.com")]),
-        (
-            "005X",
-            vec![("userName", "nobody"), (WORK, "ada+work@acme.com")],
-        ),
+        ("005X", vec![("userName", "nobody"), (WORK, "ada+work@acme.com")]),
     ] {
         let found = target.find(external_id, &by).await;
         assert_eq!(
@@ -210,10 +187,7 @@ pub(crate) async fn live(target: &Target) {
     }
     assert!(
         target
-            .find(
-                "005X",
-                &[("userName", "eve@acme.com"), (WORK, "eve@acme.com")]
-            )
+            .find("005X", &[("userName", "eve@acme.com"), (WORK, "eve@acme.com")])
             .await
             .is_empty()
     );
@@ -226,10 +200,7 @@ pub(crate) async fn live(target: &Target) {
         (WORK, json!("ada.byron@acme.com")),
         (DEPARTMENT, json!("Engines")),
         (MANAGER, json!(bob.0)),
-        (
-            r#"phoneNumbers[type eq "mobile"].value"#,
-            json!("+44 20 7946 0000"),
-        ),
+        (r#"phoneNumbers[type eq "mobile"].value"#, json!("+44 20 7946 0000")),
     ];
     target.update(&ada, &changes).await;
     let paths: Vec<&str> = changes.iter().map(|(path, _)| *path).collect();
@@ -239,19 +210,8 @@ pub(crate) async fn live(target: &Target) {
         target.held(&ada, &["name.givenName", "displayName"]).await,
         [json!("ada"), json!("ada")]
     );
-    assert_eq!(
-        target
-            .find("", &[("userName", "ada.byron@acme.com")])
-            .await
-            .len(),
-        1
-    );
-    assert!(
-        target
-            .find("", &[("userName", "ada@acme.com")])
-            .await
-            .is_empty()
-    );
+    assert_eq!(target.find("", &[("userName", "ada.byron@acme.com")]).await.len(), 1);
+    assert!(target.find("", &[("userName", "ada@acme.com")]).await.is_empty());
 
     // Clearing what is there and what is not.
     let cleared = [
@@ -278,11 +238,7 @@ pub(crate) async fn live(target: &Target) {
     // The same name in another case is taken, on creating and on renaming.
     let mut twin = person("005T", "bob");
     twin[1].1 = json!("BOB@acme.com");
-    let result = target
-        .run(Operation::Create {
-            values: values(&twin),
-        })
-        .await;
+    let result = target.run(Operation::Create { values: values(&twin) }).await;
     assert!(matches!(result, Ok(Reply::Conflict(_))), "{result:?}");
     let rename = values(&[("userName", json!("bob@acme.com"))]);
     let result = target
@@ -296,20 +252,12 @@ pub(crate) async fn live(target: &Target) {
 
     let all = target.list().await;
     assert_eq!(
-        all.iter()
-            .filter(|account| [&ada, &bob].contains(&&account.id))
-            .count(),
+        all.iter().filter(|account| [&ada, &bob].contains(&&account.id)).count(),
         2
     );
 
-    assert_eq!(
-        target.run(Operation::Delete(ada.clone())).await,
-        Ok(Reply::Deleted)
-    );
-    assert_eq!(
-        target.run(Operation::Delete(ada.clone())).await,
-        Ok(Reply::Deleted)
-    );
+    assert_eq!(target.run(Operation::Delete(ada.clone())).await, Ok(Reply::Deleted));
+    assert_eq!(target.run(Operation::Delete(ada.clone())).await, Ok(Reply::Deleted));
     assert!(target.read(&ada).await.is_none());
     let update = Operation::Update {
         id: ada,

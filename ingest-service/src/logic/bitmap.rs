@@ -36,7 +36,10 @@ pub fn parse(text: &str) -> Result<Bitmap, BitmapError> {
         Some((parent, hex)) => (Some(parent.parse().map_err(|_| wrong())?), hex),
         None => (None, text),
     };
-    let digits = hex.strip_prefix("0x").filter(|digits| !digits.is_empty()).ok_or_else(wrong)?;
+    let digits = hex
+        .strip_prefix("0x")
+        .filter(|digits| !digits.is_empty())
+        .ok_or_else(wrong)?;
     let mut bits = Vec::new();
     for (nibble, digit) in digits.chars().rev().enumerate() {
         let value = digit.to_digit(16).ok_or_else(wrong)?;
@@ -59,11 +62,23 @@ mod tests {
     fn the_examples_of_the_guide() {
         assert_eq!(bits("0x400800"), [11, 22]);
         assert_eq!(bits("0x010000"), [16]);
-        assert_eq!(parse("4-0x01").unwrap(), Bitmap { parent: Some(4), bits: vec![0] });
+        assert_eq!(
+            parse("4-0x01").unwrap(),
+            Bitmap {
+                parent: Some(4),
+                bits: vec![0]
+            }
+        );
         assert_eq!(bits("0x010000200020"), [5, 21, 40]);
         assert_eq!(bits("0x030000000102"), [1, 8, 40, 41]);
         assert_eq!(bits("0x1000010000000000"), [40, 60]);
-        assert_eq!(parse("2-0x04").unwrap(), Bitmap { parent: Some(2), bits: vec![2] });
+        assert_eq!(
+            parse("2-0x04").unwrap(),
+            Bitmap {
+                parent: Some(2),
+                bits: vec![2]
+            }
+        );
     }
 
     #[test]

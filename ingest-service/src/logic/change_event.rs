@@ -4,9 +4,9 @@
 //! order and number differ per org and release. In an UPDATE every field that did not change is null although the
 //! record may have a value: only the bitmaps tell (source: Salesforce CDC guide, "Change Event Header Fields").
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Read};
 
-use apache_avro::{AvroResult, Schema, reader::datum::GenericDatumReader, schema::RecordSchema, types::Value};
+use apache_avro::{Schema, reader::datum::GenericDatumReader, schema::RecordSchema, types::Value};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use thiserror::Error;
@@ -82,7 +82,7 @@ pub struct DecodeError {
     /// Why.
     pub reason: String,
     /// The header, when at least that could be read: its records are read again.
-    pub header: Option<Header>,
+    pub header: Option<Box<Header>>,
 }
 
 #[derive(Debug, Error)]
@@ -104,48 +104,126 @@ pub fn decode(schema: &Schema, payload: &[u8]) -> Result<ChangeEvent, DecodeErro
     let Schema::Record(record) = schema else {
         return Err(failed("the schema is not a record".to_owned()));
     };
-    let mut bytes = payload;
-    let value = match read_datum(schema, &mut bytes) {
+    let value = match read_datum(schema, payload) {
         Ok(value) => value,
-        Err(error) => return Err(DecodeError { reason: format!("payload does not fit the schema: {error}"), header: header_alone(record, payload) }),
+        Err(error) => {
+            return Err(DecodeError {
+                reason: format!("payload does not fit the schema: {error}"),
+                header: header_alone(record, payload),
+            });
+        }
     };
     let Value::Record(fields) = value else {
         return Err(failed("the payload is not a record".to_owned()));
     };
-    let raw = find(&fields, HEADER).and_then(as_record).ok_or_else(|| failed(format!("no {HEADER}")))?;
+    let raw = find(&fields, HEADER)
+        .and_then(as_record)
+        .ok_or_else(|| failed(format!("no {HEADER}")))?;
     let header = read_header(raw).map_err(|error| failed(error.to_string()))?;
     Ok(match header.change_type {
         ChangeType::Update => match changed_fields(record, &fields, raw) {
-            Ok(delta) if list(raw, "diffFields").next().is_some() => ChangeEvent { header, delta, reread: Some("a text was sent as a difference") },
-            Ok(delta) => ChangeEvent { header, delta, reread: None },
+            Ok(delta) if list(raw, "diffFields").next().is_some() => ChangeEvent {
+                header,
+                delta,
+                reread: Some("a text was sent as a difference"),
+            },
+            Ok(delta) => ChangeEvent {
+                header,
+                delta,
+                reread: None,
+            },
             // A bit beyond the schema: the event says that something changed but not what.
-            Err(_) => ChangeEvent { header, delta: Delta::new(), reread: Some("the field bitmaps do not fit the schema") },
+            Err(_) => ChangeEvent {
+                header,
+                delta: Delta::new(),
+                reread: Some("the field bitmaps do not fit the schema"),
+            },
         },
-        ChangeType::Create => ChangeEvent { header, delta: Delta::new(), reread: Some("created") },
-        ChangeType::Undelete => ChangeEvent { header, delta: Delta::new(), reread: Some("undeleted") },
-        ChangeType::Gap => ChangeEvent { header, delta: Delta::new(), reread: Some("gap event") },
-        ChangeType::GapDelete => ChangeEvent { header, delta: Delta::new(), reread: Some("gap event of a deletion") },
-        ChangeType::Overflow => ChangeEvent { header, delta: Delta::new(), reread: Some("gap overflow") },
-        ChangeType::Delete => ChangeEvent { header, delta: Delta::new(), reread: None },
+        ChangeType::Create => ChangeEvent {
+            header,
+            delta: Delta::new(),
+            reread: Some("created"),
+        },
+        ChangeType::Undelete => ChangeEvent {
+            header,
+            delta: Delta::new(),
+            reread: Some("undeleted"),
+        },
+        ChangeType::Gap => ChangeEvent {
+            header,
+            delta: Delta::new(),
+            reread: Some("gap event"),
+        },
+        ChangeType::GapDelete => ChangeEvent {
+            header,
+            delta: Delta::new(),
+            reread: Some("gap event of a deletion"),
+        },
+        ChangeType::Overflow => ChangeEvent {
+            header,
+            delta: Delta::new(),
+            reread: Some("gap overflow"),
+        },
+        ChangeType::Delete => ChangeEvent {
+            header,
+            delta: Delta::new(),
+            reread: None,
+        },
     })
 }
 
-fn read_datum(schema: &Schema, bytes: &mut &[u8]) -> AvroResult<Value> {
-    GenericDatumReader::builder(schema).build()?.read_value(bytes)
+/// Reads a datum that must fill `bytes` exactly. The library takes the end of the input at a union for null, so that a body
+/// that was cut off would look like one whose fields are empty.
+fn read_datum(schema: &Schema, bytes: &[u8]) -> Result<Value, String> {
+    let mut exact = Exact {
+        left: bytes,
+        overrun: false,
+    };
+    let value = read_prefix(schema, &mut exact)?;
+    match (exact.overrun, exact.left.len()) {
+        (true, _) => Err("the payload is cut off".to_owned()),
+        (false, 0) => Ok(value),
+        (false, surplus) => Err(format!("{surplus} bytes follow the payload")),
+    }
+}
+
+fn read_prefix(schema: &Schema, input: &mut Exact<'_>) -> Result<Value, String> {
+    let value = GenericDatumReader::builder(schema)
+        .build()
+        .and_then(|reader| reader.read_value(input));
+    value.map_err(|error| error.to_string())
+}
+
+/// Notes whether somebody asked for more than there is.
+struct Exact<'a> {
+    left: &'a [u8],
+    overrun: bool,
+}
+impl Read for Exact<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.overrun |= buffer.len() > self.left.len();
+        self.left.read(buffer)
+    }
 }
 
 /// The header is the first field, so it can often be read although the rest does not fit.
-fn header_alone(record: &RecordSchema, payload: &[u8]) -> Option<Header> {
+fn header_alone(record: &RecordSchema, payload: &[u8]) -> Option<Box<Header>> {
     let first = record.fields.first().filter(|field| field.name == HEADER)?;
-    let mut bytes = payload;
-    let value = read_datum(&first.schema, &mut bytes).ok()?;
-    read_header(as_record(&value)?).ok()
+    let mut input = Exact {
+        left: payload,
+        overrun: false,
+    };
+    let value = read_prefix(&first.schema, &mut input).ok().filter(|_| !input.overrun)?;
+    read_header(as_record(&value)?).ok().map(Box::new)
 }
 
 type Fields = [(String, Value)];
 
 fn find<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
-    fields.iter().find(|(key, _)| key == name).map(|(_, value)| branch(value))
+    fields
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| branch(value))
 }
 
 /// Unions of any number of branches are resolved to the branch that is there.
@@ -204,7 +282,8 @@ fn read_header(fields: &Fields) -> Result<Header, HeaderError> {
         // GAP_CREATE, GAP_UPDATE, GAP_UNDELETE, SNAPSHOT and whatever a later release adds.
         _ => ChangeType::Gap,
     };
-    let everyone = change_type == ChangeType::Overflow || list(fields, "recordIds").any(|id| id.ends_with('*') || id.starts_with("000000000000000"));
+    let everyone = change_type == ChangeType::Overflow
+        || list(fields, "recordIds").any(|id| id.ends_with('*') || id.starts_with("000000000000000"));
     let concerned = if everyone {
         Concerned::Everyone
     } else {
@@ -214,7 +293,8 @@ fn read_header(fields: &Fields) -> Result<Header, HeaderError> {
     Ok(Header {
         change_type,
         concerned,
-        committed_at: Timestamp::from_millisecond(long(fields, "commitTimestamp")?).map_err(|_| HeaderError::Field("commitTimestamp"))?,
+        committed_at: Timestamp::from_millisecond(long(fields, "commitTimestamp")?)
+            .map_err(|_| HeaderError::Field("commitTimestamp"))?,
         commit_number: long(fields, "commitNumber")?,
         transaction_key: text(fields, "transactionKey")?,
         commit_user: text(fields, "commitUser").unwrap_or_default(),
@@ -235,11 +315,15 @@ fn changed_fields(schema: &RecordSchema, fields: &Fields, header: &Fields) -> Re
                 }
             }
             Some(parent) => {
-                let (name, value) = fields.get(parent).ok_or(bitmap::BitmapError::Range(parent, fields.len()))?;
+                let (name, value) = fields
+                    .get(parent)
+                    .ok_or(bitmap::BitmapError::Range(parent, fields.len()))?;
                 let names = inner_names(schema, parent);
                 for bit in bitmap.bits {
                     let child = names.get(bit).ok_or(bitmap::BitmapError::Range(bit, names.len()))?;
-                    let value = as_record(value).and_then(|inner| find(inner, child)).map_or(Json::Null, to_json);
+                    let value = as_record(value)
+                        .and_then(|inner| find(inner, child))
+                        .map_or(Json::Null, to_json);
                     delta.insert(format!("{name}.{child}"), value);
                 }
             }
@@ -282,7 +366,9 @@ fn inner_names(schema: &RecordSchema, index: usize) -> Vec<String> {
         }
     }
     let field = schema.fields.get(index).and_then(|field| record(schema, &field.schema));
-    field.map(|record| record.fields.iter().map(|field| field.name.clone()).collect()).unwrap_or_default()
+    field
+        .map(|record| record.fields.iter().map(|field| field.name.clone()).collect())
+        .unwrap_or_default()
 }
 
 /// An Avro value as JSON. Dates stay numbers; the field's type tells what they mean.
@@ -296,8 +382,14 @@ fn to_json(value: &Value) -> Json {
         Value::Double(number) => json!(number),
         Value::String(text) | Value::Enum(_, text) => json!(text),
         Value::Array(items) => items.iter().map(to_json).collect(),
-        Value::Record(fields) => fields.iter().map(|(name, value)| (name.clone(), to_json(value))).collect(),
-        Value::Map(entries) => entries.iter().map(|(name, value)| (name.clone(), to_json(value))).collect(),
+        Value::Record(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), to_json(value)))
+            .collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(name, value)| (name.clone(), to_json(value)))
+            .collect(),
         _ => Json::Null,
     }
 }

@@ -47,7 +47,14 @@ struct Event {
 }
 
 fn update(changed: &[&'static str]) -> Event {
-    Event { kind: (1, "UPDATE"), ids: vec![ADA], changed: changed.to_vec(), diff: vec![], active: null(), name: null() }
+    Event {
+        kind: (1, "UPDATE"),
+        ids: vec![ADA],
+        changed: changed.to_vec(),
+        diff: vec![],
+        active: null(),
+        name: null(),
+    }
 }
 
 impl Event {
@@ -74,7 +81,11 @@ impl Event {
             ("LastModifiedDate".into(), some(1, Avro::Long(1_767_312_000_000))),
             ("Manager__Name".into(), null()),
         ]);
-        GenericDatumWriter::builder(&schema()).build().unwrap().write_value_to_vec(event).unwrap()
+        GenericDatumWriter::builder(&schema())
+            .build()
+            .unwrap()
+            .write_value_to_vec(event)
+            .unwrap()
     }
     fn decode(self) -> ChangeEvent {
         decode(&schema(), &self.bytes()).unwrap()
@@ -96,27 +107,53 @@ fn full_name() -> Avro {
 #[test]
 fn only_what_the_bitmaps_name_is_changed() {
     // IsActive (3) and LastModifiedDate (4); Username is null in the body and not named: untouched.
-    let event = Event { active: some(1, Avro::Boolean(false)), ..update(&["0x18"]) }.decode();
-    assert_eq!(event.delta, Delta::from([("IsActive".into(), json!(false)), ("LastModifiedDate".into(), json!(1_767_312_000_000_i64))]));
+    let event = Event {
+        active: some(1, Avro::Boolean(false)),
+        ..update(&["0x18"])
+    }
+    .decode();
+    assert_eq!(
+        event.delta,
+        Delta::from([
+            ("IsActive".into(), json!(false)),
+            ("LastModifiedDate".into(), json!(1_767_312_000_000_i64))
+        ])
+    );
     assert_eq!(event.reread, None);
     assert_eq!(event.header.concerned, Concerned::Users(vec![ADA.parse().unwrap()]));
 }
 
 #[test]
 fn a_named_field_that_is_null_has_been_cleared() {
-    assert_eq!(update(&["0x02"]).decode().delta, Delta::from([("Username".into(), Json::Null)]));
+    assert_eq!(
+        update(&["0x02"]).decode().delta,
+        Delta::from([("Username".into(), Json::Null)])
+    );
 }
 
 #[test]
 fn nested_bitmaps_name_children_through_a_three_way_union() {
-    let event = Event { name: full_name(), ..update(&["2-0x06"]) }.decode();
-    assert_eq!(event.delta, Delta::from([("Name.FirstName".into(), Json::Null), ("Name.LastName".into(), json!("Byron"))]));
+    let event = Event {
+        name: full_name(),
+        ..update(&["2-0x06"])
+    }
+    .decode();
+    assert_eq!(
+        event.delta,
+        Delta::from([
+            ("Name.FirstName".into(), Json::Null),
+            ("Name.LastName".into(), json!("Byron"))
+        ])
+    );
 }
 
 #[test]
 fn a_compound_type_named_by_reference_is_resolved() {
     let event = update(&["5-0x04"]).decode();
-    assert_eq!(event.delta, Delta::from([("Manager__Name.LastName".into(), Json::Null)]));
+    assert_eq!(
+        event.delta,
+        Delta::from([("Manager__Name.LastName".into(), Json::Null)])
+    );
 }
 
 #[test]
@@ -128,15 +165,43 @@ fn a_bit_beyond_the_schema_makes_it_a_gap() {
 
 #[test]
 fn differences_and_unknown_kinds_are_read_again() {
-    assert!(Event { diff: vec!["0x02"], ..update(&["0x02"]) }.decode().reread.is_some());
-    let merge = Event { kind: (10, "MERGE"), ..update(&[]) }.decode();
-    assert_eq!((merge.header.change_type, merge.reread), (ChangeType::Gap, Some("gap event")));
+    assert!(
+        Event {
+            diff: vec!["0x02"],
+            ..update(&["0x02"])
+        }
+        .decode()
+        .reread
+        .is_some()
+    );
+    let merge = Event {
+        kind: (10, "MERGE"),
+        ..update(&[])
+    }
+    .decode();
+    assert_eq!(
+        (merge.header.change_type, merge.reread),
+        (ChangeType::Gap, Some("gap event"))
+    );
 }
 
 #[test]
 fn wildcards_and_overflow_concern_everyone() {
-    assert_eq!(Event { ids: vec!["005*"], ..update(&[]) }.decode().header.concerned, Concerned::Everyone);
-    let overflow = Event { kind: (8, "GAP_OVERFLOW"), ids: vec!["000000000000000AAA"], ..update(&[]) };
+    assert_eq!(
+        Event {
+            ids: vec!["005*"],
+            ..update(&[])
+        }
+        .decode()
+        .header
+        .concerned,
+        Concerned::Everyone
+    );
+    let overflow = Event {
+        kind: (8, "GAP_OVERFLOW"),
+        ids: vec!["000000000000000AAA"],
+        ..update(&[])
+    };
     assert_eq!(overflow.decode().header.concerned, Concerned::Everyone);
 }
 
@@ -145,6 +210,17 @@ fn a_broken_body_still_gives_its_header() {
     let mut bytes = update(&["0x02"]).bytes();
     bytes.truncate(bytes.len() - 3);
     let error = decode(&schema(), &bytes).unwrap_err();
-    assert_eq!(error.header.unwrap().concerned, Concerned::Users(vec![ADA.parse().unwrap()]));
+    assert_eq!(
+        error.header.unwrap().concerned,
+        Concerned::Users(vec![ADA.parse().unwrap()])
+    );
     assert!(decode(&schema(), b"\xff\xff").unwrap_err().header.is_none());
+    let mut longer = update(&["0x02"]).bytes();
+    longer.push(0);
+    assert!(
+        decode(&schema(), &longer)
+            .unwrap_err()
+            .reason
+            .contains("1 bytes follow")
+    );
 }

@@ -35,37 +35,56 @@ pub fn classify(status: i32, error_code: Option<&str>) -> Classified {
     use Reaction::{BackOff, Operator, PositionLost, Reauthenticate, Reconnect};
     let code = error_code.map(|code| code.strip_prefix(PREFIX).unwrap_or(code));
     let (reaction, advice) = match code {
-        Some("service.unavailable" | "subscription.internal.error" | "topic.api.unavailable" | "schema.api.unavailable") => {
-            (Reconnect, "Salesforce is temporarily unavailable")
-        }
-        Some("service.auth.error") => {
-            (Reauthenticate, "the token was refused; if this stays, check that the integration user is active and may use the app")
-        }
-        Some("service.auth.headers.invalid" | "service.auth.refresh.invalid") => {
-            (Operator, "the credentials headers were refused; check salesforce.instanceUrl and the org id")
-        }
-        Some("service.protection.triggered" | "service.protection.stream.limit.triggered" | "concurrent.client.limit.exceeded") => {
-            (BackOff, "Salesforce throttles; reduce the number of clients of the Pub/Sub API")
-        }
-        Some("subscription.limit.exceeded") => {
-            (BackOff, "the org's delivery allocation of the last 24 hours is used up; buy more, reduce subscribers, or wait")
-        }
+        Some(
+            "service.unavailable" | "subscription.internal.error" | "topic.api.unavailable" | "schema.api.unavailable",
+        ) => (Reconnect, "Salesforce is temporarily unavailable"),
+        Some("service.auth.error") => (
+            Reauthenticate,
+            "the token was refused; if this stays, check that the integration user is active and may use the app",
+        ),
+        Some("service.auth.headers.invalid" | "service.auth.refresh.invalid") => (
+            Operator,
+            "the credentials headers were refused; check salesforce.instanceUrl and the org id",
+        ),
+        Some(
+            "service.protection.triggered"
+            | "service.protection.stream.limit.triggered"
+            | "concurrent.client.limit.exceeded",
+        ) => (
+            BackOff,
+            "Salesforce throttles; reduce the number of clients of the Pub/Sub API",
+        ),
+        Some("subscription.limit.exceeded") => (
+            BackOff,
+            "the org's delivery allocation of the last 24 hours is used up; buy more, reduce subscribers, or wait",
+        ),
         Some("service.tenant.license") => (Operator, "the org has no licence for the Pub/Sub API"),
-        Some("topic.not.found") => {
-            (Operator, "the channel does not exist; select User in Setup > Change Data Capture, or check pubsub.channel")
+        Some("topic.not.found") => (
+            Operator,
+            "the channel does not exist; select User in Setup > Change Data Capture, or check pubsub.channel",
+        ),
+        Some("topic.meta.permission" | "schema.meta.permission" | "subscription.topic.cannot.subscribe") => (
+            Operator,
+            "the integration user may not subscribe; grant View All Users in its permission set",
+        ),
+        Some("subscription.fetch.replayid.corrupted" | "subscription.fetch.replayid.validation.failed") => (
+            PositionLost,
+            "the stored position is expired or invalid; everyone is read again",
+        ),
+        Some(code)
+            if code.starts_with("subscription.fetch.")
+                || code == "topic.validation.empty"
+                || code == "schema.validation.failed" =>
+        {
+            (
+                Reconnect,
+                "the request was refused as wrong; this is a defect if it repeats",
+            )
         }
-        Some("topic.meta.permission" | "schema.meta.permission" | "subscription.topic.cannot.subscribe") => {
-            (Operator, "the integration user may not subscribe; grant View All Users in its permission set")
-        }
-        Some("subscription.fetch.replayid.corrupted" | "subscription.fetch.replayid.validation.failed") => {
-            (PositionLost, "the stored position is expired or invalid; everyone is read again")
-        }
-        Some(code) if code.starts_with("subscription.fetch.") || code == "topic.validation.empty" || code == "schema.validation.failed" => {
-            (Reconnect, "the request was refused as wrong; this is a defect if it repeats")
-        }
-        Some(code) if code.starts_with("managed.subscription.") || code.starts_with("publish.") => {
-            (Operator, "an answer to a call that is never made; check pubsub.endpoint")
-        }
+        Some(code) if code.starts_with("managed.subscription.") || code.starts_with("publish.") => (
+            Operator,
+            "an answer to a call that is never made; check pubsub.endpoint",
+        ),
         // UNAUTHENTICATED has a meaning whatever the code says.
         _ if status == 16 => (Reauthenticate, "the token was refused"),
         // INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, UNIMPLEMENTED.
@@ -103,7 +122,11 @@ mod tests {
             ("subscription.internal.error", Reaction::Reconnect),
             ("managed.subscription.already.active", Reaction::Operator),
         ] {
-            assert_eq!(classify(13, Some(&format!("{PREFIX}{code}"))).reaction, reaction, "{code}");
+            assert_eq!(
+                classify(13, Some(&format!("{PREFIX}{code}"))).reaction,
+                reaction,
+                "{code}"
+            );
         }
     }
 
@@ -121,7 +144,11 @@ mod tests {
             (7, Reaction::Operator),
             (12, Reaction::Operator),
         ] {
-            assert_eq!(classify(status, Some("sfdc.platform.eventbus.grpc.brand.new")).reaction, reaction, "{status}");
+            assert_eq!(
+                classify(status, Some("sfdc.platform.eventbus.grpc.brand.new")).reaction,
+                reaction,
+                "{status}"
+            );
             assert_eq!(classify(status, None).reaction, reaction, "{status}");
         }
     }

@@ -51,8 +51,16 @@ const fn field(api: &'static str, ours: &'static str) -> StandardField {
 pub const STANDARD_FIELDS: &[StandardField] = &[
     field("Username", "username"),
     field("Email", "email"),
-    StandardField { api: "FirstName", event: "Name.FirstName", ours: "givenName" },
-    StandardField { api: "LastName", event: "Name.LastName", ours: "familyName" },
+    StandardField {
+        api: "FirstName",
+        event: "Name.FirstName",
+        ours: "givenName",
+    },
+    StandardField {
+        api: "LastName",
+        event: "Name.LastName",
+        ours: "familyName",
+    },
     field("Title", "title"),
     field("Department", "department"),
     field("Division", "division"),
@@ -83,5 +91,8 @@ pub const REQUIRED_FIELDS: &[&str] = &["Username", "Email", "LastName", "IsActiv
 /// The API name for a name in a change event.
 #[must_use]
 pub fn api_name(event_name: &str) -> &str {
-    STANDARD_FIELDS.iter().find(|field| field.event == event_name).map_or(event_name, |field| field.api)
+    STANDARD_FIELDS
+        .iter()
+        .find(|field| field.event == event_name)
+        .map_or(event_name, |field| field.api)
 }

@@ -55,7 +55,9 @@ pub fn normalize(key: UserKey, raw: &RawUser, fields: &Fields) -> User {
         language: text("LanguageLocaleKey").map(|key| language_tag(&key)),
         user_type: text("UserType"),
         federation_id: text("FederationIdentifier"),
-        manager_id: known(raw, "ManagerId", as_id).map(|id| UserId::try_new(id.as_str())).into_known(),
+        manager_id: known(raw, "ManagerId", as_id)
+            .map(|id| UserId::try_new(id.as_str()))
+            .into_known(),
         profile: reference(raw, "ProfileId", "Profile"),
         role: reference(raw, "UserRoleId", "UserRole"),
         created_at: known(raw, "CreatedDate", as_timestamp),
@@ -76,7 +78,9 @@ pub fn normalize(key: UserKey, raw: &RawUser, fields: &Fields) -> User {
 /// The raw user that a change event's delta describes.
 #[must_use]
 pub fn raw_of_delta(delta: &Delta, fields: &Fields) -> RawUser {
-    let named = delta.iter().map(|(name, value)| (api_name(name).to_owned(), value.clone()));
+    let named = delta
+        .iter()
+        .map(|(name, value)| (api_name(name).to_owned(), value.clone()));
     named.filter(|(name, _)| !fields.unreadable.contains(name)).collect()
 }
 
@@ -87,8 +91,16 @@ pub fn complete(mut user: User, fields: &Fields) -> User {
     user.display_name = match (&user.given_name, &user.family_name) {
         (Known::Unknown, _) | (_, Known::Unknown) => Known::Unknown,
         (given, family) => {
-            let parts: Vec<&str> = [given.value(), family.value()].into_iter().flatten().map(String::as_str).collect();
-            if parts.is_empty() { Known::Empty } else { Known::Value(parts.join(" ")) }
+            let parts: Vec<&str> = [given.value(), family.value()]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect();
+            if parts.is_empty() {
+                Known::Empty
+            } else {
+                Known::Value(parts.join(" "))
+            }
         }
     };
     match &fields.publish {
@@ -100,8 +112,19 @@ pub fn complete(mut user: User, fields: &Fields) -> User {
 /// Only the fields of the allow-list; identity, `removed`, `active` and `listed` always stay: others act on them.
 fn keep_published(user: User, publish: &[String]) -> User {
     let key = user.key();
-    let Ok(Value::Object(mut map)) = serde_json::to_value(&user) else { return User::unknown(key) };
-    let always = ["id", "orgId", "source", "removed", "active", "listed", "modifiedAt", "custom"];
+    let Ok(Value::Object(mut map)) = serde_json::to_value(&user) else {
+        return User::unknown(key);
+    };
+    let always = [
+        "id",
+        "orgId",
+        "source",
+        "removed",
+        "active",
+        "listed",
+        "modifiedAt",
+        "custom",
+    ];
     map.retain(|name, _| always.contains(&name.as_str()) || publish.iter().any(|published| published == name));
     serde_json::from_value(Value::Object(map)).unwrap_or_else(|_| User::unknown(key))
 }
@@ -110,8 +133,18 @@ fn keep_published(user: User, publish: &[String]) -> User {
 #[must_use]
 pub fn published_names() -> Vec<&'static str> {
     let standard = super::field::STANDARD_FIELDS.iter().map(|field| field.ours);
-    let others = ["displayName", "frozen", "locale", "groups", "permissionSets", "terminationDate"];
-    standard.chain(others).filter(|name| *name != "active" && *name != "modifiedAt").collect()
+    let others = [
+        "displayName",
+        "frozen",
+        "locale",
+        "groups",
+        "permissionSets",
+        "terminationDate",
+    ];
+    standard
+        .chain(others)
+        .filter(|name| *name != "active" && *name != "modifiedAt")
+        .collect()
 }
 
 /// Present null is known to be empty; a value of the wrong form is unknown rather than a guess.
@@ -155,10 +188,11 @@ fn as_id(value: &Value) -> Option<RecordId> {
 pub fn as_timestamp(value: &Value) -> Option<Timestamp> {
     match value {
         Value::Number(number) => Timestamp::from_millisecond(number.as_i64()?).ok(),
-        Value::String(text) => text
-            .parse()
-            .ok()
-            .or_else(|| strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).and_then(|parsed| parsed.to_timestamp()).ok()),
+        Value::String(text) => text.parse().ok().or_else(|| {
+            strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text)
+                .and_then(|parsed| parsed.to_timestamp())
+                .ok()
+        }),
         _ => None,
     }
 }
@@ -166,7 +200,12 @@ pub fn as_timestamp(value: &Value) -> Option<Timestamp> {
 /// Epoch milliseconds at midnight UTC (events), `2026-01-02` (elsewhere).
 fn as_date(value: &Value) -> Option<Date> {
     match value {
-        Value::Number(number) => Some(Timestamp::from_millisecond(number.as_i64()?).ok()?.to_zoned(TimeZone::UTC).date()),
+        Value::Number(number) => Some(
+            Timestamp::from_millisecond(number.as_i64()?)
+                .ok()?
+                .to_zoned(TimeZone::UTC)
+                .date(),
+        ),
         Value::String(text) => text.get(..10)?.parse().ok(),
         _ => None,
     }
@@ -185,8 +224,15 @@ fn custom_value(value: &Value, kind: FieldType) -> Option<Value> {
         FieldType::Date => as_date(value).map(|day| Value::String(day.to_string())),
         FieldType::Number => match value {
             // 3 and 3.0 are one number.
-            Value::Number(number) => number.as_f64().and_then(serde_json::Number::from_f64).map(Value::Number),
-            Value::String(text) => text.parse().ok().and_then(serde_json::Number::from_f64).map(Value::Number),
+            Value::Number(number) => number
+                .as_f64()
+                .and_then(serde_json::Number::from_f64)
+                .map(Value::Number),
+            Value::String(text) => text
+                .parse()
+                .ok()
+                .and_then(serde_json::Number::from_f64)
+                .map(Value::Number),
             _ => None,
         },
     }
@@ -240,7 +286,10 @@ mod tests {
     }
     fn fields() -> Fields {
         Fields {
-            custom: BTreeMap::from([("Badge__c".into(), FieldType::Text), ("Level__c".into(), FieldType::Number)]),
+            custom: BTreeMap::from([
+                ("Badge__c".into(), FieldType::Text),
+                ("Level__c".into(), FieldType::Number),
+            ]),
             termination_date: Some("Termination_Date__c".into()),
             ..Fields::default()
         }
@@ -248,61 +297,104 @@ mod tests {
 
     #[test]
     fn query_and_event_of_the_same_state_are_equal() {
-        let query = raw(json!({"FirstName": "Ada", "LastName": "Byron", "IsActive": true, "Department": null, "ProfileId": "00e000000000001",
+        let query = raw(
+            json!({"FirstName": "Ada", "LastName": "Byron", "IsActive": true, "Department": null, "ProfileId": "00e000000000001",
             "Profile": {"attributes": {}, "Name": "Sales User"}, "LastModifiedDate": "2026-01-02T00:00:00.000+0000",
-            "Termination_Date__c": "2026-12-31", "Badge__c": "B-7", "Level__c": 3}));
-        let event = raw_of_delta(&Delta::from([
-            ("Name.FirstName".into(), json!("Ada")),
-            ("Name.LastName".into(), json!("Byron")),
-            ("IsActive".into(), json!(true)),
-            ("Department".into(), Value::Null),
-            ("ProfileId".into(), json!("00e000000000001AAA")),
-            ("LastModifiedDate".into(), json!(1_767_312_000_000_i64)),
-            ("Termination_Date__c".into(), json!(1_798_675_200_000_i64)),
-            ("Badge__c".into(), json!("B-7")),
-            ("Level__c".into(), json!(3.0)),
-        ]), &fields());
+            "Termination_Date__c": "2026-12-31", "Badge__c": "B-7", "Level__c": 3}),
+        );
+        let event = raw_of_delta(
+            &Delta::from([
+                ("Name.FirstName".into(), json!("Ada")),
+                ("Name.LastName".into(), json!("Byron")),
+                ("IsActive".into(), json!(true)),
+                ("Department".into(), Value::Null),
+                ("ProfileId".into(), json!("00e000000000001AAA")),
+                ("LastModifiedDate".into(), json!(1_767_312_000_000_i64)),
+                ("Termination_Date__c".into(), json!(1_798_675_200_000_i64)),
+                ("Badge__c".into(), json!("B-7")),
+                ("Level__c".into(), json!(3.0)),
+            ]),
+            &fields(),
+        );
         let mut from_query = normalize(key(), &query, &fields());
         let from_event = normalize(key(), &event, &fields());
-        assert_eq!(from_query.profile.value().unwrap().name, Known::Value("Sales User".into()));
+        assert_eq!(
+            from_query.profile.value().unwrap().name,
+            Known::Value("Sales User".into())
+        );
         from_query.profile = from_event.profile.clone();
         assert_eq!(from_query, from_event);
-        assert_eq!(complete(from_query, &fields()).display_name, Known::Value("Ada Byron".into()));
+        assert_eq!(
+            complete(from_query, &fields()).display_name,
+            Known::Value("Ada Byron".into())
+        );
     }
 
     #[test]
     fn an_unreadable_field_is_unknown_and_not_cleared() {
-        let fields = Fields { unreadable: BTreeSet::from(["Department".to_owned()]), ..fields() };
-        let raw = raw_of_delta(&Delta::from([("Department".into(), Value::Null), ("Title".into(), Value::Null)]), &fields);
+        let fields = Fields {
+            unreadable: BTreeSet::from(["Department".to_owned()]),
+            ..fields()
+        };
+        let raw = raw_of_delta(
+            &Delta::from([("Department".into(), Value::Null), ("Title".into(), Value::Null)]),
+            &fields,
+        );
         let user = normalize(key(), &raw, &fields);
         assert_eq!((user.department, user.title), (Known::Unknown, Known::Empty));
     }
 
     #[test]
     fn absent_is_unknown_null_is_empty_and_nonsense_is_unknown() {
-        let user = normalize(key(), &raw(json!({"Title": null, "Department": "", "IsActive": "perhaps", "ManagerId": "x"})), &fields());
+        let user = normalize(
+            key(),
+            &raw(json!({"Title": null, "Department": "", "IsActive": "perhaps", "ManagerId": "x"})),
+            &fields(),
+        );
         assert_eq!((user.title, user.department), (Known::Empty, Known::Empty));
-        assert_eq!((user.email, user.active, user.manager_id), (Known::Unknown, Known::Unknown, Known::Unknown));
+        assert_eq!(
+            (user.email, user.active, user.manager_id),
+            (Known::Unknown, Known::Unknown, Known::Unknown)
+        );
     }
 
     #[test]
     fn normalizing_twice_is_normalizing_once() {
-        let user = complete(normalize(key(), &raw(json!({"FirstName": null, "LastName": "Byron"})), &fields()), &fields());
+        let user = complete(
+            normalize(key(), &raw(json!({"FirstName": null, "LastName": "Byron"})), &fields()),
+            &fields(),
+        );
         assert_eq!(complete(user.clone(), &fields()), user);
         assert_eq!(user.display_name, Known::Value("Byron".into()));
     }
 
     #[test]
     fn locale_keys_become_language_tags() {
-        for (key, tag) in [("en_GB", "en-GB"), ("de_DE_EURO", "de-DE"), ("de", "de"), ("es_419", "es-419"), ("pt_BR", "pt-BR")] {
+        for (key, tag) in [
+            ("en_GB", "en-GB"),
+            ("de_DE_EURO", "de-DE"),
+            ("de", "de"),
+            ("es_419", "es-419"),
+            ("pt_BR", "pt-BR"),
+        ] {
             assert_eq!(language_tag(key), tag);
         }
     }
 
     #[test]
     fn what_is_not_on_the_allow_list_is_not_published() {
-        let fields = Fields { publish: Some(vec!["email".into()]), ..Fields::default() };
-        let user = complete(normalize(key(), &raw(json!({"Email": "a@b", "Title": "AE", "IsActive": true})), &fields), &fields);
+        let fields = Fields {
+            publish: Some(vec!["email".into()]),
+            ..Fields::default()
+        };
+        let user = complete(
+            normalize(
+                key(),
+                &raw(json!({"Email": "a@b", "Title": "AE", "IsActive": true})),
+                &fields,
+            ),
+            &fields,
+        );
         assert_eq!(user.email, Known::Value("a@b".into()));
         assert_eq!(user.title, Known::Unknown);
         assert_eq!(user.active, Known::Value(true));
@@ -311,7 +403,11 @@ mod tests {
     #[test]
     fn every_form_of_a_moment_is_read() {
         let moment: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        for form in [json!("2026-01-02T03:04:05.000+0000"), json!("2026-01-02T03:04:05.000Z"), json!(moment.as_millisecond())] {
+        for form in [
+            json!("2026-01-02T03:04:05.000+0000"),
+            json!("2026-01-02T03:04:05.000Z"),
+            json!(moment.as_millisecond()),
+        ] {
             assert_eq!(as_timestamp(&form), Some(moment), "{form}");
         }
     }

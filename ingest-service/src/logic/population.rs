@@ -32,7 +32,9 @@ impl Population {
         if !exclude_usernames.is_empty() {
             parts.push(format!("(Username NOT IN ({}))", list(exclude_usernames)));
         }
-        Self { condition: parts.join(" AND ") }
+        Self {
+            condition: parts.join(" AND "),
+        }
     }
 
     /// A change of this field may move a person into or out of the population: it is then asked, not assumed.
@@ -40,23 +42,38 @@ impl Population {
     pub fn depends_on(&self, api_field: &str) -> bool {
         let words = self.condition.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         let relation = api_field.strip_suffix("Id").filter(|name| !name.is_empty());
-        words.into_iter().any(|word| word.eq_ignore_ascii_case(api_field) || relation.is_some_and(|name| word.eq_ignore_ascii_case(name)))
+        words.into_iter().any(|word| {
+            word.eq_ignore_ascii_case(api_field) || relation.is_some_and(|name| word.eq_ignore_ascii_case(name))
+        })
     }
 
     /// The members among these users.
     #[must_use]
     pub fn query_ids(&self, fields: &QueryFields, ids: &[UserId]) -> String {
         let ids: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
-        format!("SELECT {} FROM User WHERE {} AND Id IN ({})", fields.list(), self.condition, ids.join(","))
+        format!(
+            "SELECT {} FROM User WHERE {} AND Id IN ({})",
+            fields.list(),
+            self.condition,
+            ids.join(",")
+        )
     }
 
     /// Everyone, or those whose record was touched in `[from, to)`.
     #[must_use]
     pub fn query_all(&self, fields: &QueryFields, touched: Option<(Timestamp, Timestamp)>) -> String {
         let window = touched.map_or_else(String::new, |(from, to)| {
-            format!(" AND SystemModstamp >= {} AND SystemModstamp < {}", literal(from), literal(to))
+            format!(
+                " AND SystemModstamp >= {} AND SystemModstamp < {}",
+                literal(from),
+                literal(to)
+            )
         });
-        format!("SELECT {} FROM User WHERE {}{window} ORDER BY Id", fields.list(), self.condition)
+        format!(
+            "SELECT {} FROM User WHERE {}{window} ORDER BY Id",
+            fields.list(),
+            self.condition
+        )
     }
 
     /// How many there are.
@@ -74,10 +91,23 @@ impl QueryFields {
     /// `readable` are the fields that `describe` shows to the integration user.
     #[must_use]
     pub fn new(fields: &Fields, readable: impl Fn(&str) -> bool) -> Self {
-        let standard = STANDARD_FIELDS.iter().map(|field| field.api).filter(|name| readable(name)).map(str::to_owned);
-        let custom = fields.custom.keys().chain(&fields.termination_date).filter(|name| readable(name)).cloned();
+        let standard = STANDARD_FIELDS
+            .iter()
+            .map(|field| field.api)
+            .filter(|name| readable(name))
+            .map(str::to_owned);
+        let custom = fields
+            .custom
+            .keys()
+            .chain(&fields.termination_date)
+            .filter(|name| readable(name))
+            .cloned();
         let parents = PARENT_NAMES.iter().filter(|path| {
-            let id = if path.starts_with("Profile") { "ProfileId" } else { "UserRoleId" };
+            let id = if path.starts_with("Profile") {
+                "ProfileId"
+            } else {
+                "UserRoleId"
+            };
             readable(id)
         });
         let mut names: Vec<String> = std::iter::once("Id".to_owned()).chain(standard).chain(custom).collect();
@@ -107,7 +137,11 @@ mod tests {
     use super::*;
 
     fn population() -> Population {
-        Population::new("UserType = 'Standard' AND (NOT Email LIKE '%.invalid')", &["O'Brien".to_owned()], &[])
+        Population::new(
+            "UserType = 'Standard' AND (NOT Email LIKE '%.invalid')",
+            &["O'Brien".to_owned()],
+            &[],
+        )
     }
 
     #[test]
@@ -131,10 +165,23 @@ mod tests {
 
     #[test]
     fn only_readable_fields_are_asked_for() {
-        let fields = QueryFields::new(&Fields { termination_date: Some("End__c".into()), ..Fields::default() }, |name| name != "Email");
+        let fields = QueryFields::new(
+            &Fields {
+                termination_date: Some("End__c".into()),
+                ..Fields::default()
+            },
+            |name| name != "Email",
+        );
         assert!(!fields.list().contains("Email"));
         assert!(fields.list().contains("End__c"));
-        let window = Some(("2026-01-02T03:04:05.6Z".parse().unwrap(), "2026-01-02T03:05:00Z".parse().unwrap()));
-        assert!(population().query_all(&fields, window).contains("SystemModstamp >= 2026-01-02T03:04:05Z AND SystemModstamp < 2026-01-02T03:05:00Z"));
+        let window = Some((
+            "2026-01-02T03:04:05.6Z".parse().unwrap(),
+            "2026-01-02T03:05:00Z".parse().unwrap(),
+        ));
+        assert!(
+            population()
+                .query_all(&fields, window)
+                .contains("SystemModstamp >= 2026-01-02T03:04:05Z AND SystemModstamp < 2026-01-02T03:05:00Z")
+        );
     }
 }

@@ -43,7 +43,14 @@ impl Position {
     /// Before anything.
     #[must_use]
     pub fn new(partitions: i32) -> Self {
-        Self { format: FORMAT, replay_id: None, committed_at: None, snapshot: None, rechecked_to: None, partitions }
+        Self {
+            format: FORMAT,
+            replay_id: None,
+            committed_at: None,
+            snapshot: None,
+            rechecked_to: None,
+            partitions,
+        }
     }
 }
 
@@ -73,7 +80,14 @@ impl Owed {
     /// A debt without further conditions.
     #[must_use]
     pub fn new(since: Timestamp, reason: &str) -> Self {
-        Self { format: FORMAT, since, reason: reason.to_owned(), absent_since: None, listed: None, touched_since: None }
+        Self {
+            format: FORMAT,
+            since,
+            reason: reason.to_owned(),
+            absent_since: None,
+            listed: None,
+            touched_since: None,
+        }
     }
 }
 
@@ -118,12 +132,16 @@ impl CheckpointKey {
         if text == "leader" {
             return Self::Leader;
         }
-        let Some((org, rest)) = text.split_once('/') else { return other() };
+        let Some((org, rest)) = text.split_once('/') else {
+            return other();
+        };
         let Ok(org) = OrgId::try_new(org) else { return other() };
         match rest.split_once('/') {
             Some(("position", stream)) => Self::Position(org, stream.to_owned()),
             Some(("owed", "all")) => Self::Owed(org, Debtor::Everyone),
-            Some(("owed", user)) => UserId::try_new(user).map_or_else(|_| other(), |user| Self::Owed(org, Debtor::User(user))),
+            Some(("owed", user)) => {
+                UserId::try_new(user).map_or_else(|_| other(), |user| Self::Owed(org, Debtor::User(user)))
+            }
             _ => other(),
         }
     }
@@ -144,6 +162,9 @@ mod tests {
         ] {
             assert_eq!(CheckpointKey::parse(text).text(), text);
         }
-        assert!(matches!(CheckpointKey::parse("00D000000000001EAA/held/7"), CheckpointKey::Other(_)));
+        assert!(matches!(
+            CheckpointKey::parse("00D000000000001EAA/held/7"),
+            CheckpointKey::Other(_)
+        ));
     }
 }

@@ -12,8 +12,15 @@ const COLUMNS: &[(&str, &str)] = &[
 ];
 
 fn describe(columns: &[(&str, &str)], change: impl Fn(&mut Value)) -> Value {
-    let info: Map<String, Value> =
-        columns.iter().map(|(name, entity)| ((*name).to_owned(), json!({ "entityColumnName": entity, "filterable": true }))).collect();
+    let info: Map<String, Value> = columns
+        .iter()
+        .map(|(name, entity)| {
+            (
+                (*name).to_owned(),
+                json!({ "entityColumnName": entity, "filterable": true }),
+            )
+        })
+        .collect();
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let mut describe = json!({
         "reportMetadata": { "name": "All Users", "reportFormat": "TABULAR", "detailColumns": names, "reportFilters": [],
@@ -28,7 +35,14 @@ fn shape(columns: &[(&str, &str)], change: impl Fn(&mut Value)) -> Result<Report
 }
 
 fn row(id: &str, active: bool) -> Value {
-    let cells = [json!(id), json!("Ada"), json!("Byron"), json!("a@b"), json!(active), json!("Europe/London")];
+    let cells = [
+        json!(id),
+        json!("Ada"),
+        json!("Byron"),
+        json!("a@b"),
+        json!(active),
+        json!("Europe/London"),
+    ];
     json!({ "dataCells": cells.iter().map(|value| json!({ "label": "localized", "value": value })).collect::<Vec<_>>() })
 }
 
@@ -38,7 +52,10 @@ fn answer(all_data: bool, rows: &[Value]) -> Value {
 
 #[test]
 fn values_are_read_by_position_and_ids_become_18_characters() {
-    let page = shape(COLUMNS, |_| {}).unwrap().read_page(&answer(true, &[row("005ZL000000M0x1", false)])).unwrap();
+    let page = shape(COLUMNS, |_| {})
+        .unwrap()
+        .read_page(&answer(true, &[row("005ZL000000M0x1", false)]))
+        .unwrap();
     let (id, raw) = &page.rows[0];
     assert_eq!(id.as_str(), "005ZL000000M0x1YAC");
     assert_eq!((&raw["IsActive"], &raw["Email"]), (&json!(false), &json!("a@b")));
@@ -67,9 +84,15 @@ fn a_column_may_be_named_in_the_configuration() {
 fn grouped_foreign_and_filtered_reports_are_refused() {
     let grouped = shape(COLUMNS, |d| d["reportMetadata"]["reportFormat"] = json!("SUMMARY")).unwrap_err();
     assert!(matches!(grouped[..], [ReportError::NotTabular(..)]));
-    let leads = shape(&[("LEAD.NAME", "Lead.Name")], |d| d["reportMetadata"]["reportType"]["label"] = json!("Leads")).unwrap_err();
+    let leads = shape(&[("LEAD.NAME", "Lead.Name")], |d| {
+        d["reportMetadata"]["reportType"]["label"] = json!("Leads")
+    })
+    .unwrap_err();
     assert_eq!(leads, [ReportError::NotUsers("All Users".into(), "Leads".into())]);
-    let active = shape(COLUMNS, |d| d["reportMetadata"]["reportFilters"] = json!([{"column": "USERS.ACTIVE", "operator": "equals", "value": "True"}]));
+    let active = shape(COLUMNS, |d| {
+        d["reportMetadata"]["reportFilters"] =
+            json!([{"column": "USERS.ACTIVE", "operator": "equals", "value": "True"}])
+    });
     assert_eq!(active.unwrap_err(), [ReportError::FiltersActive("All Users".into())]);
 }
 
@@ -80,18 +103,28 @@ fn the_next_page_starts_after_the_last_value_and_keeps_the_reports_own_filters()
         d["reportMetadata"]["reportBooleanFilter"] = json!("1");
     })
     .unwrap();
-    assert_eq!(shape.run_body(None), json!({"reportMetadata": {"sortBy": [{"sortColumn": "USERS.ID", "sortOrder": "Asc"}]}}));
-    let page = shape.read_page(&answer(false, &[row("005ZL000000M0x1", true)])).unwrap();
+    assert_eq!(
+        shape.run_body(None),
+        json!({"reportMetadata": {"sortBy": [{"sortColumn": "USERS.ID", "sortOrder": "Asc"}]}})
+    );
+    let page = shape
+        .read_page(&answer(false, &[row("005ZL000000M0x1", true)]))
+        .unwrap();
     assert_eq!(page.next.as_deref(), Some("005ZL000000M0x1"), "as the org wrote it");
     let body = shape.run_body(page.next.as_deref());
     assert_eq!(body["reportMetadata"]["reportBooleanFilter"], "(1) AND 2");
-    assert_eq!(body["reportMetadata"]["reportFilters"][1], json!({"column": "USERS.ID", "operator": "greaterThan", "value": "005ZL000000M0x1"}));
+    assert_eq!(
+        body["reportMetadata"]["reportFilters"][1],
+        json!({"column": "USERS.ID", "operator": "greaterThan", "value": "005ZL000000M0x1"})
+    );
 }
 
 #[test]
 fn pages_that_turn_in_circles_are_noticed() {
     let shape = shape(COLUMNS, |_| {}).unwrap();
-    let page = shape.read_page(&answer(false, &[row("005ZL000000M0x1", true)])).unwrap();
+    let page = shape
+        .read_page(&answer(false, &[row("005ZL000000M0x1", true)]))
+        .unwrap();
     let mut paging = Paging::default();
     paging.page("r", &page).unwrap();
     assert!(paging.page("r", &page).is_err());

@@ -18,7 +18,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
-use usher_contract::{Cause, EventDeadLetter, Known, NamedRef, OrgId, Origin, RecordId, User, UserChange, UserId, UserKey};
+use usher_contract::{
+    Cause, EventDeadLetter, Known, NamedRef, OrgId, Origin, RecordId, User, UserChange, UserId, UserKey,
+};
 
 use super::{
     change_event::{ChangeEvent, ChangeType, Concerned, DecodeError, Header},
@@ -86,7 +88,13 @@ impl Published {
     /// As read back from the topic.
     #[must_use]
     pub fn restored(change: UserChange) -> Self {
-        Self { user: change.user, version: change.version, committed_at: change.cause.committed_at, read_at: change.cause.read_at, touched: 0 }
+        Self {
+            user: change.user,
+            version: change.version,
+            committed_at: change.cause.committed_at,
+            read_at: change.cause.read_at,
+            touched: 0,
+        }
     }
 }
 
@@ -257,7 +265,11 @@ impl Writer {
                 self.position.replay_id = None;
                 self.owe(Debtor::Everyone, Owed::new(now, "the stored position was lost"));
             }
-            Input::Read { ticket, read_at, result } => self.read(ticket, read_at, result, now),
+            Input::Read {
+                ticket,
+                read_at,
+                result,
+            } => self.read(ticket, read_at, result, now),
             Input::SurveyBegan(survey) => {
                 self.debts.survey_began();
                 self.survey = Some(survey::Running::new(survey, self.now));
@@ -284,13 +296,16 @@ impl Writer {
             Ok(event) => {
                 self.position.committed_at = self.position.committed_at.max(Some(event.header.committed_at));
                 match event.header.concerned.clone() {
-                    Concerned::Everyone => self.owe(Debtor::Everyone, Owed::new(now, event.reread.unwrap_or("everyone may have changed"))),
+                    Concerned::Everyone => self.owe(
+                        Debtor::Everyone,
+                        Owed::new(now, event.reread.unwrap_or("everyone may have changed")),
+                    ),
                     Concerned::Users(ids) => ids.into_iter().for_each(|id| self.event_of(id, &event, now)),
                 }
             }
             Err(error) => {
                 self.counts.undecodable += 1;
-                let remedy = self.owe_undecodable(error.header.as_ref(), now);
+                let remedy = self.owe_undecodable(error.header.as_deref(), now);
                 let letter = EventDeadLetter {
                     org_id: self.config.org,
                     stream: self.config.stream.clone(),
@@ -311,7 +326,10 @@ impl Writer {
         match header.map(|header| header.concerned.clone()) {
             Some(Concerned::Users(ids)) => {
                 for id in ids {
-                    self.owe(Debtor::User(id), Owed::new(now, "its change event could not be decoded"));
+                    self.owe(
+                        Debtor::User(id),
+                        Owed::new(now, "its change event could not be decoded"),
+                    );
                 }
                 "the users of its header are read again"
             }
@@ -321,7 +339,13 @@ impl Writer {
             }
             None => {
                 let touched_since = self.position.committed_at.map(|at| at - self.config.read_margin);
-                self.owe(Debtor::Everyone, Owed { touched_since, ..Owed::new(now, "a change event could not be decoded") });
+                self.owe(
+                    Debtor::Everyone,
+                    Owed {
+                        touched_since,
+                        ..Owed::new(now, "a change event could not be decoded")
+                    },
+                );
                 "everyone touched since the last good event is read again"
             }
         }
@@ -341,11 +365,20 @@ impl Writer {
         let committed_at = event.header.committed_at;
         let margin = self.config.read_margin;
         let late = person.committed_at.is_some_and(|last| committed_at <= last)
-            || person.read_at.is_some_and(|read| committed_at.duration_since(read) <= margin);
+            || person
+                .read_at
+                .is_some_and(|read| committed_at.duration_since(read) <= margin);
         let base = person.user.clone();
-        let reread = event.reread.or(late.then_some("an event as old as the last read")).or(base.removed.then_some("an event of somebody removed"));
+        let reread = event
+            .reread
+            .or(late.then_some("an event as old as the last read"))
+            .or(base.removed.then_some("an event of somebody removed"));
         let population = &self.config.population;
-        let reread = reread.or(event.delta.keys().any(|name| population.depends_on(name)).then_some("may have left the population"));
+        let reread = reread.or(event
+            .delta
+            .keys()
+            .any(|name| population.depends_on(name))
+            .then_some("may have left the population"));
         if let Some(reason) = reread {
             self.owe(Debtor::User(id), Owed::new(now, reason));
             return;
@@ -382,10 +415,18 @@ impl Writer {
         let next = complete(next, &self.config.fields);
         let id = next.id;
         let last = self.person(id);
-        let Some(difference) = diff(last.map(|person| &person.user), &next, baseline) else { return false };
+        let Some(difference) = diff(last.map(|person| &person.user), &next, baseline) else {
+            return false;
+        };
         let version = last.map_or(1, |person| person.version + 1);
         cause.read_at = cause.read_at.max(last.and_then(|person| person.read_at));
-        let person = Published { user: next, version, committed_at: cause.committed_at.max(last.and_then(|person| person.committed_at)), read_at: cause.read_at, touched: self.now };
+        let person = Published {
+            user: next,
+            version,
+            committed_at: cause.committed_at.max(last.and_then(|person| person.committed_at)),
+            read_at: cause.read_at,
+            touched: self.now,
+        };
         let change = UserChange {
             version,
             kind: difference.kind,
@@ -462,7 +503,9 @@ impl Writer {
     /// Rows of the running survey.
     #[must_use]
     pub fn survey_progress(&self) -> Option<(SurveyKind, u64)> {
-        self.survey.as_ref().map(|running| (running.survey.kind, running.rows()))
+        self.survey
+            .as_ref()
+            .map(|running| (running.survey.kind, running.rows()))
     }
     /// Removals that were not made because they were too many, in words.
     #[must_use]

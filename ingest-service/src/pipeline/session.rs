@@ -12,7 +12,9 @@ use tracing::{debug, info, warn};
 use usher_contract::{CloudEvent, OrgId, UserId};
 use usher_runtime::{
     clock,
-    kafka::{CommitError, Membership, MembershipEvent, OutRecord, ReleaseGuard, TransactionBatch, TransactionalProducer},
+    kafka::{
+        CommitError, Membership, MembershipEvent, OutRecord, ReleaseGuard, TransactionBatch, TransactionalProducer,
+    },
     shutdown::{CancellationToken, chain},
 };
 
@@ -73,6 +75,8 @@ pub(super) enum Ended {
 }
 
 type ReadResult = (Ticket, Timestamp, Result<HashMap<UserId, RawUser>, String>);
+/// A batch on its way, and its result.
+type Commit = (Batch, Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>);
 type ReadFuture = Pin<Box<dyn Future<Output = ReadResult> + Send>>;
 type SurveyFuture = Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 
@@ -87,7 +91,7 @@ struct Session<'a> {
     reads: FuturesUnordered<ReadFuture>,
     survey: Option<(surveys::Job, SurveyFuture)>,
     survey_inputs: mpsc::Sender<Input>,
-    commit: Option<(Batch, Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>)>,
+    commit: Option<Commit>,
     commits: u64,
     read_problem: Option<String>,
     malformed: u64,
@@ -116,7 +120,11 @@ pub(super) async fn lead(
         Err(reason) => return failed(reason),
     };
     let tables = followed.tables;
-    let first_start = tables.restored.position.as_ref().is_none_or(|position| position.snapshot.is_none());
+    let first_start = tables
+        .restored
+        .position
+        .as_ref()
+        .is_none_or(|position| position.snapshot.is_none());
     if let Some(position) = &tables.restored.position
         && position.partitions != topics::USER_CHANGE_PARTITIONS
     {
@@ -128,7 +136,11 @@ pub(super) async fn lead(
     }
     let config = &parts.config.population;
     let population = Population::new(&config.r#where, &config.exclude_profiles, &config.exclude_usernames);
-    let writer = Writer::restore(writer_config(parts, org, fields, population.clone()), tables.restored, topics::USER_CHANGE_PARTITIONS);
+    let writer = Writer::restore(
+        writer_config(parts, org, fields, population.clone()),
+        tables.restored,
+        topics::USER_CHANGE_PARTITIONS,
+    );
     info!(users = writer.published(), owed = writer.owed(), first_start, "leading");
     parts.metrics.leader.set(1);
     // Room for one: see `surveys::begin`.
@@ -154,13 +166,30 @@ pub(super) async fn lead(
 }
 
 /// Fence, then read to the end, then learn the fields.
-async fn prepare(parts: &Parts, org: OrgId, followed: &mut Followed) -> Result<(TransactionalProducer, Fields, QueryFields), String> {
+async fn prepare(
+    parts: &Parts,
+    org: OrgId,
+    followed: &mut Followed,
+) -> Result<(TransactionalProducer, Fields, QueryFields), String> {
     let kafka = &parts.config.kafka;
-    let producer = TransactionalProducer::fence(kafka, &format!("{}ingest.{org}", kafka.prefix)).await.map_err(|error| chain(&error))?;
+    let producer = TransactionalProducer::fence(kafka, &format!("{}ingest.{org}", kafka.prefix))
+        .await
+        .map_err(|error| chain(&error))?;
     followed.catch_up().await.map_err(|error| chain(&error))?;
-    let leader = Leader { format: FORMAT, address: parts.address.clone(), since: clock::now() };
-    let record = bookkeeping(parts, &CheckpointKey::Leader, Some(serde_json::to_vec(&leader).map_err(|error| error.to_string())?));
-    let batch = TransactionBatch { changes: Vec::new(), bookkeeping: vec![record] };
+    let leader = Leader {
+        format: FORMAT,
+        address: parts.address.clone(),
+        since: clock::now(),
+    };
+    let record = bookkeeping(
+        parts,
+        &CheckpointKey::Leader,
+        Some(serde_json::to_vec(&leader).map_err(|error| error.to_string())?),
+    );
+    let batch = TransactionBatch {
+        changes: Vec::new(),
+        bookkeeping: vec![record],
+    };
     producer.commit(batch).await.map_err(|error| chain(&error))?;
     let (fields, query_fields) = learn_fields(parts).await.map_err(|error| chain(&error))?;
     Ok((producer, fields, query_fields))
@@ -170,25 +199,44 @@ async fn prepare(parts: &Parts, org: OrgId, followed: &mut Followed) -> Result<(
 pub(crate) async fn learn_fields(parts: &Parts) -> Result<(Fields, QueryFields), ApiError> {
     let described = parts.rest.describe_user().await?;
     let config = &parts.config;
-    let operator = |name: &str, hint| ApiError::Operator { what: format!("reading the field {name}"), code: "not visible".to_owned(), hint };
+    let operator = |name: &str, hint| ApiError::Operator {
+        what: format!("reading the field {name}"),
+        code: "not visible".to_owned(),
+        hint,
+    };
     for name in REQUIRED_FIELDS {
         if !described.contains_key(*name) {
-            return Err(operator(name, "grant the integration user read access to it (field-level security)"));
+            return Err(operator(
+                name,
+                "grant the integration user read access to it (field-level security)",
+            ));
         }
     }
     let declared = config.fields.custom.iter().chain(&config.fields.termination_date);
     for name in declared.clone() {
         if !described.contains_key(name) {
-            return Err(operator(name, "fields.custom or fields.terminationDate names it; check the API name and grant read access to it"));
+            return Err(operator(
+                name,
+                "fields.custom or fields.terminationDate names it; check the API name and grant read access to it",
+            ));
         }
     }
-    let unreadable: std::collections::BTreeSet<String> =
-        STANDARD_FIELDS.iter().map(|field| field.api).filter(|name| !described.contains_key(*name)).map(str::to_owned).collect();
+    let unreadable: std::collections::BTreeSet<String> = STANDARD_FIELDS
+        .iter()
+        .map(|field| field.api)
+        .filter(|name| !described.contains_key(*name))
+        .map(str::to_owned)
+        .collect();
     if !unreadable.is_empty() {
         warn!(fields = ?unreadable, "fields that the integration user may not read are unknown in every message");
     }
     let fields = Fields {
-        custom: config.fields.custom.iter().map(|name| (name.clone(), FieldType::of_describe(&described[name]))).collect(),
+        custom: config
+            .fields
+            .custom
+            .iter()
+            .map(|name| (name.clone(), FieldType::of_describe(&described[name])))
+            .collect(),
         termination_date: config.fields.termination_date.clone(),
         unreadable,
         publish: Some(config.publish.fields.clone()),
@@ -232,7 +280,12 @@ async fn revoked(membership: &mut Membership) -> Ended {
             Some(MembershipEvent::Assigned(_)) => {}
             Some(MembershipEvent::Revoked(_, guard)) => return Ended::Revoked(guard),
             Some(MembershipEvent::Failed(reason)) => return Ended::Failed { reason, worked: true },
-            None => return Ended::Failed { reason: "the membership has ended".to_owned(), worked: true },
+            None => {
+                return Ended::Failed {
+                    reason: "the membership has ended".to_owned(),
+                    worked: true,
+                };
+            }
         }
     }
 }
@@ -316,7 +369,11 @@ impl Session<'_> {
                 }
                 Effect::Read { ticket, ids, reimport } => {
                     debug!(ids = ids.len(), reimport, "reading users again");
-                    self.reads.push(Box::pin(read(self.parts.clone(), self.population.query_ids(&self.query_fields, &ids), ticket)));
+                    self.reads.push(Box::pin(read(
+                        self.parts.clone(),
+                        self.population.query_ids(&self.query_fields, &ids),
+                        ticket,
+                    )));
                 }
             }
         }
@@ -341,11 +398,20 @@ impl Session<'_> {
         let mut bookkeeping_records: Vec<OutRecord> = batch
             .owed
             .iter()
-            .map(|(debtor, owed)| bookkeeping(self.parts, &CheckpointKey::Owed(self.org, *debtor), owed.as_ref().map(bytes)))
+            .map(|(debtor, owed)| {
+                bookkeeping(
+                    self.parts,
+                    &CheckpointKey::Owed(self.org, *debtor),
+                    owed.as_ref().map(bytes),
+                )
+            })
             .collect();
         let position = CheckpointKey::Position(self.org, self.parts.config.pubsub.channel.clone());
         bookkeeping_records.push(bookkeeping(self.parts, &position, Some(bytes(&batch.position))));
-        TransactionBatch { changes: changes.chain(letters).collect(), bookkeeping: bookkeeping_records }
+        TransactionBatch {
+            changes: changes.chain(letters).collect(),
+            bookkeeping: bookkeeping_records,
+        }
     }
 
     fn count_commit(&mut self) {
@@ -356,7 +422,9 @@ impl Session<'_> {
         let now = clock::now();
         for change in &batch.changes {
             if let Some(committed_at) = change.cause.committed_at {
-                metrics.freshness_seconds.observe(now.duration_since(committed_at).as_secs_f64().max(0.0));
+                metrics
+                    .freshness_seconds
+                    .observe(now.duration_since(committed_at).as_secs_f64().max(0.0));
             }
         }
     }
@@ -366,7 +434,13 @@ impl Session<'_> {
             return;
         }
         if let Some(job) = self.schedule.due(&self.writer, clock::now()) {
-            let run = surveys::run(self.parts.clone(), job, self.population.clone(), self.query_fields.clone(), self.survey_inputs.clone());
+            let run = surveys::run(
+                self.parts.clone(),
+                job,
+                self.population.clone(),
+                self.query_fields.clone(),
+                self.survey_inputs.clone(),
+            );
             self.survey = Some((job, Box::pin(run)));
         }
     }
@@ -378,7 +452,11 @@ impl Session<'_> {
     }
 
     fn command(&mut self, command: Command) -> Option<Input> {
-        let Command::Reimport { user, accept_size, answer } = command;
+        let Command::Reimport {
+            user,
+            accept_size,
+            answer,
+        } = command;
         match user {
             Some(user) => {
                 let _ = answer.send(Ok(format!("{user} is read again now")));
@@ -387,7 +465,11 @@ impl Session<'_> {
             None => {
                 let running = self.survey.as_ref().map(|(job, _)| job.kind);
                 let begins = self.schedule.want(accept_size, running);
-                let words = if begins { "a snapshot begins now" } else { "a snapshot is under way; this request joins it" };
+                let words = if begins {
+                    "a snapshot begins now"
+                } else {
+                    "a snapshot is under way; this request joins it"
+                };
                 let _ = answer.send(Ok(words.to_owned()));
                 None
             }
@@ -442,13 +524,22 @@ impl Session<'_> {
         gauge(&metrics.backlog, writer.backlog());
         metrics.malformed.set(i64::try_from(self.malformed).unwrap_or(i64::MAX));
         let snapshot = writer.position().snapshot.clone();
-        metrics.last_snapshot_timestamp_seconds.set(snapshot.as_ref().map_or(0, |snapshot| snapshot.began_at.as_second()));
+        metrics
+            .last_snapshot_timestamp_seconds
+            .set(snapshot.as_ref().map_or(0, |snapshot| snapshot.began_at.as_second()));
         let mut problems: Vec<String> = Vec::new();
         problems.extend(writer.refused_removals().map(str::to_owned));
         problems.extend(writer.snapshot_problem().map(str::to_owned));
-        problems.extend(self.read_problem.as_ref().map(|problem| format!("re-reading users fails: {problem}")));
+        problems.extend(
+            self.read_problem
+                .as_ref()
+                .map(|problem| format!("re-reading users fails: {problem}")),
+        );
         if self.malformed > 0 {
-            problems.push(format!("{} records of our own topics cannot be read; see the log for their places", self.malformed));
+            problems.push(format!(
+                "{} records of our own topics cannot be read; see the log for their places",
+                self.malformed
+            ));
         }
         let idle = writer.is_idle() && self.survey.is_none() && snapshot.is_some();
         self.parts.status.update(|status| {
@@ -462,7 +553,9 @@ impl Session<'_> {
             status.messages = counts.messages;
             status.healed = counts.healed;
             status.position_committed_at = writer.position().committed_at;
-            status.snapshot.running = writer.survey_progress().map(|(kind, _)| format!("{kind:?}").to_lowercase());
+            status.snapshot.running = writer
+                .survey_progress()
+                .map(|(kind, _)| format!("{kind:?}").to_lowercase());
             status.snapshot.rows = writer.survey_progress().map_or(0, |(_, rows)| rows);
             status.snapshot.last_complete = snapshot.as_ref().map(|snapshot| snapshot.began_at);
             status.snapshot.last_rows = snapshot.as_ref().map(|snapshot| snapshot.rows);
@@ -475,7 +568,7 @@ impl Session<'_> {
 }
 
 /// The result of the commit under way; never, when there is none.
-async fn committed(commit: &mut Option<(Batch, Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>)>) -> Result<(), CommitError> {
+async fn committed(commit: &mut Option<Commit>) -> Result<(), CommitError> {
     match commit {
         Some((_, result)) => result.await,
         None => std::future::pending().await,

@@ -20,10 +20,17 @@ const BACK_OFF: Backoff = Backoff::from_millis(60_000, 3_600_000);
 const OPERATOR: Backoff = Backoff::from_millis(15_000, 300_000);
 
 /// Feeds the writer until the receiver is gone. `behind`: whether the writer has more than it can commit.
-pub(super) async fn feed(parts: Parts, mut start: Start, inputs: mpsc::Sender<Input>, mut behind: watch::Receiver<bool>) {
+pub(super) async fn feed(
+    parts: Parts,
+    mut start: Start,
+    inputs: mpsc::Sender<Input>,
+    mut behind: watch::Receiver<bool>,
+) {
     let mut failures = 0;
     loop {
-        let Err(error) = stream(&parts, &mut start, &inputs, &mut behind, &mut failures).await else { return };
+        let Err(error) = stream(&parts, &mut start, &inputs, &mut behind, &mut failures).await else {
+            return;
+        };
         failures += 1;
         parts.metrics.stream_connected.set(0);
         parts.status.update(|status| {
@@ -62,15 +69,25 @@ async fn reauthenticate(parts: &Parts, failures: u32) -> Duration {
     if let Ok(token) = tokens.token().await
         && let Err(error) = tokens.renew(&token).await
     {
-        parts.status.update(|status| status.stream.problem = Some(error.to_string()));
+        parts
+            .status
+            .update(|status| status.stream.problem = Some(error.to_string()));
     }
     // The first new token is tried at once, a refused one not in a loop.
-    if failures <= 1 { Duration::ZERO } else { RECONNECT.wait(failures + 3, rand::random()) }
+    if failures <= 1 {
+        Duration::ZERO
+    } else {
+        RECONNECT.wait(failures + 3, rand::random())
+    }
 }
 
 async fn connect(parts: &Parts, start: &Start) -> Result<Subscription, StreamError> {
     let token = parts.rest.tokens().token().await.map_err(|error| StreamError {
-        reaction: if error.is_transient() { Reaction::Reconnect } else { Reaction::Operator },
+        reaction: if error.is_transient() {
+            Reaction::Reconnect
+        } else {
+            Reaction::Operator
+        },
         advice: error.to_string(),
         code: "login".to_owned(),
     })?;

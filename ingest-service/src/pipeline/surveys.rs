@@ -101,21 +101,49 @@ impl Schedule {
         if now < self.not_before {
             return None;
         }
-        let listing = |kind, reimport, accept_size| Job { kind, listing: true, reimport, accept_size, from: None };
+        let listing = |kind, reimport, accept_size| Job {
+            kind,
+            listing: true,
+            reimport,
+            accept_size,
+            from: None,
+        };
         let kind = self.listing_kind();
         if writer.position().snapshot.is_none() {
             // First start: everyone in the population, then the report, which speaks about `listed`.
             if kind == SurveyKind::Report && !self.baseline_query {
-                return Some(Job { kind: SurveyKind::Query, listing: false, reimport: false, accept_size: false, from: None });
+                return Some(Job {
+                    kind: SurveyKind::Query,
+                    listing: false,
+                    reimport: false,
+                    accept_size: false,
+                    from: None,
+                });
             }
             return Some(listing(kind, false, false));
         }
         if !self.first_recheck {
-            return Some(Job { kind: SurveyKind::Recheck, listing: false, reimport: false, accept_size: false, from: Some(self.opened_at - FIRST_LOOK_BACK) });
+            return Some(Job {
+                kind: SurveyKind::Recheck,
+                listing: false,
+                reimport: false,
+                accept_size: false,
+                from: Some(self.opened_at - FIRST_LOOK_BACK),
+            });
         }
         if let Some(owed) = writer.owes_everyone() {
-            let kind = if owed.touched_since.is_some() { SurveyKind::Recheck } else { SurveyKind::Query };
-            return Some(Job { kind, listing: kind == self.listing_kind(), reimport: false, accept_size: false, from: owed.touched_since });
+            let kind = if owed.touched_since.is_some() {
+                SurveyKind::Recheck
+            } else {
+                SurveyKind::Query
+            };
+            return Some(Job {
+                kind,
+                listing: kind == self.listing_kind(),
+                reimport: false,
+                accept_size: false,
+                from: owed.touched_since,
+            });
         }
         if let Some((reimport, accept_size)) = self.wanted {
             return Some(listing(kind, reimport, accept_size));
@@ -123,7 +151,13 @@ impl Schedule {
         if self.next_snapshot.is_some_and(|at| at <= now) {
             return Some(listing(kind, false, false));
         }
-        (self.next_recheck <= now).then_some(Job { kind: SurveyKind::Recheck, listing: false, reimport: false, accept_size: false, from: None })
+        (self.next_recheck <= now).then_some(Job {
+            kind: SurveyKind::Recheck,
+            listing: false,
+            reimport: false,
+            accept_size: false,
+            from: None,
+        })
     }
 
     /// A survey has ended.
@@ -155,11 +189,20 @@ impl Schedule {
 fn next_run(parts: &Parts, now: Timestamp) -> Option<Timestamp> {
     let schedule = parts.config.schedule().ok()?;
     let zone = parts.config.time_zone()?;
-    schedule.find_next_occurrence(&now.to_zoned(zone), false).ok().map(|next| next.timestamp())
+    schedule
+        .find_next_occurrence(&now.to_zoned(zone), false)
+        .ok()
+        .map(|next| next.timestamp())
 }
 
 /// Reads a survey and hands its rows to the writer. Gives the number of rows, or why it is not complete.
-pub(super) async fn run(parts: Parts, job: Job, population: Population, fields: QueryFields, inputs: mpsc::Sender<Input>) -> Result<u64, String> {
+pub(super) async fn run(
+    parts: Parts,
+    job: Job,
+    population: Population,
+    fields: QueryFields,
+    inputs: mpsc::Sender<Input>,
+) -> Result<u64, String> {
     info!(kind = ?job.kind, reimport = job.reimport, "survey begins");
     let read = match job.kind {
         SurveyKind::Report => read_report(&parts, job, &inputs).await,
@@ -171,40 +214,88 @@ pub(super) async fn run(parts: Parts, job: Job, population: Population, fields: 
     }
     let result = read.as_ref().map(|_| ()).map_err(Clone::clone);
     // A writer that is gone has no use for it.
-    let _ = inputs.send(Input::SurveyEnded { result, accept_size: job.accept_size }).await;
+    let _ = inputs
+        .send(Input::SurveyEnded {
+            result,
+            accept_size: job.accept_size,
+        })
+        .await;
     read
 }
 
 const GONE: &str = "the leadership has ended";
 
-async fn begin(job: Job, began_at: Timestamp, window: Option<(Timestamp, Timestamp)>, inputs: &mpsc::Sender<Input>) -> Result<(), String> {
-    let survey = Survey { kind: job.kind, began_at, window, listing: job.listing, reimport: job.reimport };
-    inputs.send(Input::SurveyBegan(survey)).await.map_err(|_| GONE.to_owned())?;
+async fn begin(
+    job: Job,
+    began_at: Timestamp,
+    window: Option<(Timestamp, Timestamp)>,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<(), String> {
+    let survey = Survey {
+        kind: job.kind,
+        began_at,
+        window,
+        listing: job.listing,
+        reimport: job.reimport,
+    };
+    inputs
+        .send(Input::SurveyBegan(survey))
+        .await
+        .map_err(|_| GONE.to_owned())?;
     // The channel holds one input: a free place means that the writer has taken note. Only then may a row be read, or
     // an event that is received in between would look older than it is (ordering rule 1).
     inputs.reserve().await.map(drop).map_err(|_| GONE.to_owned())
 }
 
-async fn read_query(parts: &Parts, job: Job, population: &Population, fields: &QueryFields, inputs: &mpsc::Sender<Input>) -> Result<u64, String> {
+async fn read_query(
+    parts: &Parts,
+    job: Job,
+    population: &Population,
+    fields: &QueryFields,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<u64, String> {
     let what = "reading the population";
     let failed = |error: crate::salesforce::error::ApiError| error.to_string();
     // One cheap call tells the source's clock before the first row is read.
-    let count = parts.rest.get(what, &parts.rest.path("query"), &[("q", &population.query_count())]).await.map_err(failed)?;
+    let count = parts
+        .rest
+        .get(what, &parts.rest.path("query"), &[("q", &population.query_count())])
+        .await
+        .map_err(failed)?;
     let began_at = count.at;
     let recheck = &parts.config.recheck;
     let window = (job.kind == SurveyKind::Recheck).then(|| {
-        let from = job.from.unwrap_or(began_at - signed(recheck.every) - signed(recheck.overlap) - signed(recheck.grace));
+        let from = job
+            .from
+            .unwrap_or(began_at - signed(recheck.every) - signed(recheck.overlap) - signed(recheck.grace));
         // A debt is paid by looking up to now; a routine look leaves the newest rows to the stream.
-        (from, if job.from.is_some() { began_at + SignedDuration::from_secs(1) } else { began_at - signed(recheck.grace) })
+        (
+            from,
+            if job.from.is_some() {
+                began_at + SignedDuration::from_secs(1)
+            } else {
+                began_at - signed(recheck.grace)
+            },
+        )
     });
     begin(job, began_at, window, inputs).await?;
-    let mut page = parts.rest.query(what, &population.query_all(fields, window)).await.map_err(failed)?;
+    let mut page = parts
+        .rest
+        .query(what, &population.query_all(fields, window))
+        .await
+        .map_err(failed)?;
     let mut rows = 0;
     loop {
         let QueryPage { records, next, at } = page;
         let read: Vec<(UserId, RawUser)> = records.into_iter().filter_map(user_row).collect();
         rows += read.len() as u64;
-        inputs.send(Input::SurveyRows { read_at: at, rows: read }).await.map_err(|_| GONE.to_owned())?;
+        inputs
+            .send(Input::SurveyRows {
+                read_at: at,
+                rows: read,
+            })
+            .await
+            .map_err(|_| GONE.to_owned())?;
         match next {
             Some(next) => page = parts.rest.query_more(what, &next).await.map_err(failed)?,
             None => return Ok(rows),
@@ -213,15 +304,30 @@ async fn read_query(parts: &Parts, job: Job, population: &Population, fields: &Q
 }
 
 async fn read_report(parts: &Parts, job: Job, inputs: &mpsc::Sender<Input>) -> Result<u64, String> {
-    let report = report::open(&parts.rest, &parts.config.snapshot.report).await.map_err(|error| error.to_string())?;
+    let report = report::open(&parts.rest, &parts.config.snapshot.report)
+        .await
+        .map_err(|error| error.to_string())?;
     begin(job, report.described_at, None, inputs).await?;
     let mut paging = Paging::default();
     let mut after: Option<String> = None;
     loop {
-        let answer = report::run(&parts.rest, &report, after.as_deref()).await.map_err(|error| error.to_string())?;
-        let page = report.shape.read_page(&answer.body).map_err(|error| error.to_string())?;
-        paging.page(report.shape.name(), &page).map_err(|error| error.to_string())?;
-        inputs.send(Input::SurveyRows { read_at: answer.at, rows: page.rows }).await.map_err(|_| GONE.to_owned())?;
+        let answer = report::run(&parts.rest, &report, after.as_deref())
+            .await
+            .map_err(|error| error.to_string())?;
+        let page = report
+            .shape
+            .read_page(&answer.body)
+            .map_err(|error| error.to_string())?;
+        paging
+            .page(report.shape.name(), &page)
+            .map_err(|error| error.to_string())?;
+        inputs
+            .send(Input::SurveyRows {
+                read_at: answer.at,
+                rows: page.rows,
+            })
+            .await
+            .map_err(|_| GONE.to_owned())?;
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(paging.rows()),

@@ -50,7 +50,11 @@ impl TokenSource {
     /// Nothing is fetched yet.
     #[must_use]
     pub fn new(config: Arc<SalesforceConfig>, http: reqwest::Client) -> Self {
-        Self { config, http, current: Arc::default() }
+        Self {
+            config,
+            http,
+            current: Arc::default(),
+        }
     }
 
     /// The token, fetched when there is none.
@@ -94,8 +98,12 @@ impl TokenSource {
     async fn log_in(&self, now: Timestamp) -> Result<Token, ApiError> {
         let what = || "logging in to Salesforce".to_owned();
         let secret = |secret: &Option<usher_runtime::secret::SecretRef>, key: &str| match secret {
-            Some(reference) => reference.read().map_err(|error| ApiError::Configuration(format!("salesforce.auth.{key}: {error}"))),
-            None => Err(ApiError::Configuration(format!("salesforce.auth.{key} is not configured"))),
+            Some(reference) => reference
+                .read()
+                .map_err(|error| ApiError::Configuration(format!("salesforce.auth.{key}: {error}"))),
+            None => Err(ApiError::Configuration(format!(
+                "salesforce.auth.{key} is not configured"
+            ))),
         };
         let auth = &self.config.auth;
         let form: Vec<(&str, String)> = match auth.method {
@@ -109,29 +117,54 @@ impl TokenSource {
             AuthMethod::ClientCredentials => vec![
                 ("grant_type", "client_credentials".to_owned()),
                 ("client_id", auth.client_id.clone()),
-                ("client_secret", secret(&auth.client_secret, "clientSecret")?.expose().to_owned()),
+                (
+                    "client_secret",
+                    secret(&auth.client_secret, "clientSecret")?.expose().to_owned(),
+                ),
             ],
         };
         let url = format!("{}/services/oauth2/token", self.config.url.trim_end_matches('/'));
         let answer = self.http.post(url).form(&form).send().await;
-        let answer = answer.map_err(|error| ApiError::Transient { what: what(), reason: unreachable(&error) })?;
+        let answer = answer.map_err(|error| ApiError::Transient {
+            what: what(),
+            reason: unreachable(&error),
+        })?;
         let status = answer.status();
-        let body = answer.bytes().await.map_err(|error| ApiError::Transient { what: what(), reason: unreachable(&error) })?;
+        let body = answer.bytes().await.map_err(|error| ApiError::Transient {
+            what: what(),
+            reason: unreachable(&error),
+        })?;
         if !status.is_success() {
             return Err(refused(status.as_u16(), &body));
         }
-        let session: Session = serde_json::from_slice(&body).map_err(|_| ApiError::Answer { what: what(), reason: "not a token answer".to_owned() })?;
+        let session: Session = serde_json::from_slice(&body).map_err(|_| ApiError::Answer {
+            what: what(),
+            reason: "not a token answer".to_owned(),
+        })?;
         // `https://login.salesforce.com/id/<orgId>/<userId>`
         let org = session.id.rsplit('/').nth(1).and_then(|org| OrgId::try_new(org).ok());
-        let org = org.ok_or_else(|| ApiError::Answer { what: what(), reason: "the token answer names no org".to_owned() })?;
-        Ok(Token { access: Secret::new(session.access_token), instance_url: session.instance_url.trim_end_matches('/').to_owned(), org })
+        let org = org.ok_or_else(|| ApiError::Answer {
+            what: what(),
+            reason: "the token answer names no org".to_owned(),
+        })?;
+        Ok(Token {
+            access: Secret::new(session.access_token),
+            instance_url: session.instance_url.trim_end_matches('/').to_owned(),
+            org,
+        })
     }
 
     fn assertion(&self, key: &Secret, now: Timestamp) -> Result<String, ApiError> {
         let auth = &self.config.auth;
-        let unusable = || ApiError::Configuration("salesforce.auth.privateKey is not an RSA private key in PEM form".to_owned());
+        let unusable =
+            || ApiError::Configuration("salesforce.auth.privateKey is not an RSA private key in PEM form".to_owned());
         let key = EncodingKey::from_rsa_pem(key.expose().as_bytes()).map_err(|_| unusable())?;
-        let claims = Claims { iss: &auth.client_id, sub: &auth.username, aud: &auth.audience, exp: now.as_second() + ASSERTION_SECONDS };
+        let claims = Claims {
+            iss: &auth.client_id,
+            sub: &auth.username,
+            aud: &auth.audience,
+            exp: now.as_second() + ASSERTION_SECONDS,
+        };
         encode(&Header::new(Algorithm::RS256), &claims, &key).map_err(|_| unusable())
     }
 }
@@ -170,11 +203,21 @@ fn refused(status: u16, body: &[u8]) -> ApiError {
         error_description: String,
     }
     let what = "logging in to Salesforce".to_owned();
-    let Ok(Refusal { error, error_description: description }) = serde_json::from_slice(body) else {
+    let Ok(Refusal {
+        error,
+        error_description: description,
+    }) = serde_json::from_slice(body)
+    else {
         return if status >= 500 {
-            ApiError::Transient { what, reason: format!("status {status}") }
+            ApiError::Transient {
+                what,
+                reason: format!("status {status}"),
+            }
         } else {
-            ApiError::Answer { what, reason: format!("status {status} without an OAuth error") }
+            ApiError::Answer {
+                what,
+                reason: format!("status {status} without an OAuth error"),
+            }
         };
     };
     if status >= 500 || error == "rate_limit_exceeded" {
@@ -182,7 +225,9 @@ fn refused(status: u16, body: &[u8]) -> ApiError {
     }
     let said = description.to_lowercase();
     let hint = match error.as_str() {
-        "invalid_grant" if said.contains("audience") => "set salesforce.auth.audience to https://login.salesforce.com, or https://test.salesforce.com for a sandbox",
+        "invalid_grant" if said.contains("audience") => {
+            "set salesforce.auth.audience to https://login.salesforce.com, or https://test.salesforce.com for a sandbox"
+        }
         "invalid_grant" if said.contains("approved") => {
             "pre-authorize the integration user: External Client App > Policies > \"Admin approved users are pre-authorized\", then assign its permission set"
         }
@@ -194,7 +239,11 @@ fn refused(status: u16, body: &[u8]) -> ApiError {
         "inactive_user" | "inactive_org" => "reactivate it in Salesforce",
         _ => "see the app's OAuth settings",
     };
-    ApiError::Login { error, description, hint }
+    ApiError::Login {
+        error,
+        description,
+        hint,
+    }
 }
 
 #[cfg(test)]
@@ -203,9 +252,15 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_way_out() {
-        let audience = refused(400, br#"{"error":"invalid_grant","error_description":"Audience validation failed"}"#);
+        let audience = refused(
+            400,
+            br#"{"error":"invalid_grant","error_description":"Audience validation failed"}"#,
+        );
         assert!(audience.to_string().contains("salesforce.auth.audience"), "{audience}");
-        let approval = refused(400, br#"{"error":"invalid_grant","error_description":"user hasn't approved this consumer"}"#);
+        let approval = refused(
+            400,
+            br#"{"error":"invalid_grant","error_description":"user hasn't approved this consumer"}"#,
+        );
         assert!(approval.to_string().contains("pre-authorize"), "{approval}");
         assert!(refused(503, b"<html>").is_transient());
         assert!(refused(400, br#"{"error":"rate_limit_exceeded"}"#).is_transient());

@@ -84,15 +84,27 @@ pub fn classify(what: &str, status: u16, body: &[u8]) -> ApiError {
     let Some(code) = first.and_then(|first| first["errorCode"].as_str()) else {
         return match status {
             401 => ApiError::Session,
-            408 | 429 | 500.. => ApiError::Transient { what, reason: format!("status {status}") },
-            _ => ApiError::Answer { what, reason: format!("status {status} without an error code") },
+            408 | 429 | 500.. => ApiError::Transient {
+                what,
+                reason: format!("status {status}"),
+            },
+            _ => ApiError::Answer {
+                what,
+                reason: format!("status {status} without an error code"),
+            },
         };
     };
-    let operator = |hint| ApiError::Operator { what: what.clone(), code: code.to_owned(), hint };
+    let operator = |hint| ApiError::Operator {
+        what: what.clone(),
+        code: code.to_owned(),
+        hint,
+    };
     match code {
         "INVALID_SESSION_ID" => ApiError::Session,
         "REQUEST_LIMIT_EXCEEDED" => ApiError::Quota(code.to_owned()),
-        "INVALID_FIELD" => operator("a field does not exist or the integration user may not read it; check fields.custom and field-level security"),
+        "INVALID_FIELD" => operator(
+            "a field does not exist or the integration user may not read it; check fields.custom and field-level security",
+        ),
         "MALFORMED_QUERY" | "INVALID_TYPE" | "INVALID_QUERY_FILTER_OPERATOR" => operator("check population.where"),
         "INSUFFICIENT_ACCESS" | "INSUFFICIENT_ACCESS_OR_READONLY" => {
             operator("grant the integration user View All Users, and for reports Run Reports and access to the folder")
@@ -102,8 +114,20 @@ pub fn classify(what: &str, status: u16, body: &[u8]) -> ApiError {
         }
         "NOT_FOUND" => operator("it does not exist or the integration user may not see it"),
         // INVALID_QUERY_LOCATOR: the query is run again. UNABLE_TO_LOCK_ROW, QUERY_TIMEOUT and the like pass.
-        _ if status >= 500 || matches!(code, "INVALID_QUERY_LOCATOR" | "QUERY_TIMEOUT" | "UNKNOWN_EXCEPTION" | "SERVER_UNAVAILABLE" | "UNABLE_TO_LOCK_ROW") => {
-            ApiError::Transient { what, reason: code.to_owned() }
+        _ if status >= 500
+            || matches!(
+                code,
+                "INVALID_QUERY_LOCATOR"
+                    | "QUERY_TIMEOUT"
+                    | "UNKNOWN_EXCEPTION"
+                    | "SERVER_UNAVAILABLE"
+                    | "UNABLE_TO_LOCK_ROW"
+            ) =>
+        {
+            ApiError::Transient {
+                what,
+                reason: code.to_owned(),
+            }
         }
         _ => operator("see Salesforce's documentation of this code"),
     }
@@ -114,7 +138,11 @@ mod tests {
     use super::*;
 
     fn of(status: u16, code: &str) -> ApiError {
-        classify("query", status, format!(r#"[{{"errorCode":"{code}","message":"secret ada@b"}}]"#).as_bytes())
+        classify(
+            "query",
+            status,
+            format!(r#"[{{"errorCode":"{code}","message":"secret ada@b"}}]"#).as_bytes(),
+        )
     }
 
     #[test]

@@ -20,7 +20,10 @@ use tonic::{
 use super::{
     auth::Token,
     error::ApiError,
-    eventbus::{ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest, pub_sub_client::PubSubClient},
+    eventbus::{
+        ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest,
+        pub_sub_client::PubSubClient,
+    },
 };
 use crate::{
     config::{PubSubConfig, SalesforceConfig},
@@ -65,10 +68,18 @@ impl StreamError {
         let trailer = status.metadata().get("error-code").and_then(|code| code.to_str().ok());
         let Classified { reaction, advice } = classify(status.code() as i32, trailer);
         let code = trailer.map_or_else(|| format!("{:?}", status.code()), str::to_owned);
-        Self { reaction, advice: advice.to_owned(), code }
+        Self {
+            reaction,
+            advice: advice.to_owned(),
+            code,
+        }
     }
     fn interrupted(advice: &str) -> Self {
-        Self { reaction: Reaction::Reconnect, advice: advice.to_owned(), code: "client".to_owned() }
+        Self {
+            reaction: Reaction::Reconnect,
+            advice: advice.to_owned(),
+            code: "client".to_owned(),
+        }
     }
 }
 
@@ -105,12 +116,19 @@ impl PubSub {
         if config.endpoint.starts_with("https://") {
             let mut tls = ClientTlsConfig::new().with_webpki_roots();
             if let Some(path) = &salesforce.ca_file {
-                let pem = std::fs::read(path).map_err(|error| wrong(format!("salesforce.caFile {}: {error}", path.display())))?;
+                let pem = std::fs::read(path)
+                    .map_err(|error| wrong(format!("salesforce.caFile {}: {error}", path.display())))?;
                 tls = tls.ca_certificate(Certificate::from_pem(pem));
             }
-            endpoint = endpoint.tls_config(tls).map_err(|error| wrong(format!("pubsub.endpoint: {error}")))?;
+            endpoint = endpoint
+                .tls_config(tls)
+                .map_err(|error| wrong(format!("pubsub.endpoint: {error}")))?;
         }
-        Ok(Self { config, channel: endpoint.connect_lazy(), schemas: Arc::default() })
+        Ok(Self {
+            config,
+            channel: endpoint.connect_lazy(),
+            schemas: Arc::default(),
+        })
     }
 
     fn client(&self) -> PubSubClient<Channel> {
@@ -122,7 +140,9 @@ impl PubSub {
     /// # Errors
     /// [`StreamError`] with the way out.
     pub async fn check(&self, token: &Token) -> Result<(), StreamError> {
-        let request = TopicRequest { topic_name: self.config.channel.clone() };
+        let request = TopicRequest {
+            topic_name: self.config.channel.clone(),
+        };
         let topic = self.client().get_topic(with_credentials(request, token)?).await;
         let topic = topic.map_err(|status| StreamError::of_status(&status))?.into_inner();
         if topic.can_subscribe {
@@ -162,12 +182,21 @@ impl PubSub {
             num_requested: self.config.window,
             ..FetchRequest::default()
         };
-        requests.send(first).await.map_err(|_| StreamError::interrupted("the stream could not be opened"))?;
+        requests
+            .send(first)
+            .await
+            .map_err(|_| StreamError::interrupted("the stream could not be opened"))?;
         let call = with_credentials(ReceiverStream::new(requests_in), token)?;
         let opened = tokio::time::timeout(Duration::from_secs(30), self.client().subscribe(call)).await;
         let opened = opened.map_err(|_| StreamError::interrupted("the stream was not opened within 30 s"))?;
         let stream = opened.map_err(|status| StreamError::of_status(&status))?.into_inner();
-        Ok(Subscription { pubsub: self.clone(), token: token.clone(), requests, stream, outstanding: self.config.window })
+        Ok(Subscription {
+            pubsub: self.clone(),
+            token: token.clone(),
+            requests,
+            stream,
+            outstanding: self.config.window,
+        })
     }
 
     /// The schema of an id; immutable, so kept for ever.
@@ -176,10 +205,20 @@ impl PubSub {
         if let Some(schema) = schemas.get(id) {
             return Ok(Arc::clone(schema));
         }
-        let request = with_credentials(SchemaRequest { schema_id: id.to_owned() }, token).map_err(SchemaError::Stream)?;
+        let request = with_credentials(
+            SchemaRequest {
+                schema_id: id.to_owned(),
+            },
+            token,
+        )
+        .map_err(SchemaError::Stream)?;
         let answer = tokio::time::timeout(Duration::from_secs(30), self.client().get_schema(request)).await;
-        let answer = answer.map_err(|_| SchemaError::Stream(StreamError::interrupted("a schema was not answered within 30 s")))?;
-        let json = answer.map_err(|status| SchemaError::Stream(StreamError::of_status(&status)))?.into_inner().schema_json;
+        let answer = answer
+            .map_err(|_| SchemaError::Stream(StreamError::interrupted("a schema was not answered within 30 s")))?;
+        let json = answer
+            .map_err(|status| SchemaError::Stream(StreamError::of_status(&status)))?
+            .into_inner()
+            .schema_json;
         let schema = Arc::new(Schema::parse_str(&json).map_err(|error| SchemaError::Unusable(error.to_string()))?);
         schemas.insert(id.to_owned(), Arc::clone(&schema));
         Ok(schema)
@@ -227,12 +266,24 @@ impl Subscription {
         let event = received.event.unwrap_or_default();
         let decoded = match self.pubsub.schema(&self.token, &event.schema_id).await {
             Ok(schema) => change_event::decode(&schema, &event.payload),
-            Err(SchemaError::Unusable(reason)) => Err(DecodeError { reason: format!("the schema cannot be read: {reason}"), header: None }),
+            Err(SchemaError::Unusable(reason)) => Err(DecodeError {
+                reason: format!("the schema cannot be read: {reason}"),
+                header: None,
+            }),
             // The event is not lost: the stream is opened again before it.
             Err(SchemaError::Stream(error)) => return Err(error),
         };
-        let payload = if decoded.is_err() { BASE64.encode(&event.payload) } else { String::new() };
-        Ok(StreamEvent { replay_id: BASE64.encode(&received.replay_id), schema_id: event.schema_id, payload, event: decoded })
+        let payload = if decoded.is_err() {
+            BASE64.encode(&event.payload)
+        } else {
+            String::new()
+        };
+        Ok(StreamEvent {
+            replay_id: BASE64.encode(&received.replay_id),
+            schema_id: event.schema_id,
+            payload,
+            event: decoded,
+        })
     }
 
     /// Asks for more when the reader keeps up. Call after every answer that was taken.
@@ -242,8 +293,15 @@ impl Subscription {
     pub async fn ask(&mut self, keeping_up: bool) -> Result<(), StreamError> {
         let window = self.pubsub.config.window;
         if keeping_up && self.outstanding * 2 <= window {
-            let more = FetchRequest { topic_name: self.pubsub.config.channel.clone(), num_requested: window - self.outstanding, ..FetchRequest::default() };
-            self.requests.send(more).await.map_err(|_| StreamError::interrupted("the stream has ended"))?;
+            let more = FetchRequest {
+                topic_name: self.pubsub.config.channel.clone(),
+                num_requested: window - self.outstanding,
+                ..FetchRequest::default()
+            };
+            self.requests
+                .send(more)
+                .await
+                .map_err(|_| StreamError::interrupted("the stream has ended"))?;
             self.outstanding = window;
         }
         Ok(())
@@ -260,8 +318,15 @@ impl Subscription {
     /// # Errors
     /// When the stream has ended.
     pub async fn ask_for_one(&mut self) -> Result<(), StreamError> {
-        let one = FetchRequest { topic_name: self.pubsub.config.channel.clone(), num_requested: 1, ..FetchRequest::default() };
-        self.requests.send(one).await.map_err(|_| StreamError::interrupted("the stream has ended"))?;
+        let one = FetchRequest {
+            topic_name: self.pubsub.config.channel.clone(),
+            num_requested: 1,
+            ..FetchRequest::default()
+        };
+        self.requests
+            .send(one)
+            .await
+            .map_err(|_| StreamError::interrupted("the stream has ended"))?;
         self.outstanding = 1;
         Ok(())
     }
@@ -277,8 +342,12 @@ fn with_credentials<T>(message: T, token: &Token) -> Result<Request<T>, StreamEr
         })
     };
     let mut request = Request::new(message);
-    request.metadata_mut().insert("accesstoken", value(token.access.expose())?);
-    request.metadata_mut().insert("instanceurl", value(&token.instance_url)?);
+    request
+        .metadata_mut()
+        .insert("accesstoken", value(token.access.expose())?);
+    request
+        .metadata_mut()
+        .insert("instanceurl", value(&token.instance_url)?);
     request.metadata_mut().insert("tenantid", value(token.org.as_str())?);
     Ok(request)
 }

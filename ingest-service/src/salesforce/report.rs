@@ -46,10 +46,17 @@ fn quoted(text: &str) -> String {
 /// # Errors
 /// [`ApiError`].
 pub async fn eligible(rest: &Rest, config: &ReportConfig) -> Result<Vec<(String, String)>, ApiError> {
-    let soql = format!("SELECT Id, Name FROM Report WHERE FolderName = '{}' ORDER BY Name", quoted(&config.folder));
+    let soql = format!(
+        "SELECT Id, Name FROM Report WHERE FolderName = '{}' ORDER BY Name",
+        quoted(&config.folder)
+    );
     let page = rest.query("listing the reports of the folder", &soql).await?;
     let text = |record: &Value, field: &str| record[field].as_str().unwrap_or_default().to_owned();
-    Ok(page.records.iter().map(|record| (text(record, "Id"), text(record, "Name"))).collect())
+    Ok(page
+        .records
+        .iter()
+        .map(|record| (text(record, "Id"), text(record, "Name")))
+        .collect())
 }
 
 /// Finds the configured report, checks that it is eligible and has what is needed.
@@ -58,8 +65,16 @@ pub async fn eligible(rest: &Rest, config: &ReportConfig) -> Result<Vec<(String,
 /// [`ReportFailure`] naming everything that is wrong.
 pub async fn open(rest: &Rest, config: &ReportConfig) -> Result<Report, ReportFailure> {
     let eligible = eligible(rest, config).await?;
-    let names = eligible.iter().map(|(_, name)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    let there = if names.is_empty() { "it has no reports that the integration user may see".to_owned() } else { format!("it has {names}") };
+    let names = eligible
+        .iter()
+        .map(|(_, name)| format!("{name:?}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let there = if names.is_empty() {
+        "it has no reports that the integration user may see".to_owned()
+    } else {
+        format!("it has {names}")
+    };
     let same_id = |one: &str, other: &str| one.get(..15) == other.get(..15) && one.len() >= 15;
     let found = match (&config.id, &config.name) {
         (Some(id), _) => eligible.iter().find(|(found, _)| same_id(found, id)),
@@ -75,9 +90,15 @@ pub async fn open(rest: &Rest, config: &ReportConfig) -> Result<Report, ReportFa
         )));
     };
     let what = "describing the report";
-    let describe = rest.get(what, &rest.path(&format!("analytics/reports/{id}/describe")), &[]).await?;
+    let describe = rest
+        .get(what, &rest.path(&format!("analytics/reports/{id}/describe")), &[])
+        .await?;
     let shape = ReportShape::try_new(&describe.body, &config.columns).map_err(ReportFailure::Unusable)?;
-    Ok(Report { id: id.clone(), shape, described_at: describe.at })
+    Ok(Report {
+        id: id.clone(),
+        shape,
+        described_at: describe.at,
+    })
 }
 
 /// Where the wanted report is, when it exists elsewhere.
@@ -87,8 +108,17 @@ async fn lies_outside(rest: &Rest, config: &ReportConfig) -> Result<String, ApiE
         (None, Some(name)) => format!("Name = '{}'", quoted(name)),
         (None, None) => return Ok(String::new()),
     };
-    let page = rest.query("looking for the report", &format!("SELECT Id, Name, FolderName FROM Report WHERE {condition}")).await?;
-    Ok(page.records.first().and_then(|record| record["FolderName"].as_str()).map_or_else(String::new, |folder| format!("; it lies in {folder:?}")))
+    let page = rest
+        .query(
+            "looking for the report",
+            &format!("SELECT Id, Name, FolderName FROM Report WHERE {condition}"),
+        )
+        .await?;
+    Ok(page
+        .records
+        .first()
+        .and_then(|record| record["FolderName"].as_str())
+        .map_or_else(String::new, |folder| format!("; it lies in {folder:?}")))
 }
 
 /// Runs it for the page after `after`.
@@ -96,5 +126,10 @@ async fn lies_outside(rest: &Rest, config: &ReportConfig) -> Result<String, ApiE
 /// # Errors
 /// [`ApiError`].
 pub async fn run(rest: &Rest, report: &Report, after: Option<&str>) -> Result<Answer, ApiError> {
-    rest.post("running the report", &rest.path(&format!("analytics/reports/{}", report.id)), &report.shape.run_body(after)).await
+    rest.post(
+        "running the report",
+        &rest.path(&format!("analytics/reports/{}", report.id)),
+        &report.shape.run_body(after),
+    )
+    .await
 }

@@ -57,11 +57,17 @@ pub fn http_client(config: &SalesforceConfig) -> Result<reqwest::Client, ApiErro
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("usher-ingest/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = &config.ca_file {
-        let pem = std::fs::read(path).map_err(|error| unusable(format!("salesforce.caFile {}: {error}", path.display())))?;
-        let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| unusable(format!("salesforce.caFile {} has no PEM certificate", path.display())))?;
-        builder = authorities.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+        let pem =
+            std::fs::read(path).map_err(|error| unusable(format!("salesforce.caFile {}: {error}", path.display())))?;
+        let authorities = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|_| unusable(format!("salesforce.caFile {} has no PEM certificate", path.display())))?;
+        builder = authorities
+            .into_iter()
+            .fold(builder, reqwest::ClientBuilder::add_root_certificate);
     }
-    builder.build().map_err(|error| unusable(format!("cannot make an HTTP client: {error}")))
+    builder
+        .build()
+        .map_err(|error| unusable(format!("cannot make an HTTP client: {error}")))
 }
 
 impl Rest {
@@ -82,7 +88,10 @@ impl Rest {
     /// # Errors
     /// [`ApiError`].
     pub async fn get(&self, what: &str, path: &str, query: &[(&str, &str)]) -> Result<Answer, ApiError> {
-        self.call(what, |token| self.http.get(format!("{}{path}", token.instance_url)).query(query)).await
+        self.call(what, |token| {
+            self.http.get(format!("{}{path}", token.instance_url)).query(query)
+        })
+        .await
     }
 
     /// POST of JSON.
@@ -90,7 +99,13 @@ impl Rest {
     /// # Errors
     /// [`ApiError`].
     pub async fn post(&self, what: &str, path: &str, body: &Value) -> Result<Answer, ApiError> {
-        self.call(what, |token| self.http.post(format!("{}{path}", token.instance_url)).query(&[("includeDetails", "true")]).json(body)).await
+        self.call(what, |token| {
+            self.http
+                .post(format!("{}{path}", token.instance_url))
+                .query(&[("includeDetails", "true")])
+                .json(body)
+        })
+        .await
     }
 
     /// The first page of a query.
@@ -117,10 +132,18 @@ impl Rest {
     pub async fn describe_user(&self) -> Result<BTreeMap<String, String>, ApiError> {
         let what = "describing the User object";
         let answer = self.get(what, &self.path("sobjects/User/describe"), &[]).await?;
-        let fields = answer.body["fields"].as_array().ok_or_else(|| ApiError::Answer { what: what.to_owned(), reason: "it lists no fields".to_owned() })?;
+        let fields = answer.body["fields"].as_array().ok_or_else(|| ApiError::Answer {
+            what: what.to_owned(),
+            reason: "it lists no fields".to_owned(),
+        })?;
         Ok(fields
             .iter()
-            .filter_map(|field| Some((field["name"].as_str()?.to_owned(), field["type"].as_str().unwrap_or("string").to_owned())))
+            .filter_map(|field| {
+                Some((
+                    field["name"].as_str()?.to_owned(),
+                    field["type"].as_str().unwrap_or("string").to_owned(),
+                ))
+            })
             .collect())
     }
 
@@ -142,21 +165,38 @@ impl Rest {
     }
 
     async fn send(&self, what: &str, request: reqwest::RequestBuilder, token: &Token) -> Result<Answer, ApiError> {
-        let broken = |error: &reqwest::Error| ApiError::Transient { what: what.to_owned(), reason: unreachable(error) };
-        let mut answer = request.bearer_auth(token.access.expose()).send().await.map_err(|error| broken(&error))?;
+        let broken = |error: &reqwest::Error| ApiError::Transient {
+            what: what.to_owned(),
+            reason: unreachable(error),
+        };
+        let mut answer = request
+            .bearer_auth(token.access.expose())
+            .send()
+            .await
+            .map_err(|error| broken(&error))?;
         let status = answer.status().as_u16();
-        let at = answer.headers().get("date").and_then(|date| http_date(date.to_str().ok()?)).unwrap_or_else(clock::now);
+        let at = answer
+            .headers()
+            .get("date")
+            .and_then(|date| http_date(date.to_str().ok()?))
+            .unwrap_or_else(clock::now);
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| broken(&error))? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(ApiError::Answer { what: what.to_owned(), reason: format!("more than {ANSWER_BYTES_MAX} bytes") });
+                return Err(ApiError::Answer {
+                    what: what.to_owned(),
+                    reason: format!("more than {ANSWER_BYTES_MAX} bytes"),
+                });
             }
             body.extend_from_slice(&chunk);
         }
         if !(200..300).contains(&status) {
             return Err(classify(what, status, &body));
         }
-        let body = serde_json::from_slice(&body).map_err(|_| ApiError::Answer { what: what.to_owned(), reason: "it is not JSON".to_owned() })?;
+        let body = serde_json::from_slice(&body).map_err(|_| ApiError::Answer {
+            what: what.to_owned(),
+            reason: "it is not JSON".to_owned(),
+        })?;
         Ok(Answer { body, at })
     }
 }
@@ -167,15 +207,29 @@ fn http_date(text: &str) -> Option<Timestamp> {
 }
 
 fn query_page(what: &str, answer: Answer) -> Result<QueryPage, ApiError> {
-    let wrong = |reason: &str| ApiError::Answer { what: what.to_owned(), reason: reason.to_owned() };
-    let Value::Object(mut body) = answer.body else { return Err(wrong("it is not a query answer")) };
-    let done = body.get("done").and_then(Value::as_bool).ok_or_else(|| wrong("it does not say whether it is done"))?;
+    let wrong = |reason: &str| ApiError::Answer {
+        what: what.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let Value::Object(mut body) = answer.body else {
+        return Err(wrong("it is not a query answer"));
+    };
+    let done = body
+        .get("done")
+        .and_then(Value::as_bool)
+        .ok_or_else(|| wrong("it does not say whether it is done"))?;
     let next = body.get("nextRecordsUrl").and_then(Value::as_str).map(str::to_owned);
     if !done && next.is_none() {
         return Err(wrong("it is not done and names no next page"));
     }
-    let Some(Value::Array(records)) = body.remove("records") else { return Err(wrong("it has no records")) };
-    Ok(QueryPage { records, next: if done { None } else { next }, at: answer.at })
+    let Some(Value::Array(records)) = body.remove("records") else {
+        return Err(wrong("it has no records"));
+    };
+    Ok(QueryPage {
+        records,
+        next: if done { None } else { next },
+        at: answer.at,
+    })
 }
 
 #[cfg(test)]
@@ -189,14 +243,23 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let page = |body| query_page("query", Answer { body, at });
         assert_eq!(page(json!({"done": true, "records": []})).unwrap().next, None);
-        assert_eq!(page(json!({"done": false, "nextRecordsUrl": "/n", "records": []})).unwrap().next.as_deref(), Some("/n"));
+        assert_eq!(
+            page(json!({"done": false, "nextRecordsUrl": "/n", "records": []}))
+                .unwrap()
+                .next
+                .as_deref(),
+            Some("/n")
+        );
         assert!(page(json!({"done": false, "records": []})).is_err());
         assert!(page(json!({"records": []})).is_err());
     }
 
     #[test]
     fn the_source_clock_is_read_from_the_date_header() {
-        assert_eq!(http_date("Sun, 22 Nov 2026 06:26:00 GMT"), Some("2026-11-22T06:26:00Z".parse().unwrap()));
+        assert_eq!(
+            http_date("Sun, 22 Nov 2026 06:26:00 GMT"),
+            Some("2026-11-22T06:26:00Z".parse().unwrap())
+        );
         assert_eq!(http_date("yesterday"), None);
     }
 }

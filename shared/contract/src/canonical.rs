@@ -114,7 +114,10 @@ mod tests {
 
     #[test]
     fn null_and_absent_differ() {
-        assert_ne!(StateHash::of_value(&json!({"a": null})), StateHash::of_value(&json!({})));
+        assert_ne!(
+            StateHash::of_value(&json!({"a": null})),
+            StateHash::of_value(&json!({}))
+        );
     }
 
     #[test]

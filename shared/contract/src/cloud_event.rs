@@ -45,7 +45,11 @@ impl CloudEvent {
             source: format!("/salesforce/{}", key.org),
             ty: format!("{PREFIX}{}{SUFFIX}", change.kind.as_str()),
             subject: key.user.to_string(),
-            time: change.cause.committed_at.or(modified).unwrap_or(change.cause.observed_at),
+            time: change
+                .cause
+                .committed_at
+                .or(modified)
+                .unwrap_or(change.cause.observed_at),
             dataschema: USER_CHANGE_SCHEMA,
             traceparent,
         }

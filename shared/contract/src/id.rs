@@ -85,7 +85,9 @@ fn checksum(first15: &[u8]) -> [u8; 3] {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
     let mut check = [0; 3];
     for (chunk, slot) in first15.chunks(5).zip(check.iter_mut()) {
-        let bits = chunk.iter().enumerate().fold(0_usize, |bits, (i, c)| bits | (usize::from(c.is_ascii_uppercase()) << i));
+        let bits = chunk.iter().enumerate().fold(0_usize, |bits, (i, c)| {
+            bits | (usize::from(c.is_ascii_uppercase()) << i)
+        });
         *slot = ALPHABET[bits];
     }
     check
@@ -216,7 +218,10 @@ impl FromStr for UserKey {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         let (org, user) = text.split_once(':').ok_or(IdError::Key)?;
-        Ok(Self { org: org.parse()?, user: user.parse()? })
+        Ok(Self {
+            org: org.parse()?,
+            user: user.parse()?,
+        })
     }
 }
 text_type!(UserKey, "UserKey", "^00D[0-9A-Za-z]{15}:005[0-9A-Za-z]{15}$");
@@ -278,7 +283,10 @@ mod tests {
             let id = RecordId::try_new(short).unwrap();
             assert_eq!(id.as_str(), format!("{short}{tail}"));
             assert_eq!(RecordId::try_new(id.as_str()).unwrap(), id);
-            assert_eq!(RecordId::try_new(&format!("{short}{}", tail.to_lowercase())).unwrap(), id);
+            assert_eq!(
+                RecordId::try_new(&format!("{short}{}", tail.to_lowercase())).unwrap(),
+                id
+            );
         }
     }
 
@@ -289,7 +297,10 @@ mod tests {
         assert_eq!(UserId::try_new("005ZL000000M0x1YAD"), Err(IdError::Checksum));
         assert_eq!(
             UserId::try_new("00DZL000000M0x1"),
-            Err(IdError::Prefix { expected: "005", found: "00D".into() })
+            Err(IdError::Prefix {
+                expected: "005",
+                found: "00D".into()
+            })
         );
     }
 

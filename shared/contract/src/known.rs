@@ -78,7 +78,9 @@ impl<T: Serialize> Serialize for Known<T> {
     /// Unknown inside a list or when the field forgets `skip_serializing_if` would look like empty: refused.
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Unknown => Err(serde::ser::Error::custom("an unknown value is written by leaving its key out")),
+            Self::Unknown => Err(serde::ser::Error::custom(
+                "an unknown value is written by leaving its key out",
+            )),
             Self::Empty => s.serialize_none(),
             Self::Value(value) => value.serialize(s),
         }

@@ -14,7 +14,9 @@ use crate::{
 
 /// Draft 2020-12 schema of `T` under the given `$id`. Objects stay open: readers must accept fields they do not know.
 fn schema_of<T: JsonSchema>(id: &str) -> Value {
-    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    let schema = SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<T>();
     let mut value = schema.to_value();
     if let Some(object) = value.as_object_mut() {
         object.insert("$id".to_owned(), json!(id));
@@ -28,8 +30,14 @@ pub fn documents() -> Vec<(&'static str, Value)> {
     vec![
         ("user-change.v1.json", schema_of::<UserChange>(USER_CHANGE_SCHEMA)),
         ("outcome.v1.json", schema_of::<Outcome>(OUTCOME_SCHEMA)),
-        ("event-dead-letter.v1.json", schema_of::<EventDeadLetter>("https://usher.dev/schema/event-dead-letter.v1.json")),
-        ("change-dead-letter.v1.json", schema_of::<ChangeDeadLetter>("https://usher.dev/schema/change-dead-letter.v1.json")),
+        (
+            "event-dead-letter.v1.json",
+            schema_of::<EventDeadLetter>("https://usher.dev/schema/event-dead-letter.v1.json"),
+        ),
+        (
+            "change-dead-letter.v1.json",
+            schema_of::<ChangeDeadLetter>("https://usher.dev/schema/change-dead-letter.v1.json"),
+        ),
         ("asyncapi.json", asyncapi()),
     ]
 }
@@ -46,9 +54,7 @@ fn asyncapi() -> Value {
                              "schema": { "$ref": format!("./{file}") } },
                 "bindings": { "kafka": { "key": { "type": "string", "description": key } } } })
     };
-    let receive = |channel: &str, what: &str| {
-        json!({ "action": "receive", "summary": what, "channel": { "$ref": format!("#/channels/{channel}") } })
-    };
+    let receive = |channel: &str, what: &str| json!({ "action": "receive", "summary": what, "channel": { "$ref": format!("#/channels/{channel}") } });
     json!({
         "asyncapi": "3.0.0",
         "info": {

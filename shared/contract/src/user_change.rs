@@ -59,12 +59,18 @@ impl ChangeKind {
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        KINDS.iter().find(|(kind, _)| *kind == self).map_or("updated", |(_, word)| word)
+        KINDS
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("updated", |(_, word)| word)
     }
     /// The kind of a word; one that is not known counts as [`ChangeKind::Updated`].
     #[must_use]
     pub fn from_word(word: &str) -> Self {
-        KINDS.iter().find(|(_, known)| *known == word).map_or(Self::Updated, |(kind, _)| *kind)
+        KINDS
+            .iter()
+            .find(|(_, known)| *known == word)
+            .map_or(Self::Updated, |(kind, _)| *kind)
     }
 }
 impl<'de> Deserialize<'de> for ChangeKind {
@@ -160,7 +166,10 @@ mod tests {
             assert_eq!(ChangeKind::from_word(word), kind);
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{word}\""));
         }
-        assert_eq!(serde_json::from_str::<ChangeKind>("\"promoted\"").unwrap(), ChangeKind::Updated);
+        assert_eq!(
+            serde_json::from_str::<ChangeKind>("\"promoted\"").unwrap(),
+            ChangeKind::Updated
+        );
     }
 
     #[test]

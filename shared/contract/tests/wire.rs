@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Value, json};
 use usher_contract::{
-    Cause, ChangeKind, CloudEvent, GroupRef, Known, NamedRef, Origin, User, UserChange, UserKey, canonical::canonical_json, schema,
+    Cause, ChangeKind, CloudEvent, GroupRef, Known, NamedRef, Origin, User, UserChange, UserKey,
+    canonical::canonical_json, schema,
 };
 
 fn root() -> &'static Path {
@@ -20,11 +21,17 @@ fn same_as_file(file: &str, content: &str) {
         fs::write(&path, content).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == content, "{file} is stale: run `UPDATE_SCHEMAS=1 cargo test -p usher-contract`, and read what changed");
+    assert!(
+        found == content,
+        "{file} is stale: run `UPDATE_SCHEMAS=1 cargo test -p usher-contract`, and read what changed"
+    );
 }
 
 fn named(id: &str, name: &str) -> NamedRef {
-    NamedRef { id: id.parse().unwrap(), name: name.to_owned().into() }
+    NamedRef {
+        id: id.parse().unwrap(),
+        name: name.to_owned().into(),
+    }
 }
 
 fn ada() -> User {
@@ -48,7 +55,12 @@ fn ada() -> User {
         manager_id: Known::Value("0055f000005mc66".parse().unwrap()),
         profile: named("00e000000000001", "Sales User").into(),
         role: Known::Empty,
-        groups: vec![GroupRef { id: "00G000000000001".parse().unwrap(), name: "EMEA".to_owned().into(), direct: true }].into(),
+        groups: vec![GroupRef {
+            id: "00G000000000001".parse().unwrap(),
+            name: "EMEA".to_owned().into(),
+            direct: true,
+        }]
+        .into(),
         permission_sets: vec![].into(),
         termination_date: Known::Value("2026-12-31".parse().unwrap()),
         modified_at: Known::Value("2026-01-02T03:04:05Z".parse().unwrap()),
@@ -79,8 +91,14 @@ fn change() -> UserChange {
 #[test]
 fn a_user_change_looks_as_published() {
     let value = serde_json::to_value(change()).unwrap();
-    same_as_file("tests/golden/user-change.v1.json", &(serde_json::to_string_pretty(&value).unwrap() + "\n"));
-    same_as_file("examples/user-change.json", &(serde_json::to_string_pretty(&value).unwrap() + "\n"));
+    same_as_file(
+        "tests/golden/user-change.v1.json",
+        &(serde_json::to_string_pretty(&value).unwrap() + "\n"),
+    );
+    same_as_file(
+        "examples/user-change.json",
+        &(serde_json::to_string_pretty(&value).unwrap() + "\n"),
+    );
 }
 
 #[test]
@@ -118,7 +136,10 @@ fn equal_messages_are_equal_bytes() {
 #[test]
 fn headers_follow_the_kafka_binding() {
     let headers = CloudEvent::of_user_change(&change(), Some("00-0-0-00".to_owned())).headers();
-    let text = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect::<String>();
+    let text = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\n"))
+        .collect::<String>();
     same_as_file("examples/user-change.headers.txt", &text);
 }
 
@@ -126,15 +147,24 @@ fn headers_follow_the_kafka_binding() {
 fn time_falls_back_from_commit_to_modification_to_observation() {
     let mut message = change();
     message.cause.committed_at = None;
-    assert_eq!(CloudEvent::of_user_change(&message, None).time.to_string(), "2026-01-02T03:04:05Z");
+    assert_eq!(
+        CloudEvent::of_user_change(&message, None).time.to_string(),
+        "2026-01-02T03:04:05Z"
+    );
     message.user.modified_at = Known::Unknown;
-    assert_eq!(CloudEvent::of_user_change(&message, None).time.to_string(), "2026-01-02T03:04:05.2Z");
+    assert_eq!(
+        CloudEvent::of_user_change(&message, None).time.to_string(),
+        "2026-01-02T03:04:05.2Z"
+    );
 }
 
 #[test]
 fn schemas_are_checked_in() {
     for (file, document) in schema::documents() {
-        same_as_file(&format!("schema/{file}"), &(serde_json::to_string_pretty(&document).unwrap() + "\n"));
+        same_as_file(
+            &format!("schema/{file}"),
+            &(serde_json::to_string_pretty(&document).unwrap() + "\n"),
+        );
     }
 }
 
@@ -143,5 +173,11 @@ fn newer_knowledge_wins_and_silence_changes_nothing() {
     let mut report_row = User::unknown(ada().key());
     report_row.department = Known::Empty;
     let merged = ada().updated_by(report_row);
-    assert_eq!(merged, User { department: Known::Empty, ..ada() });
+    assert_eq!(
+        merged,
+        User {
+            department: Known::Empty,
+            ..ada()
+        }
+    );
 }

@@ -51,7 +51,9 @@ impl Role {
         }
     }
     fn parse(word: &str) -> Option<Self> {
-        [Self::Viewer, Self::Operator, Self::Approver].into_iter().find(|role| role.as_str() == word)
+        [Self::Viewer, Self::Operator, Self::Approver]
+            .into_iter()
+            .find(|role| role.as_str() == word)
     }
 }
 
@@ -86,16 +88,26 @@ impl Access {
 }
 
 fn check_tokens(file: &str, authorization: Option<&str>, needed: Role) -> Result<String, AccessError> {
-    let token = authorization.and_then(|header| header.strip_prefix("Bearer ")).ok_or(AccessError::Unknown)?;
+    let token = authorization
+        .and_then(|header| header.strip_prefix("Bearer "))
+        .ok_or(AccessError::Unknown)?;
     let hash = sha256_hex(token.trim());
-    let found = file.lines().filter(|line| !line.trim_start().starts_with('#')).find_map(|line| {
-        let mut words = line.split_whitespace();
-        let (role, known) = (Role::parse(words.next()?)?, words.next()?);
-        known.eq_ignore_ascii_case(&hash).then(|| (role, words.next().unwrap_or("unnamed").to_owned()))
-    });
+    let found = file
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .find_map(|line| {
+            let mut words = line.split_whitespace();
+            let (role, known) = (Role::parse(words.next()?)?, words.next()?);
+            known
+                .eq_ignore_ascii_case(&hash)
+                .then(|| (role, words.next().unwrap_or("unnamed").to_owned()))
+        });
     match found {
         Some((role, name)) if role >= needed => Ok(name),
-        Some((role, _)) => Err(AccessError::Role { needed: needed.as_str(), has: role.as_str() }),
+        Some((role, _)) => Err(AccessError::Role {
+            needed: needed.as_str(),
+            has: role.as_str(),
+        }),
         None => Err(AccessError::Unknown),
     }
 }
@@ -104,7 +116,10 @@ fn check_tokens(file: &str, authorization: Option<&str>, needed: Role) -> Result
 #[must_use]
 pub fn sha256_hex(token: &str) -> String {
     use sha2::Digest as _;
-    sha2::Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha2::Sha256::digest(token.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// A token that nobody guesses, from 32 random bytes.
@@ -120,10 +135,22 @@ mod tests {
     #[test]
     fn a_token_opens_what_its_role_may_do() {
         let file = format!("# ours\noperator {} ada\n", sha256_hex("t1"));
-        assert_eq!(check_tokens(&file, Some("Bearer t1"), Role::Viewer), Ok("ada".to_owned()));
-        assert_eq!(check_tokens(&file, Some("Bearer t1"), Role::Operator), Ok("ada".to_owned()));
-        assert!(matches!(check_tokens(&file, Some("Bearer t1"), Role::Approver), Err(AccessError::Role { .. })));
-        assert_eq!(check_tokens(&file, Some("Bearer t2"), Role::Viewer), Err(AccessError::Unknown));
+        assert_eq!(
+            check_tokens(&file, Some("Bearer t1"), Role::Viewer),
+            Ok("ada".to_owned())
+        );
+        assert_eq!(
+            check_tokens(&file, Some("Bearer t1"), Role::Operator),
+            Ok("ada".to_owned())
+        );
+        assert!(matches!(
+            check_tokens(&file, Some("Bearer t1"), Role::Approver),
+            Err(AccessError::Role { .. })
+        ));
+        assert_eq!(
+            check_tokens(&file, Some("Bearer t2"), Role::Viewer),
+            Err(AccessError::Unknown)
+        );
         assert_eq!(check_tokens(&file, None, Role::Viewer), Err(AccessError::Unknown));
     }
 
@@ -133,6 +160,9 @@ mod tests {
         let (here, there): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), [10, 0, 0, 1].into());
         assert!(access.check(None, here, Role::Viewer).is_ok());
         assert_eq!(access.check(None, there, Role::Viewer), Err(AccessError::Unknown));
-        assert_eq!(access.check(None, here, Role::Operator), Err(AccessError::NotConfigured));
+        assert_eq!(
+            access.check(None, here, Role::Operator),
+            Err(AccessError::NotConfigured)
+        );
     }
 }

@@ -37,7 +37,10 @@ impl Readiness {
     /// Ready only when every named condition has been met.
     #[must_use]
     pub fn waiting_for(conditions: &[&'static str]) -> Self {
-        let waiting = conditions.iter().map(|name| (*name, Some("not yet".to_owned()))).collect();
+        let waiting = conditions
+            .iter()
+            .map(|name| (*name, Some("not yet".to_owned())))
+            .collect();
         Self(Arc::new(Mutex::new(waiting)))
     }
     /// A condition is met.
@@ -55,7 +58,10 @@ impl Readiness {
     #[must_use]
     pub fn problems(&self) -> BTreeMap<&'static str, String> {
         let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.iter().filter_map(|(name, why)| why.clone().map(|why| (*name, why))).collect()
+        conditions
+            .iter()
+            .filter_map(|(name, why)| why.clone().map(|why| (*name, why)))
+            .collect()
     }
 }
 
@@ -86,14 +92,25 @@ impl AdminServer {
     ///
     /// # Errors
     /// [`BindError`].
-    pub async fn bind(config: &HttpConfig, readiness: Readiness, registry: Registry, routes: Router) -> Result<Self, BindError> {
-        let listener = TcpListener::bind(&config.bind).await.map_err(|source| BindError { bind: config.bind.clone(), source })?;
+    pub async fn bind(
+        config: &HttpConfig,
+        readiness: Readiness,
+        registry: Registry,
+        routes: Router,
+    ) -> Result<Self, BindError> {
+        let listener = TcpListener::bind(&config.bind).await.map_err(|source| BindError {
+            bind: config.bind.clone(),
+            source,
+        })?;
         let own = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .with_state(Shared { readiness, registry });
-        Ok(Self { listener, router: own.merge(routes) })
+        Ok(Self {
+            listener,
+            router: own.merge(routes),
+        })
     }
 
     /// Where it listens.
@@ -110,7 +127,9 @@ impl AdminServer {
     /// When accepting fails.
     pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(self.listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
+        axum::serve(self.listener, service)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await
     }
 }
 
@@ -119,7 +138,10 @@ async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
     if problems.is_empty() {
         (StatusCode::OK, Json(json!({ "ready": true })))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "problems": problems })))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({ "ready": false, "problems": problems })),
+        )
     }
 }
 
@@ -141,7 +163,10 @@ mod tests {
         assert_eq!(readiness.problems().len(), 2);
         readiness.met("leader");
         readiness.unmet("stream", "token refused");
-        assert_eq!(readiness.problems(), BTreeMap::from([("stream", "token refused".to_owned())]));
+        assert_eq!(
+            readiness.problems(),
+            BTreeMap::from([("stream", "token refused".to_owned())])
+        );
         readiness.met("stream");
         assert!(readiness.problems().is_empty());
     }

@@ -17,7 +17,10 @@ impl Backoff {
     /// Bounds in milliseconds.
     #[must_use]
     pub const fn from_millis(base: u64, max: u64) -> Self {
-        Self { base: Duration::from_millis(base), max: Duration::from_millis(max) }
+        Self {
+            base: Duration::from_millis(base),
+            max: Duration::from_millis(max),
+        }
     }
 
     /// The wait after failure number `attempt` (from 1); `random` is uniform in 0..1.

@@ -22,19 +22,31 @@ pub struct ConfigError(pub Vec<String>);
 /// The environment variables that concern the configuration.
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads configuration from the environment")]
-    std::env::vars().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect()
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads configuration from the environment"
+    )]
+    std::env::vars()
+        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+        .collect()
 }
 
 /// Loads a configuration.
 ///
 /// # Errors
 /// All problems: unreadable file, syntax, unknown keys in file and environment, values that do not fit.
-pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>, environment: &[(String, String)]) -> Result<T, ConfigError> {
+pub fn load<T: DeserializeOwned>(
+    defaults: &str,
+    file: Option<&Path>,
+    environment: &[(String, String)],
+) -> Result<T, ConfigError> {
     let text = match file {
         None => None,
         Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-            ConfigError(vec![format!("cannot read the configuration file {}: {error}; name it with --config", path.display())])
+            ConfigError(vec![format!(
+                "cannot read the configuration file {}: {error}; name it with --config",
+                path.display()
+            )])
         })?),
     };
     let name = file.map_or_else(String::new, |path| path.display().to_string());
@@ -65,7 +77,9 @@ pub fn load_text<T: DeserializeOwned>(
                 document = Some(parsed);
             }
             Err(problem) => {
-                let at = problem.place.map_or_else(String::new, |place| format!(":{}:{}", place.line, place.column));
+                let at = problem
+                    .place
+                    .map_or_else(String::new, |place| format!(":{}:{}", place.line, place.column));
                 return Err(ConfigError(vec![format!("{name}{at}: {}", problem.message)]));
             }
         }
@@ -83,7 +97,11 @@ pub fn load_text<T: DeserializeOwned>(
             if problems.is_empty() || !message.starts_with("unknown field") {
                 let place = document.as_ref().and_then(|document| document.place(&path));
                 problems.push(match (&document, place) {
-                    (Some(document), Some(place)) => document.show(&crate::yaml::Problem { place: Some(place), path, message }),
+                    (Some(document), Some(place)) => document.show(&crate::yaml::Problem {
+                        place: Some(place),
+                        path,
+                        message,
+                    }),
                     _ => format!("configuration key {path}: {message}"),
                 });
             }
@@ -111,14 +129,27 @@ pub fn overlay(base: &mut Value, over: Value) {
 }
 
 fn set_from_environment(config: &mut Value, variable: &str, text: &str) -> Result<(), String> {
-    let path: Vec<String> = variable.trim_start_matches(ENV_PREFIX).split("__").map(camel_case).collect();
+    let path: Vec<String> = variable
+        .trim_start_matches(ENV_PREFIX)
+        .split("__")
+        .map(camel_case)
+        .collect();
     let mut slot = config;
     for key in &path {
         let Value::Object(map) = slot else {
-            return Err(format!("environment variable {variable}: `{}` has no keys below it", path.join(".")));
+            return Err(format!(
+                "environment variable {variable}: `{}` has no keys below it",
+                path.join(".")
+            ));
         };
-        let hint = nearest(key, map.keys().map(String::as_str)).map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-        slot = map.get_mut(key).ok_or_else(|| format!("environment variable {variable}: unknown key `{}`{hint}", path.join(".")))?;
+        let hint = nearest(key, map.keys().map(String::as_str))
+            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        slot = map.get_mut(key).ok_or_else(|| {
+            format!(
+                "environment variable {variable}: unknown key `{}`{hint}",
+                path.join(".")
+            )
+        })?;
     }
     // A value that reads as a number, boolean or list is one, unless the default says that a text belongs there.
     *slot = match slot {
@@ -146,7 +177,8 @@ mod tests {
 
     use super::*;
 
-    const DEFAULTS: &str = "kafka: { bootstrapServers: 'localhost:9092', prefix: '' }\nhttp: { bind: '127.0.0.1:0', grace: 5 }\n";
+    const DEFAULTS: &str =
+        "kafka: { bootstrapServers: 'localhost:9092', prefix: '' }\nhttp: { bind: '127.0.0.1:0', grace: 5 }\n";
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -174,10 +206,25 @@ mod tests {
     #[test]
     fn environment_beats_file_beats_defaults() {
         let file = Some(("f", "kafka: { prefix: prod, bootstrapServers: broker:9092 }"));
-        let environment = [variable("USHER__KAFKA__BOOTSTRAP_SERVERS", "other:1"), variable("USHER__HTTP__GRACE", "7")];
+        let environment = [
+            variable("USHER__KAFKA__BOOTSTRAP_SERVERS", "other:1"),
+            variable("USHER__HTTP__GRACE", "7"),
+        ];
         let config: Config = load_text(DEFAULTS, file, &environment).unwrap();
-        assert_eq!(config.kafka, Kafka { bootstrap_servers: "other:1".into(), prefix: "prod".into() });
-        assert_eq!(config.http, Http { bind: "127.0.0.1:0".into(), grace: 7 });
+        assert_eq!(
+            config.kafka,
+            Kafka {
+                bootstrap_servers: "other:1".into(),
+                prefix: "prod".into()
+            }
+        );
+        assert_eq!(
+            config.http,
+            Http {
+                bind: "127.0.0.1:0".into(),
+                grace: 7
+            }
+        );
     }
 
     #[test]
@@ -186,14 +233,29 @@ mod tests {
         let environment = [variable("USHER__HTTP__BINDD", "x")];
         let problems = load_text::<Config>(DEFAULTS, file, &environment).unwrap_err().0;
         assert_eq!(problems.len(), 3, "{problems:#?}");
-        assert!(problems[0].starts_with("f:2:3: kafka.prefixx: unknown key; did you mean `prefix`?"), "{}", problems[0]);
-        assert_eq!(problems[1], "environment variable USHER__HTTP__BINDD: unknown key `http.bindd`; did you mean `bind`?");
-        assert!(problems[2].starts_with("f:4:3: http.grace: invalid type"), "{}", problems[2]);
+        assert!(
+            problems[0].starts_with("f:2:3: kafka.prefixx: unknown key; did you mean `prefix`?"),
+            "{}",
+            problems[0]
+        );
+        assert_eq!(
+            problems[1],
+            "environment variable USHER__HTTP__BINDD: unknown key `http.bindd`; did you mean `bind`?"
+        );
+        assert!(
+            problems[2].starts_with("f:4:3: http.grace: invalid type"),
+            "{}",
+            problems[2]
+        );
     }
 
     #[test]
     fn a_missing_file_is_named() {
         let error = load::<Config>(DEFAULTS, Some(Path::new("/nonexistent.yaml")), &[]).unwrap_err();
-        assert!(error.to_string().starts_with("cannot read the configuration file /nonexistent.yaml"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot read the configuration file /nonexistent.yaml")
+        );
     }
 }

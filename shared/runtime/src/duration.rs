@@ -19,7 +19,9 @@ pub fn serialize<S: Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::E
 /// With the accepted forms named.
 pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     let text = Cow::<'de, str>::deserialize(d)?;
-    parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a duration; write 500ms, 30s, 5m, 2h or 1h30m")))
+    parse(&text).ok_or_else(|| {
+        serde::de::Error::custom(format!("{text:?} is not a duration; write 500ms, 30s, 5m, 2h or 1h30m"))
+    })
 }
 
 /// Reads `30s` and the like.

@@ -70,17 +70,27 @@ impl SecretRef {
     pub fn read(&self) -> Result<Secret, SecretError> {
         let (name, value) = match self {
             Self::File(path) => {
-                let value = std::fs::read_to_string(path).map_err(|source| SecretError::File { path: path.clone(), source })?;
+                let value = std::fs::read_to_string(path).map_err(|source| SecretError::File {
+                    path: path.clone(),
+                    source,
+                })?;
                 (path.display().to_string(), value)
             }
             Self::Env(name) => {
-                #[expect(clippy::disallowed_methods, reason = "secrets may come from the environment, by name only")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "secrets may come from the environment, by name only"
+                )]
                 let value = std::env::var(name).map_err(|_| SecretError::Env(name.clone()))?;
                 (name.clone(), value)
             }
         };
         let value = value.trim();
-        if value.is_empty() { Err(SecretError::Empty(name)) } else { Ok(Secret::new(value)) }
+        if value.is_empty() {
+            Err(SecretError::Empty(name))
+        } else {
+            Ok(Secret::new(value))
+        }
     }
 }
 
@@ -99,6 +109,12 @@ mod tests {
     fn a_missing_secret_names_its_place() {
         let missing = SecretRef::File("/nonexistent/token".into()).read().unwrap_err();
         assert_eq!(missing.to_string(), "cannot read the secret file /nonexistent/token");
-        assert!(SecretRef::Env("USHER_TEST_NOT_SET".into()).read().unwrap_err().to_string().contains("USHER_TEST_NOT_SET"));
+        assert!(
+            SecretRef::Env("USHER_TEST_NOT_SET".into())
+                .read()
+                .unwrap_err()
+                .to_string()
+                .contains("USHER_TEST_NOT_SET")
+        );
     }
 }

@@ -50,7 +50,10 @@ impl TaskSet {
     /// An empty set; cancelling `stop` starts the shutdown.
     #[must_use]
     pub fn new(stop: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), stop }
+        Self {
+            tasks: JoinSet::new(),
+            stop,
+        }
     }
 
     /// The token that tasks watch.
@@ -90,7 +93,10 @@ impl TaskSet {
         };
         if tokio::time::timeout(grace, drain).await.is_err() {
             let left = self.tasks.len();
-            warn!(tasks = left, "shutdown was not graceful: tasks still running after the grace period");
+            warn!(
+                tasks = left,
+                "shutdown was not graceful: tasks still running after the grace period"
+            );
             self.tasks.abort_all();
             first = first.and(Err(ServiceError::GraceOver(left)));
         } else if first.is_ok() {

@@ -32,7 +32,9 @@ pub fn init(config: &LogConfig) -> Result<(), String> {
     let registry = tracing_subscriber::registry().with(filter);
     // A second service in the same process (the sandbox) finds logging started already.
     let _ = match config.format {
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => registry
+            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .try_init(),
         LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
     };
     Ok(())

@@ -60,8 +60,14 @@ impl Document {
     /// # Errors
     /// The syntax error with its place.
     pub fn parse(name: &str, text: &str) -> Result<Self, Problem> {
-        let root = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-            Node { place: Place { line: 1, column: 1 }, content: Content::Map(Vec::new()) }
+        let root = if text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+        {
+            Node {
+                place: Place { line: 1, column: 1 },
+                content: Content::Map(Vec::new()),
+            }
         } else {
             serde_saphyr::from_str::<Node>(text).map_err(|error| Problem {
                 place: error.location().map(place_of),
@@ -69,7 +75,11 @@ impl Document {
                 message: format!("not valid YAML: {}", first_line(&error.to_string())),
             })?
         };
-        Ok(Self { name: name.to_owned(), text: text.to_owned(), root })
+        Ok(Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            root,
+        })
     }
 
     /// The content without places.
@@ -83,7 +93,11 @@ impl Document {
     pub fn place(&self, path: &str) -> Option<Place> {
         let mut node = &self.root;
         let mut place = node.place;
-        for step in path.split('.').flat_map(|part| part.split('[')).filter(|step| !step.is_empty() && *step != "?") {
+        for step in path
+            .split('.')
+            .flat_map(|part| part.split('['))
+            .filter(|step| !step.is_empty() && *step != "?")
+        {
             match (&node.content, step.strip_suffix(']')) {
                 (Content::List(items), Some(index)) => {
                     node = items.get(index.parse::<usize>().ok()?)?;
@@ -135,22 +149,38 @@ impl Document {
     /// # Errors
     /// The first value that does not fit, with its place.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        decode(self.value()).map_err(|(path, message)| Problem { place: self.place(&path), path, message })
+        decode(self.value()).map_err(|(path, message)| Problem {
+            place: self.place(&path),
+            path,
+            message,
+        })
     }
 
     /// The problem as a person wants to see it: file, line, column, the line itself, a caret.
     #[must_use]
     pub fn show(&self, problem: &Problem) -> String {
         let mut shown = String::new();
-        let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+        let path = if problem.path.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", problem.path)
+        };
         let Some(place) = problem.place else {
             return format!("{}: {path}{}", self.name, problem.message);
         };
         // Writing to a String cannot fail.
-        let _ = write!(shown, "{}:{}:{}: {path}{}", self.name, place.line, place.column, problem.message);
-        let line = usize::try_from(place.line).ok().and_then(|line| self.text.lines().nth(line.saturating_sub(1)));
+        let _ = write!(
+            shown,
+            "{}:{}:{}: {path}{}",
+            self.name, place.line, place.column, problem.message
+        );
+        let line = usize::try_from(place.line)
+            .ok()
+            .and_then(|line| self.text.lines().nth(line.saturating_sub(1)));
         if let Some(line) = line {
-            let indent = line.chars().take(usize::try_from(place.column).unwrap_or(1).saturating_sub(1));
+            let indent = line
+                .chars()
+                .take(usize::try_from(place.column).unwrap_or(1).saturating_sub(1));
             let indent: String = indent.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             let _ = write!(shown, "\n  | {line}\n  | {indent}^");
         }
@@ -176,7 +206,9 @@ fn with_suggestion(message: &str) -> String {
     if !(message.starts_with("unknown field") || message.starts_with("unknown variant")) {
         return message.to_owned();
     }
-    let Some(wrong) = quoted.next() else { return message.to_owned() };
+    let Some(wrong) = quoted.next() else {
+        return message.to_owned();
+    };
     match nearest(wrong, quoted) {
         Some(name) => format!("{message}; did you mean `{name}`?"),
         None => message.to_owned(),
@@ -195,21 +227,36 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 }
 
 fn unknown_keys(node: &Node, sample: &Value, path: &str, found: &mut Vec<Problem>) {
-    let (Content::Map(entries), Value::Object(known)) = (&node.content, sample) else { return };
+    let (Content::Map(entries), Value::Object(known)) = (&node.content, sample) else {
+        return;
+    };
     if known.is_empty() {
         return;
     }
     for (key, place, value) in entries {
-        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let here = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
         match known.get(key) {
             Some(sample) => unknown_keys(value, sample, &here, found),
             None => {
                 let hint = nearest(key, known.keys().map(String::as_str));
                 let hint = hint.map_or_else(
-                    || format!("known keys here: {}", known.keys().cloned().collect::<Vec<_>>().join(", ")),
+                    || {
+                        format!(
+                            "known keys here: {}",
+                            known.keys().cloned().collect::<Vec<_>>().join(", ")
+                        )
+                    },
                     |name| format!("did you mean `{name}`?"),
                 );
-                found.push(Problem { place: Some(*place), path: here, message: format!("unknown key; {hint}") });
+                found.push(Problem {
+                    place: Some(*place),
+                    path: here,
+                    message: format!("unknown key; {hint}"),
+                });
             }
         }
     }
@@ -220,7 +267,10 @@ fn first_line(text: &str) -> &str {
 }
 
 fn place_of(location: serde_saphyr::Location) -> Place {
-    Place { line: location.line().into(), column: location.column().into() }
+    Place {
+        line: location.line(),
+        column: location.column(),
+    }
 }
 
 impl Node {
@@ -228,9 +278,12 @@ impl Node {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(items) => Value::Array(items.iter().map(Self::value).collect()),
-            Content::Map(entries) => {
-                Value::Object(entries.iter().map(|(key, _, node)| (key.clone(), node.value())).collect::<Map<_, _>>())
-            }
+            Content::Map(entries) => Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, _, node)| (key.clone(), node.value()))
+                    .collect::<Map<_, _>>(),
+            ),
         }
     }
 }
@@ -238,7 +291,10 @@ impl Node {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Content>::deserialize(d)?;
-        Ok(Self { place: place_of(spanned.referenced), content: spanned.value })
+        Ok(Self {
+            place: place_of(spanned.referenced),
+            content: spanned.value,
+        })
     }
 }
 
@@ -260,7 +316,9 @@ impl<'de> Deserialize<'de> for Content {
                 Ok(Content::Scalar(value.into()))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
-                Ok(Content::Scalar(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+                Ok(Content::Scalar(
+                    Number::from_f64(value).map_or(Value::Null, Value::Number),
+                ))
             }
             fn visit_str<E>(self, value: &str) -> Result<Content, E> {
                 Ok(Content::Scalar(value.into()))
@@ -301,7 +359,10 @@ mod tests {
     #[test]
     fn values_are_read_as_yaml_means_them() {
         let document = Document::parse("f", "a: 1\nb: 'x'\nc: [true, null, 1.5]\nd: {e: -2}\n").unwrap();
-        assert_eq!(document.value(), json!({"a": 1, "b": "x", "c": [true, null, 1.5], "d": {"e": -2}}));
+        assert_eq!(
+            document.value(),
+            json!({"a": 1, "b": "x", "c": [true, null, 1.5], "d": {"e": -2}})
+        );
         assert_eq!(Document::parse("f", "# nothing\n").unwrap().value(), json!({}));
     }
 
@@ -309,7 +370,11 @@ mod tests {
     fn every_unknown_key_is_shown_with_place_and_nearest_name() {
         let document = Document::parse("usher.yaml", TEXT).unwrap();
         let sample = json!({"kafka": {"bootstrapServers": "", "size": []}, "http": {"bind": ""}});
-        let shown: Vec<String> = document.unknown_keys(&sample).iter().map(|p| document.show(p)).collect();
+        let shown: Vec<String> = document
+            .unknown_keys(&sample)
+            .iter()
+            .map(|p| document.show(p))
+            .collect();
         assert_eq!(
             shown,
             [

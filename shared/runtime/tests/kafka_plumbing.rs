@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use rdkafka::mocking::MockCluster;
 use tokio::time::timeout;
 use usher_runtime::kafka::{
-    KafkaConfig, Membership, MembershipEvent, OutRecord, Partitions, Record, TopicInput, TopicMode, TopicReader, TransactionBatch,
-    TransactionalProducer, partition_of,
+    KafkaConfig, Membership, MembershipEvent, OutRecord, Partitions, Record, TopicInput, TopicMode, TopicReader,
+    TransactionBatch, TransactionalProducer, partition_of,
 };
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -52,18 +52,33 @@ async fn what_is_committed_is_read_to_the_end_and_again_at_every_mark() {
     cluster.create_topic("t.position", 1, 1).unwrap();
     let config = config(&cluster);
     let producer = TransactionalProducer::fence(&config, "t.writer").await.unwrap();
-    let changes: Vec<OutRecord> = (0..100).map(|i| record("t.changes", &format!("key-{i}"), "v")).collect();
-    let batch = TransactionBatch { changes, bookkeeping: vec![record("t.position", "p", "7")] };
+    let changes: Vec<OutRecord> = (0..100)
+        .map(|i| record("t.changes", &format!("key-{i}"), "v"))
+        .collect();
+    let batch = TransactionBatch {
+        changes,
+        bookkeeping: vec![record("t.position", "p", "7")],
+    };
     producer.commit(batch).await.unwrap();
 
     let mut reader = TopicReader::start(&config, "t.changes", Partitions::All).await.unwrap();
     let read = until_caught_up(&mut reader, 0).await;
     assert_eq!(read.len(), 100);
     for record in &read {
-        assert_eq!(record.partition, partition_of(record.key.as_ref().unwrap(), 3), "murmur2 as in Java");
+        assert_eq!(
+            record.partition,
+            partition_of(record.key.as_ref().unwrap(), 3),
+            "murmur2 as in Java"
+        );
         assert_eq!(record.header("h").unwrap().as_bytes(), record.key.as_deref().unwrap());
     }
-    producer.commit(TransactionBatch { changes: vec![record("t.changes", "late", "v")], bookkeeping: vec![] }).await.unwrap();
+    producer
+        .commit(TransactionBatch {
+            changes: vec![record("t.changes", "late", "v")],
+            bookkeeping: vec![],
+        })
+        .await
+        .unwrap();
     let mark = reader.catch_up();
     assert_eq!(until_caught_up(&mut reader, mark).await.len(), 1);
     let mark = reader.catch_up();
@@ -77,7 +92,10 @@ async fn a_member_is_assigned_and_hands_back_when_it_leaves() {
     let config = config(&cluster);
     let mut member = Membership::join(&config, "t.group", "t.position").unwrap();
     let assigned = timeout(WAIT, member.next()).await.unwrap().unwrap();
-    assert!(matches!(&assigned, MembershipEvent::Assigned(partitions) if partitions.len() == 2), "{assigned:?}");
+    assert!(
+        matches!(&assigned, MembershipEvent::Assigned(partitions) if partitions.len() == 2),
+        "{assigned:?}"
+    );
     member.leave();
     match timeout(WAIT, member.next()).await.unwrap().unwrap() {
         MembershipEvent::Revoked(partitions, guard) => {

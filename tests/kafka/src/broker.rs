@@ -34,9 +34,7 @@ const STARTED: &str = "Kafka Server started";
 
 /// Stopping, restarting or pausing is impossible: the cluster is not ours.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the cluster named by KAFKA_BOOTSTRAP_SERVERS cannot be stopped, restarted or paused by a test"
-)]
+#[error("the cluster named by KAFKA_BOOTSTRAP_SERVERS cannot be stopped, restarted or paused by a test")]
 pub struct ExternalCluster;
 
 /// A Kafka that tests may use.
@@ -59,18 +57,12 @@ struct Own {
 impl Kafka {
     /// Starts a broker of its own, or takes the cluster named in the environment.
     pub async fn start() -> Kafka {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the documented switch to an existing cluster"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the documented switch to an existing cluster")]
         let external = std::env::var(BOOTSTRAP_VARIABLE);
         if let Ok(bootstrap) = external
             && !bootstrap.is_empty()
         {
-            return Kafka {
-                bootstrap,
-                own: None,
-            };
+            return Kafka { bootstrap, own: None };
         }
         let distribution = blocking(Distribution::obtain).await;
         let mut failures = String::new();
@@ -89,11 +81,7 @@ impl Kafka {
     pub async fn shared() -> Arc<Kafka> {
         static SHARED: OnceCell<Arc<Kafka>> = OnceCell::const_new();
         // Never dropped: its watcher ends the broker when this process ends.
-        Arc::clone(
-            SHARED
-                .get_or_init(async || Arc::new(Kafka::start().await))
-                .await,
-        )
+        Arc::clone(SHARED.get_or_init(async || Arc::new(Kafka::start().await)).await)
     }
 
     async fn start_on_free_ports(distribution: Distribution) -> Result<Kafka, String> {
@@ -104,8 +92,7 @@ impl Kafka {
         let (port, controller_port) = free_port_pair();
         let settings = folder.path().join("server.properties");
         let text = settings_text(port, controller_port, &folder.path().join("data"));
-        fs::write(&settings, text)
-            .unwrap_or_else(|error| panic!("cannot write {}: {error}", settings.display()));
+        fs::write(&settings, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", settings.display()));
         let own = Own {
             distribution,
             settings,
@@ -127,10 +114,7 @@ impl Kafka {
 
     /// Starts the process on the folder and ports that are there, and waits until it answers.
     async fn run(&self) -> Result<(), String> {
-        let own = self
-            .own
-            .as_ref()
-            .expect("callers have checked that it is ours");
+        let own = self.own.as_ref().expect("callers have checked that it is ours");
         let process = own.spawn();
         let line = process.output().wait_for(
             0,
@@ -257,11 +241,7 @@ impl Own {
 }
 
 /// A broker that lives for a minute starts faster with the simple collector and compiler.
-const JVM_OPTIONS: [&str; 3] = [
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-Xshare:auto",
-];
+const JVM_OPTIONS: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
 
 fn settings_text(port: u16, controller_port: u16, data: &std::path::Path) -> String {
     let data = data.display();
@@ -301,9 +281,7 @@ log.cleaner.dedupe.buffer.size=16777216
 
 /// Blocks until the broker answers a metadata request; the client retries the connection by itself.
 fn wait_for_metadata(bootstrap: &str) -> Result<(), rdkafka::error::KafkaError> {
-    let client: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()?;
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
     client.fetch_metadata(None, START_TIMEOUT).map(|_| ())
 }
 

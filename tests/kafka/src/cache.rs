@@ -39,8 +39,8 @@ pub(crate) fn made_once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
         return dir;
     }
     let lock_path = cache_dir().join(format!("{name}.lock"));
-    let lock = File::create(&lock_path)
-        .unwrap_or_else(|error| panic!("cannot create {}: {error}", lock_path.display()));
+    let lock =
+        File::create(&lock_path).unwrap_or_else(|error| panic!("cannot create {}: {error}", lock_path.display()));
     lock.lock()
         .unwrap_or_else(|error| panic!("cannot lock {}: {error}", lock_path.display()));
     if !marker.exists() {
@@ -48,8 +48,7 @@ pub(crate) fn made_once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
         let _ = fs::remove_dir_all(&dir);
         create_dir(&dir);
         make(&dir);
-        File::create(&marker)
-            .unwrap_or_else(|error| panic!("cannot create {}: {error}", marker.display()));
+        File::create(&marker).unwrap_or_else(|error| panic!("cannot create {}: {error}", marker.display()));
     }
     dir
 }

@@ -29,13 +29,8 @@ impl ContractConsumer {
     pub async fn prepare() -> ContractConsumer {
         let folder = repository_root().join("tests").join("contract-consumer");
         let requirements = folder.join("requirements.txt");
-        let environment =
-            blocking(move || VirtualEnv::for_requirements("contract-consumer", &requirements))
-                .await;
-        ContractConsumer {
-            environment,
-            folder,
-        }
+        let environment = blocking(move || VirtualEnv::for_requirements("contract-consumer", &requirements)).await;
+        ContractConsumer { environment, folder }
     }
 
     /// Reads the whole topic and checks every message, against the JSON Schema too if one is given.

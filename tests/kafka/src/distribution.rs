@@ -57,10 +57,7 @@ fn fetch(folder: &Path) {
             .arg(&pom)
             .arg("org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies")
             .arg("-DincludeScope=runtime")
-            .arg(format!(
-                "-DoutputDirectory={}",
-                folder.join("lib").display()
-            )),
+            .arg(format!("-DoutputDirectory={}", folder.join("lib").display())),
         "fetch Apache Kafka with Maven",
     );
 }

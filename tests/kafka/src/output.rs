@@ -33,8 +33,7 @@ struct Written {
 
 impl Output {
     pub(crate) fn create(path: PathBuf) -> Output {
-        let file = File::create(&path)
-            .unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
+        let file = File::create(&path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
         let shared = Shared {
             written: Mutex::new(Written {
                 file,
@@ -84,12 +83,7 @@ impl Output {
 
     /// Waits for a line at or after `mark` that `wanted` accepts. `None` when the time is up, or when the process closed its
     /// output without having printed one.
-    pub async fn wait_for(
-        &self,
-        mark: usize,
-        wanted: impl Fn(&str) -> bool,
-        timeout: Duration,
-    ) -> Option<Arc<str>> {
+    pub async fn wait_for(&self, mark: usize, wanted: impl Fn(&str) -> bool, timeout: Duration) -> Option<Arc<str>> {
         let search = async {
             let mut lines = self.shared.lines.subscribe();
             let mut open = self.shared.open.subscribe();
@@ -133,9 +127,7 @@ impl Output {
 
 impl Shared {
     fn written(&self) -> MutexGuard<'_, Written> {
-        self.written
-            .lock()
-            .expect("no reader panics while it holds the lock")
+        self.written.lock().expect("no reader panics while it holds the lock")
     }
 
     fn push(&self, line: &[u8]) {
@@ -143,9 +135,7 @@ impl Shared {
         // A full disk must not end the capture: the memory copy still serves the test.
         let _ = written.file.write_all(line);
         let text = String::from_utf8_lossy(line);
-        written
-            .lines
-            .push(Arc::from(text.trim_end_matches(['\r', '\n'])));
+        written.lines.push(Arc::from(text.trim_end_matches(['\r', '\n'])));
         let count = written.lines.len();
         drop(written);
         self.lines.send_replace(count);

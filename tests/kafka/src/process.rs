@@ -96,13 +96,9 @@ impl Process {
         if let Some(directory) = &spec.directory {
             command.current_dir(directory);
         }
-        let mut child = command.spawn().unwrap_or_else(|error| {
-            panic!(
-                "cannot start {} ({}): {error}",
-                spec.name,
-                spec.program.display()
-            )
-        });
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {} ({}): {error}", spec.name, spec.program.display()));
         let pid = child.id();
         let watcher = Watcher::start(pid, spec.scratch.as_deref());
         output.capture(&spec.name, child.stdout.take().expect("stdout is piped"));
@@ -171,13 +167,8 @@ impl Process {
     /// Waits for the end; panics with the last lines if that takes longer than `timeout`.
     pub async fn wait(&self, timeout: Duration) -> ExitStatus {
         let mut ended = self.ended.clone();
-        let Ok(Ok(status)) = tokio::time::timeout(timeout, ended.wait_for(Option::is_some)).await
-        else {
-            panic!(
-                "{} did not end within {timeout:?}{}",
-                self.name,
-                self.story()
-            );
+        let Ok(Ok(status)) = tokio::time::timeout(timeout, ended.wait_for(Option::is_some)).await else {
+            panic!("{} did not end within {timeout:?}{}", self.name, self.story());
         };
         let status = status.expect("waited for it to be there");
         // A grandchild may keep the pipe open: complete output is worth a moment, not more.
@@ -199,12 +190,7 @@ impl Process {
     }
 
     /// As [`Process::wait_for_line`], looking only at lines after `mark` (from [`Output::mark`]) that `wanted` accepts.
-    pub async fn wait_for_line_after(
-        &self,
-        mark: usize,
-        wanted: impl Fn(&str) -> bool,
-        timeout: Duration,
-    ) -> Arc<str> {
+    pub async fn wait_for_line_after(&self, mark: usize, wanted: impl Fn(&str) -> bool, timeout: Duration) -> Arc<str> {
         match self.output.wait_for(mark, wanted, timeout).await {
             Some(line) => line,
             None => panic!(

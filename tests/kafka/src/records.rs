@@ -40,10 +40,7 @@ impl Record {
 
     /// The value as JSON; panics on a tombstone or on anything else.
     pub fn json(&self) -> serde_json::Value {
-        let value = self
-            .value
-            .as_deref()
-            .expect("the record is not a tombstone");
+        let value = self.value.as_deref().expect("the record is not a tombstone");
         serde_json::from_slice(value).expect("the value is JSON")
     }
 
@@ -56,10 +53,8 @@ impl Record {
 impl Kafka {
     /// Creates a topic with one replica and the given settings; panics if it exists.
     pub async fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let admin: AdminClient<DefaultClientContext> = self
-            .client_config()
-            .create()
-            .expect("the admin settings are valid");
+        let admin: AdminClient<DefaultClientContext> =
+            self.client_config().create().expect("the admin settings are valid");
         let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         for (setting, value) in settings {
             topic = topic.set(setting, value);
@@ -87,30 +82,20 @@ impl Kafka {
     }
 
     /// Writes one record outside any transaction, to the partition that Java clients would choose.
-    pub async fn produce(
-        &self,
-        topic: &str,
-        key: &str,
-        value: Option<&[u8]>,
-        headers: &[(&str, &str)],
-    ) {
+    pub async fn produce(&self, topic: &str, key: &str, value: Option<&[u8]>, headers: &[(&str, &str)]) {
         let producer: FutureProducer = self
             .client_config()
             .set("partitioner", "murmur2_random")
             .set("acks", "all")
             .create()
             .expect("the producer settings are valid");
-        let attached = headers
-            .iter()
-            .fold(OwnedHeaders::new(), |attached, (key, value)| {
-                attached.insert(Header {
-                    key,
-                    value: Some(*value),
-                })
-            });
-        let mut record = FutureRecord::<str, [u8]>::to(topic)
-            .key(key)
-            .headers(attached);
+        let attached = headers.iter().fold(OwnedHeaders::new(), |attached, (key, value)| {
+            attached.insert(Header {
+                key,
+                value: Some(*value),
+            })
+        });
+        let mut record = FutureRecord::<str, [u8]>::to(topic).key(key).headers(attached);
         record.payload = value;
         if let Err((error, _)) = producer.send(record, Timeout::After(TIMEOUT)).await {
             panic!("cannot write to {topic}: {error}");
@@ -133,11 +118,8 @@ impl Kafka {
             .set("enable.partition.eof", "true")
             .set("isolation.level", isolation);
         let topic = topic.to_owned();
-        blocking(move || {
-            read_all(&config, &topic)
-                .unwrap_or_else(|error| panic!("cannot read topic {topic}: {error}"))
-        })
-        .await
+        blocking(move || read_all(&config, &topic).unwrap_or_else(|error| panic!("cannot read topic {topic}: {error}")))
+            .await
     }
 }
 

@@ -38,8 +38,7 @@ pub struct Scim2Server {
 impl Scim2Server {
     pub async fn start(options: Scim2Options) -> Scim2Server {
         let environment = blocking(|| {
-            let requirements =
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("scim2-server-requirements.txt");
+            let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("scim2-server-requirements.txt");
             VirtualEnv::for_requirements("scim2-server", &requirements)
         })
         .await;
@@ -53,10 +52,7 @@ impl Scim2Server {
         panic!("scim2-server did not start{failure}");
     }
 
-    async fn start_on_free_port(
-        environment: &VirtualEnv,
-        options: &Scim2Options,
-    ) -> Result<Scim2Server, String> {
+    async fn start_on_free_port(environment: &VirtualEnv, options: &Scim2Options) -> Result<Scim2Server, String> {
         let folder = tempfile::Builder::new()
             .prefix("usher-scim2-")
             .tempdir()

@@ -25,19 +25,14 @@ fn send(producer: &BaseProducer, topic: &str, key: &str) {
 
 async fn keys_committed(kafka: &Kafka, topic: &str) -> Vec<String> {
     let records = kafka.read_committed(topic).await;
-    records
-        .iter()
-        .map(|record| record.key_text().to_owned())
-        .collect()
+    records.iter().map(|record| record.key_text().to_owned()).collect()
 }
 
 #[tokio::test]
 async fn a_produced_record_is_read_back_with_headers_and_tombstones() {
     let kafka = Kafka::shared().await;
     let topic = format!("{}plain", kafka.unique_prefix());
-    kafka
-        .create_topic(&topic, 3, &[("cleanup.policy", "compact")])
-        .await;
+    kafka.create_topic(&topic, 3, &[("cleanup.policy", "compact")]).await;
 
     kafka
         .produce(&topic, "a", Some(br#"{"n":1}"#), &[("ce_id", "a:1")])
@@ -46,16 +41,10 @@ async fn a_produced_record_is_read_back_with_headers_and_tombstones() {
 
     let records = kafka.read_committed(&topic).await;
     assert_eq!(records.len(), 2);
-    let full = records
-        .iter()
-        .find(|record| record.key_text() == "a")
-        .unwrap();
+    let full = records.iter().find(|record| record.key_text() == "a").unwrap();
     assert_eq!(full.json()["n"], 1);
     assert_eq!(full.header("ce_id"), Some("a:1"));
-    let tombstone = records
-        .iter()
-        .find(|record| record.key_text() == "b")
-        .unwrap();
+    let tombstone = records.iter().find(|record| record.key_text() == "b").unwrap();
     assert_eq!(tombstone.value, None);
 }
 

@@ -22,9 +22,7 @@ async fn publish(kafka: &Kafka, topic: &str, user: &str, version: u32, ce_type: 
         ("content-type", "application/json"),
     ];
     let value = body.to_string();
-    kafka
-        .produce(topic, &key, Some(value.as_bytes()), &headers)
-        .await;
+    kafka.produce(topic, &key, Some(value.as_bytes()), &headers).await;
 }
 
 #[tokio::test]
@@ -53,14 +51,7 @@ async fn it_accepts_good_messages_and_names_the_bad_one() {
         "{report:?}"
     );
 
-    publish(
-        &kafka,
-        &topic,
-        "000000000005000001",
-        4,
-        "dev.usher.user.removed.v1",
-    )
-    .await;
+    publish(&kafka, &topic, "000000000005000001", 4, "dev.usher.user.removed.v1").await;
     let report = consumer.check(&kafka, &topic, None, 100, TIMEOUT).await;
     let errors = report.errors.join("\n");
     for part in ["follows 2", "ce_type", "expected at least 100"] {

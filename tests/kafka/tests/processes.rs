@@ -31,10 +31,7 @@ async fn a_mark_hides_what_was_printed_before_it() {
     let process = shell("echo same; echo same; echo end");
     process.wait(TIMEOUT).await;
     let mark = process.output().mark();
-    let found = process
-        .output()
-        .wait_for(mark, |line| line == "same", TIMEOUT)
-        .await;
+    let found = process.output().wait_for(mark, |line| line == "same", TIMEOUT).await;
     assert_eq!(found, None);
 }
 
@@ -111,9 +108,7 @@ async fn the_third_party_scim_server_serves_and_checks_its_token() {
         .trim_end_matches("/v2")
         .to_owned();
     for (token, expected) in [("s3cret", "200"), ("wrong", "401")] {
-        let request = format!(
-            "GET /v2/Users HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n"
-        );
+        let request = format!("GET /v2/Users HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
         let answer = exchange(&address, &request).await;
         let status = answer.split(' ').nth(1).unwrap();
         assert_eq!(status, expected, "{answer}");
@@ -125,10 +120,7 @@ async fn exchange(address: &str, request: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address)
         .await
         .expect("the server listens");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("the server reads");
+    stream.write_all(request.as_bytes()).await.expect("the server reads");
     let mut answer = String::new();
     stream
         .read_to_string(&mut answer)

@@ -8,10 +8,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Milliseconds since 1970, moved by `skew_ms`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where the org's clock is read"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place where the org's clock is read")]
 pub(crate) fn now_ms(skew_ms: i64) -> i64 {
     Timestamp::now().as_millisecond() + skew_ms
 }
@@ -75,12 +72,7 @@ pub(crate) fn parse_date(text: &str) -> Option<i64> {
         return None;
     }
     let date: Date = text.parse().ok()?;
-    Some(
-        date.to_zoned(TimeZone::UTC)
-            .ok()?
-            .timestamp()
-            .as_millisecond(),
-    )
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond())
 }
 
 #[cfg(test)]

@@ -184,9 +184,7 @@ impl<'a> Faults<'a> {
         let header = self.org.header(&mut state, ids, change_type, &author, now);
         let schema = Arc::clone(state.schema());
         let payload = encode::datum(&schema, &header, Body::Empty, &state.unreadable);
-        self.org
-            .log()
-            .append(Arc::clone(&schema.id), finish(payload), now);
+        self.org.log().append(Arc::clone(&schema.id), finish(payload), now);
         drop(state);
         self.org.wake_streams();
     }
@@ -225,10 +223,7 @@ impl<'a> Faults<'a> {
     pub fn add_user_field(&self, name: &str, kind: FieldKind) {
         let mut state = self.org.state_mut();
         if state.users().def.position(name).is_none() {
-            state
-                .table_mut("User")
-                .def
-                .push(FieldDef::custom(name, kind));
+            state.table_mut("User").def.push(FieldDef::custom(name, kind));
         }
         state.refresh_schema();
     }
@@ -244,12 +239,7 @@ impl<'a> Faults<'a> {
     ///
     /// # Errors
     /// When the user or the field does not exist.
-    pub fn change_in_secret(
-        &self,
-        id: &str,
-        field: &str,
-        value: &serde_json::Value,
-    ) -> Result<(), SalesforceError> {
+    pub fn change_in_secret(&self, id: &str, field: &str, value: &serde_json::Value) -> Result<(), SalesforceError> {
         let mut state = self.org.state_mut();
         let id = crate::org::write::existing(&state, "User", id)?;
         let def = &state.users().def;
@@ -269,29 +259,14 @@ impl<'a> Faults<'a> {
     }
 
     /// The next `count` REST calls whose path contains `path_contains` fail.
-    pub fn fail_next_rest_at(
-        &self,
-        path_contains: &str,
-        count: u32,
-        status: u16,
-        error_code: &str,
-    ) {
-        let error = SalesforceError::new(
-            status,
-            error_code,
-            format!("{error_code} (ordered by a test)"),
-        );
+    pub fn fail_next_rest_at(&self, path_contains: &str, count: u32, status: u16, error_code: &str) {
+        let error = SalesforceError::new(status, error_code, format!("{error_code} (ordered by a test)"));
         self.push_rest(path_contains, count, error, false);
     }
 
     /// The next `count` REST calls answer an HTML page.
     pub fn html_next_rest(&self, count: u32, status: u16) {
-        self.push_rest(
-            "",
-            count,
-            SalesforceError::new(status, "HTML", "maintenance"),
-            true,
-        );
+        self.push_rest("", count, SalesforceError::new(status, "HTML", "maintenance"), true);
     }
 
     fn push_rest(&self, path_contains: &str, count: u32, error: SalesforceError, html: bool) {

@@ -110,13 +110,7 @@ impl FieldKind {
     pub(crate) fn is_text(self) -> bool {
         matches!(
             self,
-            Self::Text
-                | Self::Email
-                | Self::Phone
-                | Self::Url
-                | Self::Picklist
-                | Self::MultiPicklist
-                | Self::TextArea
+            Self::Text | Self::Email | Self::Phone | Self::Url | Self::Picklist | Self::MultiPicklist | Self::TextArea
         )
     }
 }
@@ -272,8 +266,7 @@ impl ObjectDef {
     }
 
     pub(crate) fn push(&mut self, field: FieldDef) {
-        self.positions
-            .insert(field.name.to_lowercase(), self.fields.len());
+        self.positions.insert(field.name.to_lowercase(), self.fields.len());
         self.fields.push(field);
     }
 
@@ -293,15 +286,12 @@ impl ObjectDef {
 
     /// Position of the reference field behind a relationship name such as `Manager`.
     pub(crate) fn relationship(&self, name: &str) -> Option<(usize, &str)> {
-        self.fields
-            .iter()
-            .enumerate()
-            .find_map(|(position, field)| {
-                let (relationship, object) = field.reference.as_ref()?;
-                relationship
-                    .eq_ignore_ascii_case(name)
-                    .then_some((position, object.as_str()))
-            })
+        self.fields.iter().enumerate().find_map(|(position, field)| {
+            let (relationship, object) = field.reference.as_ref()?;
+            relationship
+                .eq_ignore_ascii_case(name)
+                .then_some((position, object.as_str()))
+        })
     }
 }
 

@@ -31,12 +31,9 @@ fn with_checksum(id15: &str) -> String {
     let mut full = String::with_capacity(18);
     full.push_str(id15);
     for chunk in id15.as_bytes().chunks(5) {
-        let index = chunk
-            .iter()
-            .enumerate()
-            .fold(0usize, |bits, (place, byte)| {
-                bits | (usize::from(byte.is_ascii_uppercase()) << place)
-            });
+        let index = chunk.iter().enumerate().fold(0usize, |bits, (place, byte)| {
+            bits | (usize::from(byte.is_ascii_uppercase()) << place)
+        });
         full.push(char::from(CHECKSUM[index]));
     }
     full

@@ -32,10 +32,7 @@ impl std::fmt::Debug for JwtKeyPair {
 pub fn generate_jwt_key_pair() -> JwtKeyPair {
     let pair = KeyPair::generate(KeySize::Rsa2048).expect("the system has a source of randomness");
     let private: Pkcs8V1Der<'_> = pair.as_der().expect("a generated key can be encoded");
-    let public: PublicKeyX509Der<'_> = pair
-        .public_key()
-        .as_der()
-        .expect("a generated key can be encoded");
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("a generated key can be encoded");
     JwtKeyPair {
         private_pem: pem("PRIVATE KEY", private.as_ref()),
         public_pem: pem("PUBLIC KEY", public.as_ref()),

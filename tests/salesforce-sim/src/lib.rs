@@ -44,7 +44,7 @@ pub use self::{
 /// The Pub/Sub API's own types and client, for tests that talk to the simulator directly.
 pub mod eventbus {
     pub use crate::pubsub::{
-        ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent, PubSubClient, ReplayPreset,
-        SchemaInfo, SchemaRequest, TopicInfo, TopicRequest,
+        ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent, PubSubClient, ReplayPreset, SchemaInfo,
+        SchemaRequest, TopicInfo, TopicRequest,
     };
 }

@@ -60,10 +60,7 @@ async fn main() -> ExitCode {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the last words of a command-line program"
-)]
+#[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
 fn complain(error: &dyn std::error::Error) {
     eprint!("salesforce-sim: {error}");
     let mut cause = error.source();
@@ -74,19 +71,14 @@ fn complain(error: &dyn std::error::Error) {
     eprintln!();
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the one line that tells where the simulator serves"
-)]
+#[expect(clippy::print_stdout, reason = "the one line that tells where the simulator serves")]
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut config = SimConfig {
         http: arguments.http,
         grpc: arguments.grpc,
         users: arguments.users,
         seed: arguments.seed,
-        tls: arguments
-            .tls_ca_out
-            .map(|path| TlsConfig { ca_out: Some(path) }),
+        tls: arguments.tls_ca_out.map(|path| TlsConfig { ca_out: Some(path) }),
         keepalive: Duration::from_millis(arguments.keepalive_ms),
         ..SimConfig::default()
     };

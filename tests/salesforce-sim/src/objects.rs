@@ -4,10 +4,7 @@
 
 use crate::field::{
     FieldDef,
-    FieldKind::{
-        Address, Boolean, Date, DateTime, Double, Email, Id, Int, Phone, Picklist, Reference, Text,
-        TextArea,
-    },
+    FieldKind::{Address, Boolean, Date, DateTime, Double, Email, Id, Int, Phone, Picklist, Reference, Text, TextArea},
     ObjectDef,
 };
 
@@ -51,21 +48,13 @@ fn link(name: &str, relationship: &str, object: &str) -> FieldDef {
 /// Created, modified and stamped: every record has them, nobody writes them.
 fn audit() -> [FieldDef; 5] {
     [
-        FieldDef::new("CreatedDate", DateTime, 0)
-            .required()
-            .read_only(),
-        link("CreatedById", "CreatedBy", "User")
-            .required()
-            .read_only(),
-        FieldDef::new("LastModifiedDate", DateTime, 0)
-            .required()
-            .read_only(),
+        FieldDef::new("CreatedDate", DateTime, 0).required().read_only(),
+        link("CreatedById", "CreatedBy", "User").required().read_only(),
+        FieldDef::new("LastModifiedDate", DateTime, 0).required().read_only(),
         link("LastModifiedById", "LastModifiedBy", "User")
             .required()
             .read_only(),
-        FieldDef::new("SystemModstamp", DateTime, 0)
-            .required()
-            .read_only(),
+        FieldDef::new("SystemModstamp", DateTime, 0).required().read_only(),
     ]
 }
 
@@ -253,9 +242,7 @@ pub(crate) fn others() -> Vec<ObjectDef> {
             vec![
                 id(),
                 link("GroupId", "Group", "Group").required().create_only(),
-                FieldDef::new("UserOrGroupId", Reference, 18)
-                    .required()
-                    .create_only(),
+                FieldDef::new("UserOrGroupId", Reference, 18).required().create_only(),
                 FieldDef::new("SystemModstamp", DateTime, 0).read_only(),
             ],
         ),
@@ -280,9 +267,7 @@ pub(crate) fn others() -> Vec<ObjectDef> {
                 link("PermissionSetId", "PermissionSet", "PermissionSet")
                     .required()
                     .create_only(),
-                link("AssigneeId", "Assignee", "User")
-                    .required()
-                    .create_only(),
+                link("AssigneeId", "Assignee", "User").required().create_only(),
                 FieldDef::new("PermissionSetGroupId", Reference, 18).create_only(),
                 FieldDef::new("ExpirationDate", DateTime, 0),
                 flag("IsActive").read_only(),

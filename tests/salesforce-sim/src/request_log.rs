@@ -84,8 +84,7 @@ fn pattern_of(path: &str) -> String {
     let named: Vec<&str> = segments
         .into_iter()
         .map(|segment| {
-            let id_like = id::normalize(segment).is_some()
-                && segment.bytes().any(|byte| byte.is_ascii_digit());
+            let id_like = id::normalize(segment).is_some() && segment.bytes().any(|byte| byte.is_ascii_digit());
             if id_like || segment.starts_with("01g") {
                 "{id}"
             } else {
@@ -94,11 +93,7 @@ fn pattern_of(path: &str) -> String {
         })
         .collect();
     let joined = named.join("/");
-    if joined.is_empty() {
-        "/".to_owned()
-    } else {
-        joined
-    }
+    if joined.is_empty() { "/".to_owned() } else { joined }
 }
 
 #[cfg(test)]
@@ -108,10 +103,7 @@ mod tests {
     #[test]
     fn versions_and_ids_are_left_out_of_the_path() {
         let log = RequestLog::default();
-        log.record(
-            "GET",
-            "/services/data/v66.0/sobjects/User/0055f000005mc66AAA",
-        );
+        log.record("GET", "/services/data/v66.0/sobjects/User/0055f000005mc66AAA");
         log.record("GET", "/services/data/v61.0/sobjects/User/0055f000005mc66");
         log.record("GET", "/services/data/v66.0/query/01g5f0000000001AAA-2000");
         log.record("POST", "/services/oauth2/token");

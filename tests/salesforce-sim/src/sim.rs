@@ -90,9 +90,7 @@ impl Sim {
         };
         let http_listener = listen(config.http)?;
         let grpc_listener = listen(config.grpc)?;
-        let address = |listener: &TcpListener, configured: SocketAddr| {
-            listener.local_addr().unwrap_or(configured)
-        };
+        let address = |listener: &TcpListener, configured: SocketAddr| listener.local_addr().unwrap_or(configured);
         let (scheme, host) = if certificates.is_some() {
             ("https", "localhost")
         } else {
@@ -108,10 +106,7 @@ impl Sim {
         };
         let http_url = url(address(&http_listener, config.http));
         let grpc_url = url(address(&grpc_listener, config.grpc));
-        let instance_url = config
-            .instance_url
-            .clone()
-            .unwrap_or_else(|| http_url.clone());
+        let instance_url = config.instance_url.clone().unwrap_or_else(|| http_url.clone());
 
         let org = tokio::task::spawn_blocking(move || Org::new(config))
             .await
@@ -133,12 +128,9 @@ impl Sim {
                 tasks.spawn(async move { report("REST", server.serve(router).await) });
             }
             Some(pem) => {
-                let tls = RustlsConfig::from_pem(
-                    pem.server.clone().into_bytes(),
-                    pem.server_key.clone().into_bytes(),
-                )
-                .await
-                .map_err(SimError::HttpTls)?;
+                let tls = RustlsConfig::from_pem(pem.server.clone().into_bytes(), pem.server_key.clone().into_bytes())
+                    .await
+                    .map_err(SimError::HttpTls)?;
                 let server = axum_server::from_tcp_rustls(http_listener, tls)
                     .map_err(SimError::HttpTls)?
                     .handle(http.clone());
@@ -147,24 +139,18 @@ impl Sim {
         }
         let mut grpc = Server::builder();
         if let Some(pem) = &certificates {
-            grpc = grpc.tls_config(
-                ServerTlsConfig::new().identity(Identity::from_pem(&pem.server, &pem.server_key)),
-            )?;
+            grpc =
+                grpc.tls_config(ServerTlsConfig::new().identity(Identity::from_pem(&pem.server, &pem.server_key)))?;
         }
-        let incoming = tokio::net::TcpListener::from_std(grpc_listener).map_err(|source| {
-            SimError::Listen {
-                address: org.config.grpc,
-                source,
-            }
+        let incoming = tokio::net::TcpListener::from_std(grpc_listener).map_err(|source| SimError::Listen {
+            address: org.config.grpc,
+            source,
         })?;
         let service = Service::new(Arc::clone(&org), tasks.clone(), stop.clone());
         let stopped = stop.clone();
         let serving = grpc
             .add_service(PubSubServer::new(service))
-            .serve_with_incoming_shutdown(
-                TcpListenerStream::new(incoming),
-                stopped.cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(TcpListenerStream::new(incoming), stopped.cancelled_owned());
         tasks.spawn(async move { report("Pub/Sub API", serving.await) });
         Ok(Self {
             org,
@@ -236,10 +222,7 @@ impl Sim {
         self.http.graceful_shutdown(Some(GRACE));
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(GRACE * 4, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(GRACE * 4, self.tasks.wait()).await.is_err() {
             tracing::warn!("the simulator stopped with open calls");
         }
     }

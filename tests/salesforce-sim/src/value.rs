@@ -82,10 +82,7 @@ impl FieldValue {
             (Self::Text(left), Self::Text(right)) => fold(left).cmp(&fold(right)),
             (Self::Bool(left), Self::Bool(right)) => left.cmp(right),
             (Self::Int(left), Self::Int(right))
-            | (
-                Self::DateTime(left) | Self::Date(left),
-                Self::DateTime(right) | Self::Date(right),
-            ) => left.cmp(right),
+            | (Self::DateTime(left) | Self::Date(left), Self::DateTime(right) | Self::Date(right)) => left.cmp(right),
             (left, right) => match (left.number(), right.number()) {
                 (Some(left), Some(right)) => left.total_cmp(&right),
                 _ => Ordering::Equal,

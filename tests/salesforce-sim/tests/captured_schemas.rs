@@ -17,9 +17,7 @@ fn captured() -> Vec<Value> {
         return Vec::new();
     };
     let texts = entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
-    texts
-        .map(|text| serde_json::from_str(&text).unwrap())
-        .collect()
+    texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
 }
 
 fn field<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
@@ -37,21 +35,9 @@ async fn fields_that_objects_share_look_as_live_orgs_have_them() {
     let topic = bus.request(TopicRequest {
         topic_name: TOPIC.to_owned(),
     });
-    let schema_id = bus
-        .client
-        .get_topic(topic)
-        .await
-        .unwrap()
-        .into_inner()
-        .schema_id;
+    let schema_id = bus.client.get_topic(topic).await.unwrap().into_inner().schema_id;
     let request = bus.request(SchemaRequest { schema_id });
-    let json = bus
-        .client
-        .get_schema(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .schema_json;
+    let json = bus.client.get_schema(request).await.unwrap().into_inner().schema_json;
     let own: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (&own["name"], &own["namespace"]),
@@ -83,11 +69,7 @@ async fn fields_that_objects_share_look_as_live_orgs_have_them() {
             assert_eq!(ours, theirs, "{name} of {}", live["name"]);
             compared += 1;
         }
-        assert!(
-            compared > 4,
-            "{} shares only {compared} fields",
-            live["name"]
-        );
+        assert!(compared > 4, "{} shares only {compared} fields", live["name"]);
     }
     sim.shutdown().await;
 }

@@ -40,10 +40,7 @@ async fn an_update_by_rest_names_what_changed_and_nothing_else() {
     assert_eq!(event.header("entityName"), "User");
     assert_eq!(event.header("recordIds"), json!([user.id]));
     assert_eq!(event.header("changeType"), "UPDATE");
-    assert_eq!(
-        event.header("changeOrigin"),
-        "com/salesforce/api/rest/66.0;client="
-    );
+    assert_eq!(event.header("changeOrigin"), "com/salesforce/api/rest/66.0;client=");
     assert_eq!(event.header("commitUser"), sim.org().integration_user_id());
     assert!(event.header("commitNumber").as_i64().unwrap() > 1 << 53);
     assert_eq!(
@@ -68,8 +65,7 @@ async fn an_update_by_rest_names_what_changed_and_nothing_else() {
     assert_eq!(event.get("Email"), Value::Null);
     // The same author again: who modified is not new, when is.
     let path = format!("/sobjects/User/{}", user.id);
-    rest.send("PATCH", &path, Some(json!({"IsActive": false})))
-        .await;
+    rest.send("PATCH", &path, Some(json!({"IsActive": false}))).await;
     let event = next(&mut bus, &mut stream).await;
     assert_eq!(event.changed(), names(&["IsActive", "LastModifiedDate"]));
     assert_eq!(event.get("IsActive"), false);
@@ -119,15 +115,9 @@ async fn equal_changes_of_one_transaction_are_one_event() {
     let second = next(&mut bus, &mut stream).await;
     assert_eq!(first.header("recordIds").as_array().unwrap().len(), 4);
     assert_eq!(second.header("recordIds"), json!([people[4].id]));
+    assert_eq!(first.header("transactionKey"), second.header("transactionKey"));
     assert_eq!(
-        first.header("transactionKey"),
-        second.header("transactionKey")
-    );
-    assert_eq!(
-        (
-            first.header("sequenceNumber"),
-            second.header("sequenceNumber")
-        ),
+        (first.header("sequenceNumber"), second.header("sequenceNumber")),
         (json!(1), json!(2))
     );
     sim.shutdown().await;
@@ -142,15 +132,10 @@ async fn a_transaction_with_one_refusal_changes_nothing() {
         (people[2].id.clone(), json!({"Department": "Half"})),
         (people[0].id.clone(), json!({"Username": taken})),
     ];
-    let refusal = sim
-        .org()
-        .update_users_in_one_transaction(&changes)
-        .unwrap_err();
+    let refusal = sim.org().update_users_in_one_transaction(&changes).unwrap_err();
     assert_eq!(refusal.code, "DUPLICATE_USERNAME");
     assert_eq!(sim.org().user(&people[2].id), Some(people[2].clone()));
-    sim.org()
-        .update_user(&people[3].id, json!({"Title": "Mark"}))
-        .unwrap();
+    sim.org().update_user(&people[3].id, json!({"Title": "Mark"})).unwrap();
     assert_eq!(stream.events(1).await.len(), 1);
     sim.shutdown().await;
 }
@@ -196,23 +181,16 @@ async fn a_field_hidden_from_the_integration_user_is_null_in_events_and_unknown_
     sim.org()
         .create_user(json!({"Username": "x@example.com", "LastName": "X", "Department": "Unseen"}))
         .unwrap();
-    assert_eq!(
-        next(&mut bus, &mut stream).await.get("Department"),
-        Value::Null
-    );
+    assert_eq!(next(&mut bus, &mut stream).await.get("Department"), Value::Null);
     let path = format!("/sobjects/User/{}", user.id);
     let (_, refused) = Rest::new(&sim)
         .send("PATCH", &path, Some(json!({"Department": "Mine"})))
         .await;
     assert_eq!(refused[0]["errorCode"], "INVALID_FIELD");
     let rest = Rest::new(&sim);
+    assert_eq!(rest.query_error("SELECT Department FROM User").await, "INVALID_FIELD");
     assert_eq!(
-        rest.query_error("SELECT Department FROM User").await,
-        "INVALID_FIELD"
-    );
-    assert_eq!(
-        rest.query_error("SELECT Id FROM User WHERE Badge__c = 'x'")
-            .await,
+        rest.query_error("SELECT Id FROM User WHERE Badge__c = 'x'").await,
         "INVALID_FIELD"
     );
     let (_, described) = rest.get("/sobjects/User/describe").await;
@@ -228,18 +206,15 @@ async fn many_custom_fields_make_bitmaps_of_more_than_64_bits() {
         users: 30,
         ..SimConfig::default()
     };
-    config.custom_fields.extend(
-        (0..90).map(|number| FieldDef::custom(&format!("Extra_{number}__c"), FieldKind::Text)),
-    );
+    config
+        .custom_fields
+        .extend((0..90).map(|number| FieldDef::custom(&format!("Extra_{number}__c"), FieldKind::Text)));
     let sim = Sim::start(config).await.unwrap();
     let mut bus = Bus::new(&sim).await;
     let mut stream = bus.latest(&sim, 10).await;
     let user = people(&sim).remove(0);
     sim.org()
-        .update_user(
-            &user.id,
-            json!({"Extra_89__c": "last", "Extra_0__c": "first"}),
-        )
+        .update_user(&user.id, json!({"Extra_89__c": "last", "Extra_0__c": "first"}))
         .unwrap();
     let event = next(&mut bus, &mut stream).await;
     let changed = event.changed();
@@ -254,12 +229,10 @@ async fn a_schema_changes_mid_stream_and_old_events_keep_theirs() {
     let (sim, mut bus, mut stream) = listening().await;
     let user = people(&sim).remove(0);
     let org = sim.org();
-    org.update_user(&user.id, json!({"Title": "before"}))
-        .unwrap();
+    org.update_user(&user.id, json!({"Title": "before"})).unwrap();
     org.faults().add_user_field("Pronouns", FieldKind::Picklist);
     org.faults().add_change_type("REDACT");
-    org.update_user(&user.id, json!({"Pronouns": "they"}))
-        .unwrap();
+    org.update_user(&user.id, json!({"Pronouns": "they"})).unwrap();
     org.faults().emit_header_only("REDACT", &[&user.id]);
     let events = stream.events(3).await;
     let schema_of = |index: usize| events[index].event.as_ref().unwrap().schema_id.clone();
@@ -294,10 +267,7 @@ async fn gaps_overflow_and_wildcards_come_without_a_body() {
         (json!("GAP_OVERFLOW"), json!(["000000000000000AAA"]))
     );
     org.faults().emit_wildcard();
-    assert_eq!(
-        next(&mut bus, &mut stream).await.header("recordIds"),
-        json!(["005*"])
-    );
+    assert_eq!(next(&mut bus, &mut stream).await.header("recordIds"), json!(["005*"]));
     sim.shutdown().await;
 }
 
@@ -314,10 +284,8 @@ async fn events_are_lost_repeated_and_broken_to_order() {
     org.faults().deliver_again(1);
     let again = stream.events(1).await.remove(0);
     assert_eq!(again, seen);
-    org.faults()
-        .emit_undecodable(Undecodable::Body, &[&user.id]);
-    org.faults()
-        .emit_undecodable(Undecodable::Garbage, &[&user.id]);
+    org.faults().emit_undecodable(Undecodable::Body, &[&user.id]);
+    org.faults().emit_undecodable(Undecodable::Garbage, &[&user.id]);
     let broken = stream.events(2).await;
     let schema = bus.schema(&seen.event.as_ref().unwrap().schema_id).await;
     for event in broken {
@@ -336,21 +304,11 @@ async fn freezing_makes_no_event() {
     let people = people(&sim);
     let rest = Rest::new(&sim);
     let logins = rest
-        .records(&format!(
-            "SELECT Id FROM UserLogin WHERE UserId = '{}'",
-            people[0].id
-        ))
+        .records(&format!("SELECT Id FROM UserLogin WHERE UserId = '{}'", people[0].id))
         .await;
     let path = format!("/sobjects/UserLogin/{}", logins[0]["Id"].as_str().unwrap());
-    assert_eq!(
-        rest.send("PATCH", &path, Some(json!({"IsFrozen": true})))
-            .await
-            .0,
-        204
-    );
-    sim.org()
-        .update_user(&people[1].id, json!({"Title": "mark"}))
-        .unwrap();
+    assert_eq!(rest.send("PATCH", &path, Some(json!({"IsFrozen": true}))).await.0, 204);
+    sim.org().update_user(&people[1].id, json!({"Title": "mark"})).unwrap();
     assert_eq!(
         next(&mut bus, &mut stream).await.header("recordIds"),
         json!([people[1].id])

@@ -13,12 +13,7 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 async fn post(sim: &Sim, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
     let url = format!("{}/services/oauth2/{path}", sim.http_url());
-    let response = reqwest::Client::new()
-        .post(url)
-        .form(form)
-        .send()
-        .await
-        .unwrap();
+    let response = reqwest::Client::new().post(url).form(form).send().await.unwrap();
     let status = response.status().as_u16();
     (status, response.json().await.unwrap_or(Value::Null))
 }
@@ -28,10 +23,7 @@ fn sign(pair: &JwtKeyPair, claims: &Value) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::RS256), claims, &key).unwrap()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an assertion expires in real time"
-)]
+#[expect(clippy::disallowed_methods, reason = "an assertion expires in real time")]
 fn now_s() -> i64 {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -54,14 +46,7 @@ async fn a_signed_assertion_is_exchanged_and_a_wrong_one_refused_with_the_vendor
     });
     let ask = |assertion: String| {
         let sim = &sim;
-        async move {
-            post(
-                sim,
-                "token",
-                &[("grant_type", JWT_BEARER), ("assertion", &assertion)],
-            )
-            .await
-        }
+        async move { post(sim, "token", &[("grant_type", JWT_BEARER), ("assertion", &assertion)]).await }
     };
     let (status, answer) = ask(sign(&pair, &good)).await;
     assert_eq!(status, 200, "{answer}");
@@ -69,13 +54,7 @@ async fn a_signed_assertion_is_exchanged_and_a_wrong_one_refused_with_the_vendor
     assert!(answer.get("expires_in").is_none() && answer.get("refresh_token").is_none());
     assert!(answer["access_token"].as_str().unwrap().starts_with("00D"));
     assert!(answer["issued_at"].is_string());
-    let tenant = answer["id"]
-        .as_str()
-        .unwrap()
-        .rsplit('/')
-        .nth(1)
-        .unwrap()
-        .to_owned();
+    let tenant = answer["id"].as_str().unwrap().rsplit('/').nth(1).unwrap().to_owned();
     assert_eq!(tenant, sim.org_id());
     let rest = Rest {
         token: answer["access_token"].as_str().unwrap().into(),
@@ -163,10 +142,7 @@ async fn client_credentials_work_by_body_and_by_basic() {
         ("client_id", &id),
         ("client_secret", "guess"),
     ];
-    assert_eq!(
-        post(&sim, "token", &wrong).await.1["error"],
-        "invalid_client"
-    );
+    assert_eq!(post(&sim, "token", &wrong).await.1["error"], "invalid_client");
     assert_eq!(
         post(&sim, "token", &[("grant_type", "magic")]).await.1["error"],
         "unsupported_grant_type"
@@ -209,10 +185,7 @@ async fn tokens_are_refreshed_introspected_and_revoked() {
         .unwrap();
     assert_eq!(info["organization_id"], sim.org_id());
     assert_eq!(post(&sim, "revoke", &[("token", &token)]).await.0, 200);
-    assert_eq!(
-        post(&sim, "introspect", &inspect).await.1,
-        json!({"active": false})
-    );
+    assert_eq!(post(&sim, "introspect", &inspect).await.1, json!({"active": false}));
     assert_eq!(
         Rest {
             token,

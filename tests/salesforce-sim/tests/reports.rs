@@ -7,9 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Rest, small};
-use salesforce_sim::{
-    Permissions, ReportDefinition, ReportFilter, ReportFormat, Sim, SimConfig, normalize_id,
-};
+use salesforce_sim::{Permissions, ReportDefinition, ReportFilter, ReportFormat, Sim, SimConfig, normalize_id};
 use serde_json::{Value, json};
 
 fn rows(answer: &Value) -> Vec<Value> {
@@ -17,9 +15,7 @@ fn rows(answer: &Value) -> Vec<Value> {
 }
 
 fn column(answer: &Value, entity: &str) -> usize {
-    let columns = answer["reportMetadata"]["detailColumns"]
-        .as_array()
-        .unwrap();
+    let columns = answer["reportMetadata"]["detailColumns"].as_array().unwrap();
     let info = &answer["reportExtendedMetadata"]["detailColumnInfo"];
     columns
         .iter()
@@ -28,16 +24,12 @@ fn column(answer: &Value, entity: &str) -> usize {
 }
 
 async fn found(sim: &Sim, rest: &Rest) -> String {
-    let soql =
-        "SELECT Id, Format FROM Report WHERE Name = 'All Users' AND FolderName = 'Spinify Reports'";
+    let soql = "SELECT Id, Format FROM Report WHERE Name = 'All Users' AND FolderName = 'Spinify Reports'";
     let reports = rest.records(soql).await;
     assert_eq!(reports.len(), 1);
     assert_eq!(reports[0]["Format"], "Tabular");
     let id = reports[0]["Id"].as_str().unwrap().to_owned();
-    assert_eq!(
-        sim.org().report_id("Spinify Reports", "All Users"),
-        Some(id.clone())
-    );
+    assert_eq!(sim.org().report_id("Spinify Reports", "All Users"), Some(id.clone()));
     format!("/analytics/reports/{id}")
 }
 
@@ -56,12 +48,9 @@ async fn more_than_2000_rows_are_read_by_keyset_over_the_id() {
     loop {
         let mut metadata = json!({"sortBy": [{"sortColumn": "USER_ID", "sortOrder": "Asc"}]});
         if let Some(value) = &after {
-            metadata["reportFilters"] =
-                json!([{"column": "USER_ID", "operator": "greaterThan", "value": value}]);
+            metadata["reportFilters"] = json!([{"column": "USER_ID", "operator": "greaterThan", "value": value}]);
         }
-        let (status, answer) = rest
-            .send("POST", &run, Some(json!({"reportMetadata": metadata})))
-            .await;
+        let (status, answer) = rest.send("POST", &run, Some(json!({"reportMetadata": metadata}))).await;
         assert_eq!(status, 200, "{answer}");
         runs += 1;
         let id_column = column(&answer, "User.Id");
@@ -111,19 +100,11 @@ async fn labels_are_for_people_and_values_are_raw() {
         with_manager["dataCells"][manager]["label"],
         with_manager["dataCells"][manager]["value"]
     );
-    assert!(
-        rows[0]["dataCells"][modified]["value"]
-            .as_str()
-            .unwrap()
-            .ends_with('Z')
-    );
+    assert!(rows[0]["dataCells"][modified]["value"].as_str().unwrap().ends_with('Z'));
     assert_eq!(answer["hasDetailRows"], true);
     let (_, without) = rest.get(&report).await;
     assert_eq!(
-        (
-            &without["hasDetailRows"],
-            &without["factMap"]["T!T"]["rows"]
-        ),
+        (&without["hasDetailRows"], &without["factMap"]["T!T"]["rows"]),
         (&json!(false), &Value::Null)
     );
     assert_eq!(without["factMap"]["T!T"]["aggregates"][0]["value"], 60);
@@ -135,13 +116,11 @@ async fn filters_join_by_the_boolean_filter_and_bad_metadata_is_refused() {
     let sim = small().await;
     let rest = Rest::new(&sim);
     let run = format!("{}?includeDetails=true", found(&sim, &rest).await);
-    let filter = |column: &str, operator: &str, value: &str| json!({"column": column, "operator": operator, "value": value});
+    let filter =
+        |column: &str, operator: &str, value: &str| json!({"column": column, "operator": operator, "value": value});
     let post = |metadata: Value| {
         let (rest, run) = (&rest, &run);
-        async move {
-            rest.send("POST", run, Some(json!({"reportMetadata": metadata})))
-                .await
-        }
+        async move { rest.send("POST", run, Some(json!({"reportMetadata": metadata}))).await }
     };
     let either = json!({
         "reportFilters": [filter("USERNAME", "startsWith", "admin"), filter("USERNAME", "startsWith", "usher"), filter("ACTIVE", "equals", "True")],
@@ -183,14 +162,8 @@ async fn reports_go_wrong_in_the_known_ways() {
     assert!(org.rename_report_column(&id, "USERS.EMAIL", "USERS.MAIL"));
     assert_eq!(rest.get(&path).await.0, 400);
     let (_, described) = rest.get(&format!("{path}/describe")).await;
-    let columns = described["reportMetadata"]["detailColumns"]
-        .as_array()
-        .unwrap();
-    assert!(
-        columns
-            .iter()
-            .all(|name| name != "USERS.MAIL" && name != "USERS.EMAIL")
-    );
+    let columns = described["reportMetadata"]["detailColumns"].as_array().unwrap();
+    assert!(columns.iter().all(|name| name != "USERS.MAIL" && name != "USERS.EMAIL"));
     let summary = org.add_report(ReportDefinition {
         name: "Grouped".into(),
         format: ReportFormat::Summary,
@@ -201,14 +174,9 @@ async fn reports_go_wrong_in_the_known_ways() {
         }],
         ..ReportDefinition::all_users()
     });
-    let (_, grouped) = rest
-        .get(&format!("/analytics/reports/{summary}/describe"))
-        .await;
+    let (_, grouped) = rest.get(&format!("/analytics/reports/{summary}/describe")).await;
     assert_eq!(grouped["reportMetadata"]["reportFormat"], "SUMMARY");
-    assert_eq!(
-        grouped["reportMetadata"]["reportFilters"][0]["value"],
-        "True"
-    );
+    assert_eq!(grouped["reportMetadata"]["reportFilters"][0]["value"], "True");
     org.set_permissions(Permissions {
         run_reports: false,
         ..org.permissions()

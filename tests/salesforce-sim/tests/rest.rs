@@ -31,13 +31,7 @@ async fn errors_are_arrays_and_every_answer_tells_the_usage() {
     let sim = small().await;
     let rest = Rest::new(&sim);
     let url = format!("{}/sobjects/User/005000000000000AAA", rest.base);
-    let response = rest
-        .http
-        .get(url)
-        .bearer_auth(&rest.token)
-        .send()
-        .await
-        .unwrap();
+    let response = rest.http.get(url).bearer_auth(&rest.token).send().await.unwrap();
     assert_eq!(response.status(), 404);
     assert!(
         response.headers()["Sforce-Limit-Info"]
@@ -53,10 +47,7 @@ async fn errors_are_arrays_and_every_answer_tells_the_usage() {
         token: "wrong".into(),
         ..Rest::new(&sim)
     };
-    assert_eq!(
-        other.get("/limits").await.1[0]["errorCode"],
-        "INVALID_SESSION_ID"
-    );
+    assert_eq!(other.get("/limits").await.1[0]["errorCode"], "INVALID_SESSION_ID");
     assert_eq!(rest.get("/nothing").await.0, 404);
     sim.shutdown().await;
 }
@@ -72,12 +63,7 @@ async fn datetimes_have_an_offset_without_a_colon_and_parents_are_nested() {
         )
         .await;
     let record = &records[0];
-    assert!(
-        record["CreatedDate"]
-            .as_str()
-            .unwrap()
-            .ends_with(".000+0000")
-    );
+    assert!(record["CreatedDate"].as_str().unwrap().ends_with(".000+0000"));
     assert_eq!(record["attributes"]["type"], "User");
     assert_eq!(record["Profile"]["attributes"]["type"], "Profile");
     assert!(record["Manager"]["Profile"]["Name"].is_string());
@@ -102,24 +88,15 @@ async fn what_soql_does_not_allow_is_refused_with_its_code() {
         ("SELECT Id FROM Account", "INVALID_TYPE"),
         ("SELECT Id, id FROM User", "INVALID_FIELD"),
         ("SELECT Boss.Email FROM User", "INVALID_FIELD"),
-        (
-            "SELECT Id FROM User WHERE IsActive = 'true'",
-            "INVALID_FIELD",
-        ),
+        ("SELECT Id FROM User WHERE IsActive = 'true'", "INVALID_FIELD"),
         ("SELECT Id FROM User WHERE Title = 5", "INVALID_FIELD"),
-        (
-            "SELECT Id FROM User WHERE CreatedDate > 2026-01-01",
-            "INVALID_FIELD",
-        ),
+        ("SELECT Id FROM User WHERE CreatedDate > 2026-01-01", "INVALID_FIELD"),
         (
             "SELECT Id FROM User WHERE Termination_Date__c > 2026-01-01T00:00:00Z",
             "INVALID_FIELD",
         ),
         ("SELECT Id FROM User WHERE AboutMe = 'x'", "INVALID_FIELD"),
-        (
-            "SELECT Id FROM User WHERE Id = 'x'",
-            "INVALID_QUERY_FILTER_OPERATOR",
-        ),
+        ("SELECT Id FROM User WHERE Id = 'x'", "INVALID_QUERY_FILTER_OPERATOR"),
         (
             "SELECT Id FROM User WHERE IsActive > true",
             "INVALID_QUERY_FILTER_OPERATOR",
@@ -176,10 +153,7 @@ async fn conditions_mean_what_the_reference_says() {
             format!("Id = '{id}' AND SystemModstamp >= LAST_N_DAYS:1 AND CreatedDate < TOMORROW"),
             1,
         ),
-        (
-            format!("Id = '{id}' AND (Title = null OR Profile.Name LIKE '%')"),
-            1,
-        ),
+        (format!("Id = '{id}' AND (Title = null OR Profile.Name LIKE '%')"), 1),
     ] {
         assert_eq!(
             one(format!("SELECT Id FROM User WHERE {condition}")).await,
@@ -209,18 +183,14 @@ async fn long_answers_come_in_batches_and_cursors_end() {
     let mut next = first["nextRecordsUrl"].as_str().map(ToOwned::to_owned);
     let first_next = next.clone().unwrap();
     while let Some(url) = next {
-        let (status, page) = rest
-            .get(url.strip_prefix("/services/data/v66.0").unwrap())
-            .await;
+        let (status, page) = rest.get(url.strip_prefix("/services/data/v66.0").unwrap()).await;
         assert_eq!(status, 200);
         all.extend(ids(page["records"].as_array().unwrap()));
         next = page["nextRecordsUrl"].as_str().map(ToOwned::to_owned);
     }
     assert_eq!(all, sim.org().user_ids());
     sim.org().faults().expire_query_cursors();
-    let (status, body) = rest
-        .get(first_next.strip_prefix("/services/data/v66.0").unwrap())
-        .await;
+    let (status, body) = rest.get(first_next.strip_prefix("/services/data/v66.0").unwrap()).await;
     assert_eq!(
         (status, body[0]["errorCode"].as_str()),
         (400, Some("INVALID_QUERY_LOCATOR"))
@@ -228,13 +198,8 @@ async fn long_answers_come_in_batches_and_cursors_end() {
     let unordered = ids(&rest.records("SELECT Id FROM User LIMIT 300").await);
     let mut sorted = unordered.clone();
     sorted.sort();
-    assert_ne!(
-        unordered, sorted,
-        "an undefined order must not look defined"
-    );
-    let (_, count) = rest
-        .query("SELECT COUNT() FROM User WHERE IsActive = false")
-        .await;
+    assert_ne!(unordered, sorted, "an undefined order must not look defined");
+    let (_, count) = rest.query("SELECT COUNT() FROM User WHERE IsActive = false").await;
     assert!(count["totalSize"].as_u64().unwrap() > 10);
     sim.shutdown().await;
 }
@@ -245,28 +210,16 @@ async fn collections_answer_in_request_order_with_nulls() {
     let rest = Rest::new(&sim);
     let known = sim.org().user_ids();
     let body = json!({"ids": [known[5], "005000000000000AAA", "junk", &known[2][..15]], "fields": ["Username"]});
-    let (status, answer) = rest
-        .send("POST", "/composite/sobjects/User", Some(body))
-        .await;
+    let (status, answer) = rest.send("POST", "/composite/sobjects/User", Some(body)).await;
     assert_eq!(status, 200);
     assert_eq!(answer[0]["Id"], known[5]);
     assert_eq!((&answer[1], &answer[2]), (&Value::Null, &Value::Null));
     assert_eq!(answer[3]["Id"], known[2]);
     let body = json!({"ids": [known[0]], "fields": ["Username", "Nope"]});
-    let (status, answer) = rest
-        .send("POST", "/composite/sobjects/User", Some(body))
-        .await;
-    assert_eq!(
-        (status, answer[0]["errorCode"].as_str()),
-        (400, Some("INVALID_FIELD"))
-    );
+    let (status, answer) = rest.send("POST", "/composite/sobjects/User", Some(body)).await;
+    assert_eq!((status, answer[0]["errorCode"].as_str()), (400, Some("INVALID_FIELD")));
     let body = json!({"ids": vec![known[0].clone(); 2001], "fields": ["Id"]});
-    assert_eq!(
-        rest.send("POST", "/composite/sobjects/User", Some(body))
-            .await
-            .0,
-        400
-    );
+    assert_eq!(rest.send("POST", "/composite/sobjects/User", Some(body)).await.0, 400);
     sim.shutdown().await;
 }
 
@@ -281,14 +234,10 @@ async fn writes_are_checked_as_the_vendor_checks_them() {
         "CommunityNickname": "newp", "TimeZoneSidKey": "Europe/Paris", "LocaleSidKey": "fr_FR", "LanguageLocaleKey": "fr",
         "EmailEncodingKey": "UTF-8", "ProfileId": profile,
     });
-    let (status, made) = rest
-        .send("POST", "/sobjects/User", Some(full.clone()))
-        .await;
+    let (status, made) = rest.send("POST", "/sobjects/User", Some(full.clone())).await;
     assert_eq!((status, made["success"].as_bool()), (201, Some(true)));
     let path = format!("/sobjects/User/{}", made["id"].as_str().unwrap());
-    let (_, read) = rest
-        .get(&format!("{path}?fields=Name,IsActive,UserType"))
-        .await;
+    let (_, read) = rest.get(&format!("{path}?fields=Name,IsActive,UserType")).await;
     assert_eq!(
         (&read["Name"], &read["IsActive"], &read["UserType"]),
         (&json!("Person"), &json!(true), &json!("Standard"))
@@ -301,10 +250,7 @@ async fn writes_are_checked_as_the_vendor_checks_them() {
     };
     for (body, code) in [
         (full.clone(), "DUPLICATE_USERNAME"),
-        (
-            with("Username", json!("NEW.person@Example.com")),
-            "DUPLICATE_USERNAME",
-        ),
+        (with("Username", json!("NEW.person@Example.com")), "DUPLICATE_USERNAME"),
         (with("Username", json!("no-mail")), "INVALID_EMAIL_ADDRESS"),
         (with("LastName", Value::Null), "REQUIRED_FIELD_MISSING"),
         (with("Alias", json!("much too long")), "STRING_TOO_LONG"),
@@ -348,14 +294,10 @@ async fn groups_and_assignments_are_records_like_others() {
         )
         .await;
     let link = json!({"GroupId": group["id"], "UserOrGroupId": user});
-    let (status, member) = rest
-        .send("POST", "/sobjects/GroupMember", Some(link.clone()))
-        .await;
+    let (status, member) = rest.send("POST", "/sobjects/GroupMember", Some(link.clone())).await;
     assert_eq!(status, 201);
     assert_eq!(
-        rest.send("POST", "/sobjects/GroupMember", Some(link))
-            .await
-            .1[0]["errorCode"],
+        rest.send("POST", "/sobjects/GroupMember", Some(link)).await.1[0]["errorCode"],
         "DUPLICATE_VALUE"
     );
     let rows = rest
@@ -386,17 +328,9 @@ async fn quotas_permissions_and_ordered_failures_answer_as_errors() {
     .unwrap();
     let rest = Rest::new(&sim);
     let org = sim.org();
-    let error = |answer: (u16, Value)| {
-        (
-            answer.0,
-            answer.1[0]["errorCode"].as_str().unwrap_or("-").to_owned(),
-        )
-    };
+    let error = |answer: (u16, Value)| (answer.0, answer.1[0]["errorCode"].as_str().unwrap_or("-").to_owned());
     org.faults().fail_next_rest(1, 503, "SERVER_UNAVAILABLE");
-    assert_eq!(
-        error(rest.get("/limits").await),
-        (503, "SERVER_UNAVAILABLE".into())
-    );
+    assert_eq!(error(rest.get("/limits").await), (503, "SERVER_UNAVAILABLE".into()));
     org.faults().html_next_rest(1, 503);
     let (status, page) = rest.get("/limits").await;
     assert!(status == 503 && page.as_str().unwrap().contains("<html>"));
@@ -404,21 +338,12 @@ async fn quotas_permissions_and_ordered_failures_answer_as_errors() {
         view_setup: false,
         ..org.permissions()
     });
-    assert_eq!(
-        error(rest.get("/limits").await),
-        (403, "INSUFFICIENT_ACCESS".into())
-    );
+    assert_eq!(error(rest.get("/limits").await), (403, "INSUFFICIENT_ACCESS".into()));
     org.set_permissions(Permissions::default());
     let (_, limits) = rest.get("/limits").await;
-    assert_eq!(
-        limits["DailyApiRequests"],
-        json!({"Max": 3, "Remaining": 1})
-    );
+    assert_eq!(limits["DailyApiRequests"], json!({"Max": 3, "Remaining": 1}));
     rest.get("/limits").await;
-    assert_eq!(
-        error(rest.get("/limits").await),
-        (403, "REQUEST_LIMIT_EXCEEDED".into())
-    );
+    assert_eq!(error(rest.get("/limits").await), (403, "REQUEST_LIMIT_EXCEEDED".into()));
     assert_eq!(org.request_log().count("GET", "/limits"), 6);
     sim.shutdown().await;
 }
@@ -439,17 +364,8 @@ async fn bulk_jobs_are_polled_and_read_page_by_page() {
     let (mut locator, mut rows) = (String::new(), 0);
     loop {
         let url = format!("{}{path}/results?maxRecords=25{locator}", rest.base);
-        let response = rest
-            .http
-            .get(url)
-            .bearer_auth(&rest.token)
-            .send()
-            .await
-            .unwrap();
-        let next = response.headers()["Sforce-Locator"]
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let response = rest.http.get(url).bearer_auth(&rest.token).send().await.unwrap();
+        let next = response.headers()["Sforce-Locator"].to_str().unwrap().to_owned();
         let text = response.text().await.unwrap();
         assert!(text.starts_with("\"Id\",\"Name\",\"Manager.Email\",\"CreatedDate\"\n"));
         assert!(text.contains(".000Z\""));
@@ -509,16 +425,8 @@ async fn a_hundred_thousand_people_are_there_in_seconds_and_the_same_every_time(
     assert!(some(&|user| user
         .text("FirstName")
         .is_some_and(|name| name.contains('م') || name.contains('נ'))));
-    for user_type in [
-        "Guest",
-        "CspLitePortal",
-        "AutomatedProcess",
-        "CloudIntegrationUser",
-    ] {
-        assert!(
-            some(&|user| user.text("UserType") == Some(user_type)),
-            "{user_type}"
-        );
+    for user_type in ["Guest", "CspLitePortal", "AutomatedProcess", "CloudIntegrationUser"] {
+        assert!(some(&|user| user.text("UserType") == Some(user_type)), "{user_type}");
     }
     sim.shutdown().await;
 }

@@ -141,19 +141,12 @@ async fn every_call_needs_the_three_metadata_keys_and_a_live_session() {
         assert!(status.message().contains("rpcId: "), "{}", status.message());
     }
     let mut request = bus.request(topic());
-    request
-        .metadata_mut()
-        .insert("accesstoken", "made-up".parse().unwrap());
+    request.metadata_mut().insert("accesstoken", "made-up".parse().unwrap());
     assert_eq!(
         suffix(&bus.client.get_topic(request).await.unwrap_err()),
         "service.auth.error"
     );
-    let info = bus
-        .client
-        .get_topic(bus.request(topic()))
-        .await
-        .unwrap()
-        .into_inner();
+    let info = bus.client.get_topic(bus.request(topic())).await.unwrap().into_inner();
     assert!(info.can_subscribe && !info.can_publish);
     sim.shutdown().await;
 }
@@ -176,9 +169,7 @@ async fn an_idle_stream_gets_empty_answers_with_a_position_to_resume_from() {
     assert_eq!(first.latest_replay_id.len(), 10);
     assert_ne!(first.latest_replay_id, second.latest_replay_id);
     retitle(&sim, &user, 2);
-    let mut resumed = bus
-        .open(fetch(ReplayPreset::Custom, &first.latest_replay_id, 10))
-        .await;
+    let mut resumed = bus.open(fetch(ReplayPreset::Custom, &first.latest_replay_id, 10)).await;
     assert_eq!(resumed.events(2).await.len(), 2);
     sim.shutdown().await;
 }
@@ -206,11 +197,7 @@ async fn resuming_starts_after_the_given_event_and_earliest_at_retention() {
     let user = standard_user(&sim);
     retitle(&sim, &user, 4);
     let mut bus = Bus::new(&sim).await;
-    let all = bus
-        .open(fetch(ReplayPreset::Earliest, b"", 100))
-        .await
-        .events(4)
-        .await;
+    let all = bus.open(fetch(ReplayPreset::Earliest, b"", 100)).await.events(4).await;
     let rest = bus
         .open(fetch(ReplayPreset::Custom, &all[1].replay_id, 100))
         .await
@@ -218,13 +205,8 @@ async fn resuming_starts_after_the_given_event_and_earliest_at_retention() {
         .await;
     assert_eq!(rest[0].replay_id, all[2].replay_id);
     sim.org().faults().expire_replay_ids();
-    let mut expired = bus
-        .open(fetch(ReplayPreset::Custom, &all[3].replay_id, 1))
-        .await;
-    assert_eq!(
-        expired.error().await,
-        "subscription.fetch.replayid.corrupted"
-    );
+    let mut expired = bus.open(fetch(ReplayPreset::Custom, &all[3].replay_id, 1)).await;
+    assert_eq!(expired.error().await, "subscription.fetch.replayid.corrupted");
     sim.org().faults().corrupt_replay_ids();
     retitle(&sim, &user, 1);
     assert_eq!(
@@ -252,9 +234,7 @@ async fn retention_takes_old_events_away() {
     retitle(&sim, &user, 1);
     let event = stream.events(1).await.remove(0);
     tokio::time::sleep(Duration::from_millis(80)).await;
-    let mut late = bus
-        .open(fetch(ReplayPreset::Custom, &event.replay_id, 1))
-        .await;
+    let mut late = bus.open(fetch(ReplayPreset::Custom, &event.replay_id, 1)).await;
     assert_eq!(late.error().await, "subscription.fetch.replayid.corrupted");
     sim.shutdown().await;
 }
@@ -319,23 +299,14 @@ async fn ordered_endings_carry_their_codes() {
     org.faults().exceed_delivery_allocation(true);
     assert_eq!(stream.error().await, "subscription.limit.exceeded");
     org.faults().exceed_delivery_allocation(false);
-    org.faults()
-        .fail_next_rpcs(1, Code::Unavailable, "service.unavailable");
+    org.faults().fail_next_rpcs(1, Code::Unavailable, "service.unavailable");
     let topic = TopicRequest {
         topic_name: TOPIC.to_owned(),
     };
-    let status = bus
-        .client
-        .get_topic(bus.request(topic.clone()))
-        .await
-        .unwrap_err();
+    let status = bus.client.get_topic(bus.request(topic.clone())).await.unwrap_err();
     assert_eq!(suffix(&status), "service.unavailable");
     org.faults().throttle_rpcs(true);
-    let status = bus
-        .client
-        .get_topic(bus.request(topic.clone()))
-        .await
-        .unwrap_err();
+    let status = bus.client.get_topic(bus.request(topic.clone())).await.unwrap_err();
     assert_eq!(suffix(&status), "service.protection.triggered");
     org.faults().throttle_rpcs(false);
     assert!(bus.client.get_topic(bus.request(topic)).await.is_ok());

@@ -32,21 +32,12 @@ impl Simulator {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_salesforce-sim"));
         command
-            .args([
-                "--users",
-                &users.to_string(),
-                "--seed",
-                "11",
-                "--keepalive-ms",
-                "500",
-            ])
+            .args(["--users", &users.to_string(), "--seed", "11", "--keepalive-ms", "500"])
             .arg("--jwt-private-key-out")
             .arg(folder.path().join("key.pem"))
             .stdout(Stdio::piped());
         if tls {
-            command
-                .arg("--tls-ca-out")
-                .arg(folder.path().join("ca.pem"));
+            command.arg("--tls-ca-out").arg(folder.path().join("ca.pem"));
         }
         let mut process = command.spawn().unwrap();
         let mut line = String::new();
@@ -73,10 +64,7 @@ impl Simulator {
             .status()
             .unwrap();
         assert!(ended.success());
-        assert!(
-            self.process.wait().unwrap().success(),
-            "a clean end on SIGTERM"
-        );
+        assert!(self.process.wait().unwrap().success(), "a clean end on SIGTERM");
     }
 }
 
@@ -104,13 +92,7 @@ fn node_programs() -> PathBuf {
             fs::copy(clients().join(name), folder.join(name)).unwrap();
         }
         let installed = Command::new("npm")
-            .args([
-                "ci",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--loglevel=error",
-            ])
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(&folder)
             .status()
             .expect("npm is on the path; run: scripts/setup.sh test");
@@ -160,18 +142,9 @@ fn jsforce_signs_in_queries_and_updates_with_and_without_tls() {
     let folder = node_programs();
     for tls in [false, true] {
         let simulator = Simulator::start(tls, 2500);
-        assert_eq!(
-            simulator.told["http"]
-                .as_str()
-                .unwrap()
-                .starts_with("https://"),
-            tls
-        );
+        assert_eq!(simulator.told["http"].as_str().unwrap().starts_with("https://"), tls);
         let report = report_of(&mut node(&folder, &simulator, "jsforce.mjs"));
-        assert_eq!(
-            (&report["users"], &report["reportRows"]),
-            (&2500.into(), &2000.into())
-        );
+        assert_eq!((&report["users"], &report["reportRows"]), (&2500.into(), &2000.into()));
         simulator.stop();
     }
 }
@@ -202,8 +175,7 @@ fn salesforce_pubsub_api_client_signs_in_with_a_signed_assertion() {
 
 #[test]
 fn simple_salesforce_signs_in_queries_and_updates_over_tls() {
-    let environment =
-        VirtualEnv::for_requirements("salesforce-clients", &clients().join("requirements.txt"));
+    let environment = VirtualEnv::for_requirements("salesforce-clients", &clients().join("requirements.txt"));
     let simulator = Simulator::start(true, 2500);
     let report = report_of(
         Command::new(environment.program("python"))

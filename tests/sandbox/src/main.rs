@@ -37,6 +37,9 @@ struct Arguments {
     /// End when every target equals the org, with one JSON line
     #[arg(long)]
     exit: bool,
+    /// What the services log to standard error, for example `info,ingest_service=debug`
+    #[arg(long, default_value = "error")]
+    log: String,
 }
 
 /// The embedded broker keeps about 5 MB per partition; beyond this the topics of one run would lose their beginning.
@@ -68,12 +71,20 @@ async fn main() -> ExitCode {
 /// Runs until the targets equal the org or somebody has `asked` to end.
 async fn run(arguments: Arguments, asked: CancellationToken) -> Result<bool, String> {
     let began = clock::monotonic();
-    let world = World::start(arguments.users, arguments.seed).await?;
+    let world = World::start(arguments.users, arguments.seed, &arguments.log).await?;
     let mut people = People::new(world.org(), arguments.seed);
     let mut view = View::new(&world, arguments.exit);
-    let wanted = if arguments.exit { Some(arguments.changes.unwrap_or(0)) } else { arguments.changes };
+    let wanted = if arguments.exit {
+        Some(arguments.changes.unwrap_or(0))
+    } else {
+        arguments.changes
+    };
     // As fast as the org can take it when somebody waits for the end, else at a pace that can be watched.
-    let (every, at_once) = if arguments.exit { (Duration::from_millis(20), 20) } else { (Duration::from_millis(200), 1) };
+    let (every, at_once) = if arguments.exit {
+        (Duration::from_millis(20), 20)
+    } else {
+        (Duration::from_millis(200), 1)
+    };
     let mut change = tokio::time::interval(every);
     change.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut look = tokio::time::interval(Duration::from_millis(500));

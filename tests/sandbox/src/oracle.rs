@@ -49,8 +49,17 @@ impl Mapping {
 
     /// What an account holds, as (JSON pointer or the word for a list element, value).
     fn expected(self, person: &SimUser, ids: &HashMap<String, String>) -> Vec<(&'static str, Option<String>)> {
-        let text = |field: &str| person.text(field).filter(|text| !text.trim().is_empty()).map(str::to_owned);
-        let name = [text("FirstName"), text("LastName")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let text = |field: &str| {
+            person
+                .text(field)
+                .filter(|text| !text.trim().is_empty())
+                .map(str::to_owned)
+        };
+        let name = [text("FirstName"), text("LastName")]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ");
         let mut all = vec![
             ("/userName", text("Username")),
             ("/name/familyName", text("LastName")),
@@ -67,7 +76,10 @@ impl Mapping {
                 ("phone mobile", text("MobilePhone")),
                 ("employeeNumber", text("EmployeeNumber")),
                 ("division", text("Division")),
-                ("manager", text("ManagerId").and_then(|manager| ids.get(&manager).cloned())),
+                (
+                    "manager",
+                    text("ManagerId").and_then(|manager| ids.get(&manager).cloned()),
+                ),
             ]),
             Self::Academy => all.extend([
                 ("/title", text("Title").or_else(|| text("Department"))),
@@ -95,14 +107,22 @@ pub(crate) fn compare(target: &'static str, mapping: Mapping, people: &[SimUser]
     let mut differences = Vec::new();
     let mut ids = HashMap::new();
     for account in accounts {
-        let Some(external) = account["externalId"].as_str() else { continue };
-        ids.insert(external.to_owned(), account["id"].as_str().unwrap_or_default().to_owned());
+        let Some(external) = account["externalId"].as_str() else {
+            continue;
+        };
+        ids.insert(
+            external.to_owned(),
+            account["id"].as_str().unwrap_or_default().to_owned(),
+        );
         if found.insert(external, account).is_some() {
             differences.push(format!("{external}: two accounts"));
         }
     }
     for person in people {
-        let member = person.text("UserType") == Some("Standard") && !person.text("Email").is_some_and(|email| email.to_lowercase().ends_with(".invalid"));
+        let member = person.text("UserType") == Some("Standard")
+            && !person
+                .text("Email")
+                .is_some_and(|email| email.to_lowercase().ends_with(".invalid"));
         let account = found.remove(person.id.as_str());
         match (member, person.is_active(), account) {
             (true, true, Some(account)) => {
@@ -115,7 +135,9 @@ pub(crate) fn compare(target: &'static str, mapping: Mapping, people: &[SimUser]
                 }
             }
             (true, true, None) if mapping.admits(person) => differences.push(format!("{}: no account", person.id)),
-            (true, false, Some(account)) if account["active"] != json!(false) => differences.push(format!("{}: leaver is active", person.id)),
+            (true, false, Some(account)) if account["active"] != json!(false) => {
+                differences.push(format!("{}: leaver is active", person.id))
+            }
             (true, false, Some(account)) => {
                 let login = account["userName"].as_str();
                 if login != person.text("Username") {
@@ -127,13 +149,26 @@ pub(crate) fn compare(target: &'static str, mapping: Mapping, people: &[SimUser]
         }
     }
     differences.extend(found.keys().map(|external| format!("{external}: account of nobody")));
-    Comparison { target, accounts: accounts.len(), differences }
+    Comparison {
+        target,
+        accounts: accounts.len(),
+        differences,
+    }
 }
 
-fn compare_attributes(mapping: Mapping, person: &SimUser, account: &Value, ids: &HashMap<String, String>, differences: &mut Vec<String>) {
+fn compare_attributes(
+    mapping: Mapping,
+    person: &SimUser,
+    account: &Value,
+    ids: &HashMap<String, String>,
+    differences: &mut Vec<String>,
+) {
     let element = |list: &str, kind: &str| {
         let items = account[list].as_array();
-        items.and_then(|items| items.iter().find(|item| item["type"] == json!(kind))).and_then(|item| item["value"].as_str()).map(str::to_owned)
+        items
+            .and_then(|items| items.iter().find(|item| item["type"] == json!(kind)))
+            .and_then(|item| item["value"].as_str())
+            .map(str::to_owned)
     };
     let extension = |name: &str| account[ENTERPRISE][name].as_str().map(str::to_owned);
     for (what, expected) in mapping.expected(person, ids) {

@@ -22,11 +22,21 @@ impl People {
         let mut ids: Vec<String> = org
             .users()
             .into_iter()
-            .filter(|user| user.text("UserType") == Some("Standard") && !user.text("Email").is_some_and(|email| email.ends_with(".invalid")))
+            .filter(|user| {
+                user.text("UserType") == Some("Standard")
+                    && !user.text("Email").is_some_and(|email| email.ends_with(".invalid"))
+            })
             .map(|user| user.id)
             .collect();
         ids.retain(|id| *id != org.integration_user_id() && *id != org.admin_id());
-        Self { org, random: StdRng::seed_from_u64(seed ^ 0x5eed), ids, made: 0, refused: 0, recent: Vec::new() }
+        Self {
+            org,
+            random: StdRng::seed_from_u64(seed ^ 0x5eed),
+            ids,
+            made: 0,
+            refused: 0,
+            recent: Vec::new(),
+        }
     }
 
     /// How many changes were made.
@@ -49,7 +59,11 @@ impl People {
         let id = self.ids[self.random.random_range(0..self.ids.len())].clone();
         let done = match self.random.random_range(0..100_u32) {
             0..4 => self.hire(number),
-            4..12 => self.org.update_user(&id, json!({ "IsActive": false })).map(|()| id).ok(),
+            4..12 => self
+                .org
+                .update_user(&id, json!({ "IsActive": false }))
+                .map(|()| id)
+                .ok(),
             12..22 => self.org.update_user(&id, json!({ "IsActive": true })).map(|()| id).ok(),
             _ => {
                 let edit = self.edit(number);

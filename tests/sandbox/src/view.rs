@@ -59,7 +59,11 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn new(world: &World, quiet: bool) -> Self {
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stdout() };
+        let target = if quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stdout()
+        };
         let bars = MultiProgress::with_draw_target(target);
         let line = || {
             let bar = bars.add(ProgressBar::new(1));
@@ -68,7 +72,10 @@ impl View {
             bar
         };
         let title = line();
-        title.set_message(format!("Usher sandbox: a simulated Salesforce org, an embedded Kafka, two SCIM targets. Status: {}  (Ctrl-C ends)", world.console));
+        title.set_message(format!(
+            "Usher sandbox: a simulated Salesforce org, an embedded Kafka, two SCIM targets. Status: {}  (Ctrl-C ends)",
+            world.console
+        ));
         title.tick();
         let header = line();
         let lines: Vec<ProgressBar> = world
@@ -109,7 +116,11 @@ impl View {
             .targets
             .iter()
             .map(|target| {
-                let status = apply.targets.iter().find(|(name, _)| name.as_str() == target.name).map(|(_, status)| status);
+                let status = apply
+                    .targets
+                    .iter()
+                    .find(|(name, _)| name.as_str() == target.name)
+                    .map(|(_, status)| status);
                 let lane = status.and_then(|status| status.lane.as_ref());
                 TargetFigures {
                     writes: target.sim.write_count(),
@@ -134,14 +145,21 @@ impl View {
     /// The delay from a change in the org to the next write about that person, per target.
     fn measure(&mut self, world: &World) {
         for (index, target) in world.targets.iter().enumerate() {
-            let new: Vec<_> = target.sim.writes().into_iter().filter(|write| write.sequence >= self.seen_writes[index]).collect();
+            let new: Vec<_> = target
+                .sim
+                .writes()
+                .into_iter()
+                .filter(|write| write.sequence >= self.seen_writes[index])
+                .collect();
             for write in new {
                 self.seen_writes[index] = write.sequence + 1;
                 let Some(resource) = write.resource else { continue };
                 if let Some(external) = write.body.as_ref().and_then(|body| body["externalId"].as_str()) {
                     self.external[index].insert(resource.clone(), external.to_owned());
                 }
-                let changed = self.external[index].get(&resource).and_then(|external| self.changed.get(external));
+                let changed = self.external[index]
+                    .get(&resource)
+                    .and_then(|external| self.changed.get(external));
                 if let Some(delay) = changed.and_then(|changed| write.started.checked_duration_since(*changed)) {
                     self.delays[index].push(delay);
                 }
@@ -154,19 +172,28 @@ impl View {
     fn delay(&self, index: usize, percent: usize) -> String {
         let mut delays = self.delays[index].clone();
         delays.sort_unstable();
-        delays.get((delays.len() * percent / 100).min(delays.len().saturating_sub(1))).map_or_else(|| "-".to_owned(), |delay| format!("{} ms", delay.as_millis()))
+        delays
+            .get((delays.len() * percent / 100).min(delays.len().saturating_sub(1)))
+            .map_or_else(|| "-".to_owned(), |delay| format!("{} ms", delay.as_millis()))
     }
 
     /// Draws.
     pub(crate) fn show(&mut self, figures: &Figures, equal: &[Comparison]) {
-        self.header.set_message(format!("{} people in Salesforce, {} changes made, {} messages published", figures.people, figures.changes, figures.published));
+        self.header.set_message(format!(
+            "{} people in Salesforce, {} changes made, {} messages published",
+            figures.people, figures.changes, figures.published
+        ));
         for (index, (line, comparison)) in self.lines.iter().zip(equal).enumerate() {
             let target = &figures.targets[index];
             line.set_prefix(comparison.target);
             line.set_length(figures.people as u64);
             line.set_position(comparison.accounts as u64);
             self.first[index] &= target.pending > 0 || comparison.accounts == 0;
-            let pending = if target.pending == usize::MAX { target.state.clone() } else { format!("{} pending", target.pending) };
+            let pending = if target.pending == usize::MAX {
+                target.state.clone()
+            } else {
+                format!("{} pending", target.pending)
+            };
             line.set_message(format!(
                 "{pending}, {} failed, {} writes, commit to write p50 {} p99 {}{}",
                 target.failed,
@@ -200,11 +227,17 @@ impl View {
 }
 
 fn summary(equal: &[Comparison]) -> String {
-    let same = equal.iter().filter(|comparison| comparison.differences.is_empty()).count();
+    let same = equal
+        .iter()
+        .filter(|comparison| comparison.differences.is_empty())
+        .count();
     format!("{same} of {} targets equal the org", equal.len())
 }
 
-#[expect(clippy::print_stderr, reason = "words for people beside the JSON line on standard output")]
+#[expect(
+    clippy::print_stderr,
+    reason = "words for people beside the JSON line on standard output"
+)]
 fn tell(words: &str) {
     eprintln!("{words}");
 }

@@ -35,18 +35,31 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start(users: usize, seed: u64) -> Result<Self, String> {
+    pub(crate) async fn start(users: usize, seed: u64, filter: &str) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-        let config = SimConfig { users, seed, keepalive: Duration::from_secs(2), ..SimConfig::default() };
+        let config = SimConfig {
+            users,
+            seed,
+            keepalive: Duration::from_secs(2),
+            ..SimConfig::default()
+        };
         let salesforce = Sim::start(config).await.map_err(|error| chain(&error))?;
         let broker = broker()?;
         let (helpdesk, academy) = tokio::join!(target(), target());
         let targets = vec![
-            Target { name: "helpdesk", sim: helpdesk, mapping: Mapping::Helpdesk },
-            Target { name: "academy", sim: academy, mapping: Mapping::Academy },
+            Target {
+                name: "helpdesk",
+                sim: helpdesk,
+                mapping: Mapping::Helpdesk,
+            },
+            Target {
+                name: "academy",
+                sim: academy,
+                mapping: Mapping::Academy,
+            },
         ];
         let kafka = serde_json::json!({ "bootstrapServers": broker.bootstrap_servers(), "prefix": "sandbox.", "topics": "trust" });
-        let log = serde_json::json!({ "format": "text", "filter": std::env::var("SANDBOX_LOG").unwrap_or_else(|_| "error".to_owned()) });
+        let log = serde_json::json!({ "format": "text", "filter": filter });
         let ingest = ingest_app(&salesforce, &kafka, &log, folder.path()).await?;
         let apply = apply_app(&salesforce, &targets, &kafka, &log, folder.path()).await?;
         let (ingest_status, apply_status) = (ingest.status(), apply.status());
@@ -54,25 +67,48 @@ impl World {
         let stop = CancellationToken::new();
         let (failed, failure) = watch::channel(None);
         let failed = Arc::new(failed);
-        let watch_over = |name: &'static str, failed: Arc<watch::Sender<Option<String>>>, result: Result<(), String>| {
-            if let Err(problem) = result {
-                failed.send_replace(Some(format!("{name}: {problem}")));
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "two services side by side in one process; their end is watched")]
+        let watch_over =
+            |name: &'static str, failed: Arc<watch::Sender<Option<String>>>, result: Result<(), String>| {
+                if let Err(problem) = result {
+                    failed.send_replace(Some(format!("{name}: {problem}")));
+                }
+            };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "two services side by side in one process; their end is watched"
+        )]
         let ended = {
             let (one, other) = (Arc::clone(&failed), failed);
             let (stop_ingest, stop_apply) = (stop.clone(), stop.clone());
             vec![
                 tokio::spawn(async move {
-                    watch_over("ingest-service", one, ingest.run(stop_ingest).await.map_err(|error| chain(&error)));
+                    watch_over(
+                        "ingest-service",
+                        one,
+                        ingest.run(stop_ingest).await.map_err(|error| chain(&error)),
+                    );
                 }),
                 tokio::spawn(async move {
-                    watch_over("apply-service", other, apply.run(stop_apply).await.map_err(|error| chain(&error)));
+                    watch_over(
+                        "apply-service",
+                        other,
+                        apply.run(stop_apply).await.map_err(|error| chain(&error)),
+                    );
                 }),
             ]
         };
-        Ok(Self { salesforce, targets, ingest: ingest_status, apply: apply_status, console, stop, failure, ended, _broker: broker, _folder: folder })
+        Ok(Self {
+            salesforce,
+            targets,
+            ingest: ingest_status,
+            apply: apply_status,
+            console,
+            stop,
+            failure,
+            ended,
+            _broker: broker,
+            _folder: folder,
+        })
     }
 
     pub(crate) fn org(&self) -> Arc<Org> {
@@ -91,7 +127,10 @@ impl World {
     /// What the oracle says about every target.
     pub(crate) fn equal_targets(&self) -> Vec<Comparison> {
         let people = self.org().users();
-        self.targets.iter().map(|target| oracle::compare(target.name, target.mapping, &people, &target.sim.users())).collect()
+        self.targets
+            .iter()
+            .map(|target| oracle::compare(target.name, target.mapping, &people, &target.sim.users()))
+            .collect()
     }
 
     pub(crate) async fn stop(self) {
@@ -108,7 +147,12 @@ impl World {
 
 async fn target() -> ScimSim {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    ScimSim::start(ScimSimConfig { address, bearer_token: Some(TOKEN.to_owned()), behaviour: target_sims::Behaviour::default() }).await
+    ScimSim::start(ScimSimConfig {
+        address,
+        bearer_token: Some(TOKEN.to_owned()),
+        behaviour: target_sims::Behaviour::default(),
+    })
+    .await
 }
 
 /// The client's embedded broker, with every topic made beforehand: it has no administration calls.
@@ -125,12 +169,19 @@ fn broker() -> Result<MockCluster<'static, DefaultProducerContext>, String> {
         ("provisioning.dead-letter", 12),
         ("provisioning.command", 48),
     ] {
-        broker.create_topic(&format!("sandbox.{topic}"), partitions, 1).map_err(failed)?;
+        broker
+            .create_topic(&format!("sandbox.{topic}"), partitions, 1)
+            .map_err(failed)?;
     }
     Ok(broker)
 }
 
-async fn ingest_app(salesforce: &Sim, kafka: &serde_json::Value, log: &serde_json::Value, folder: &Path) -> Result<ingest_service::app::App, String> {
+async fn ingest_app(
+    salesforce: &Sim,
+    kafka: &serde_json::Value,
+    log: &serde_json::Value,
+    folder: &Path,
+) -> Result<ingest_service::app::App, String> {
     let secret = folder.join("client-secret");
     std::fs::write(&secret, salesforce.client_secret()).map_err(|error| error.to_string())?;
     let text = serde_json::json!({
@@ -146,7 +197,9 @@ async fn ingest_app(salesforce: &Sim, kafka: &serde_json::Value, log: &serde_jso
     std::fs::write(&file, text.to_string()).map_err(|error| error.to_string())?;
     let config = ingest_service::config::Config::load(Some(&file), &[]).map_err(|error| error.to_string())?;
     usher_runtime::telemetry::init(&config.log)?;
-    ingest_service::app::App::build(config).await.map_err(|error| chain(&error))
+    ingest_service::app::App::build(config)
+        .await
+        .map_err(|error| chain(&error))
 }
 
 async fn apply_app(
@@ -157,7 +210,9 @@ async fn apply_app(
     folder: &Path,
 ) -> Result<apply_service::App, String> {
     let (token, policy) = (folder.join("token"), folder.join("policy"));
-    std::fs::write(&token, TOKEN).and_then(|()| std::fs::create_dir(&policy)).map_err(|error| error.to_string())?;
+    std::fs::write(&token, TOKEN)
+        .and_then(|()| std::fs::create_dir(&policy))
+        .map_err(|error| error.to_string())?;
     for target in targets {
         let mut file = serde_json::json!({
             "target": target.name, "preset": "scim", "mode": "enforce", "sources": [salesforce.org_id()],
@@ -167,7 +222,8 @@ async fn apply_app(
         if let (Some(file), serde_json::Value::Object(own)) = (file.as_object_mut(), target.mapping.policy()) {
             file.extend(own);
         }
-        std::fs::write(policy.join(format!("{}.yaml", target.name)), file.to_string()).map_err(|error| error.to_string())?;
+        std::fs::write(policy.join(format!("{}.yaml", target.name)), file.to_string())
+            .map_err(|error| error.to_string())?;
     }
     let text = serde_json::json!({ "kafka": kafka, "log": log, "http": { "bind": "127.0.0.1:0" }, "policy": { "folder": policy } });
     let file = folder.join("apply.yaml");

@@ -53,12 +53,20 @@ impl Scene {
     pub async fn set(config: SimConfig) -> Self {
         let kafka = Kafka::shared().await;
         let prefix = format!("{}.", kafka.unique_prefix());
-        let config = SimConfig { keepalive: config.keepalive.min(Duration::from_secs(2)), ..config };
+        let config = SimConfig {
+            keepalive: config.keepalive.min(Duration::from_secs(2)),
+            ..config
+        };
         let sim = Sim::start(config).await.expect("the simulator starts");
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("token"), TOKEN).expect("the folder is writable");
         std::fs::write(folder.path().join("client-secret"), sim.client_secret()).expect("the folder is writable");
-        Self { kafka, prefix, sim, folder }
+        Self {
+            kafka,
+            prefix,
+            sim,
+            folder,
+        }
     }
 
     pub fn org(&self) -> Arc<Org> {
@@ -114,7 +122,8 @@ impl Scene {
                 "scope": { "filter": "all" }, "match": { "firstSync": "auto" },
             });
             merge(&mut file, &target.policy);
-            std::fs::write(folder.join(format!("{}.yaml", target.name)), file.to_string()).expect("the folder is writable");
+            std::fs::write(folder.join(format!("{}.yaml", target.name)), file.to_string())
+                .expect("the folder is writable");
         }
     }
 
@@ -127,18 +136,38 @@ impl Scene {
     }
 
     pub async fn ingest(&self, name: &str, change: &Value) -> Service {
-        self.service(name, "ingest-service", &self.ingest_config(change), "ingest-service is up").await
+        self.service(
+            name,
+            "ingest-service",
+            &self.ingest_config(change),
+            "ingest-service is up",
+        )
+        .await
     }
 
     pub async fn apply(&self, name: &str) -> Service {
-        self.service(name, "apply-service", &self.apply_config(&json!({ "instance": { "name": name } })), "apply-service starts").await
+        self.service(
+            name,
+            "apply-service",
+            &self.apply_config(&json!({ "instance": { "name": name } })),
+            "apply-service starts",
+        )
+        .await
     }
 
     async fn service(&self, name: &str, binary: &str, config: &Path, up: &str) -> Service {
-        let process = Process::spawn(ProcessSpec::new(name, built_binary(binary)).arg("--config").arg(config).arg("run"));
+        let process = Process::spawn(
+            ProcessSpec::new(name, built_binary(binary))
+                .arg("--config")
+                .arg(config)
+                .arg("run"),
+        );
         let line = process.wait_for_line(up, PATIENCE).await;
         let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON log line: {line}"));
-        let url = format!("http://{}", line["address"].as_str().expect("the line names the address"));
+        let url = format!(
+            "http://{}",
+            line["address"].as_str().expect("the line names the address")
+        );
         Service { process, url }
     }
 
@@ -172,13 +201,30 @@ impl Scene {
     pub async fn assert_contract_holds(&self, at_least: u64) {
         let schema = repository_root().join("shared/contract/schema/user-change.v1.json");
         let consumer = ContractConsumer::prepare().await;
-        let report = consumer.check(&self.kafka, &self.topic("user-change"), Some(&schema), at_least, PATIENCE).await;
-        assert!(report.errors.is_empty(), "{:#?}", &report.errors[..report.errors.len().min(10)]);
+        let report = consumer
+            .check(
+                &self.kafka,
+                &self.topic("user-change"),
+                Some(&schema),
+                at_least,
+                PATIENCE,
+            )
+            .await;
+        assert!(
+            report.errors.is_empty(),
+            "{:#?}",
+            &report.errors[..report.errors.len().min(10)]
+        );
     }
 
     /// People of the default population.
     pub fn members(&self) -> Vec<SimUser> {
-        let is_member = |user: &SimUser| user.text("UserType") == Some("Standard") && !user.text("Email").is_some_and(|email| email.to_lowercase().ends_with(".invalid"));
+        let is_member = |user: &SimUser| {
+            user.text("UserType") == Some("Standard")
+                && !user
+                    .text("Email")
+                    .is_some_and(|email| email.to_lowercase().ends_with(".invalid"))
+        };
         self.org().users().into_iter().filter(is_member).collect()
     }
 
@@ -196,16 +242,44 @@ impl Scene {
         for person in self.members() {
             match (person.is_active(), found.remove(person.id.as_str())) {
                 (true, None) => differences.push(format!("{} has no account", person.id)),
-                (false, Some(account)) if account["active"] != json!(false) => differences.push(format!("{} left and is active", person.id)),
+                (false, Some(account)) if account["active"] != json!(false) => {
+                    differences.push(format!("{} left and is active", person.id))
+                }
                 (true, Some(account)) => {
-                    let work = account["emails"].as_array().and_then(|emails| emails.iter().find(|email| email["type"] == "work"));
+                    let work = account["emails"]
+                        .as_array()
+                        .and_then(|emails| emails.iter().find(|email| email["type"] == "work"));
                     for (what, found, expected) in [
-                        ("active", account["active"].as_bool().map(|flag| flag.to_string()), Some("true".to_owned())),
-                        ("userName", text(&account["userName"]), person.text("Username").map(str::to_owned)),
-                        ("familyName", text(&account["name"]["familyName"]), person.text("LastName").map(str::to_owned)),
-                        ("givenName", text(&account["name"]["givenName"]), person.text("FirstName").map(str::to_owned)),
-                        ("title", text(&account["title"]), person.text("Title").map(str::to_owned)),
-                        ("email", work.and_then(|work| text(&work["value"])), person.text("Email").map(str::to_owned)),
+                        (
+                            "active",
+                            account["active"].as_bool().map(|flag| flag.to_string()),
+                            Some("true".to_owned()),
+                        ),
+                        (
+                            "userName",
+                            text(&account["userName"]),
+                            person.text("Username").map(str::to_owned),
+                        ),
+                        (
+                            "familyName",
+                            text(&account["name"]["familyName"]),
+                            person.text("LastName").map(str::to_owned),
+                        ),
+                        (
+                            "givenName",
+                            text(&account["name"]["givenName"]),
+                            person.text("FirstName").map(str::to_owned),
+                        ),
+                        (
+                            "title",
+                            text(&account["title"]),
+                            person.text("Title").map(str::to_owned),
+                        ),
+                        (
+                            "email",
+                            work.and_then(|work| text(&work["value"])),
+                            person.text("Email").map(str::to_owned),
+                        ),
                     ] {
                         if found != expected {
                             differences.push(format!("{}: {what}", person.id));
@@ -226,7 +300,9 @@ fn text(value: &Value) -> Option<String> {
 
 impl Service {
     pub async fn status(&self) -> Value {
-        let request = reqwest::Client::new().get(format!("{}/v1/status", self.url)).bearer_auth(OPERATOR);
+        let request = reqwest::Client::new()
+            .get(format!("{}/v1/status", self.url))
+            .bearer_auth(OPERATOR);
         match request.send().await {
             Ok(answer) => answer.json().await.unwrap_or(Value::Null),
             Err(_) => Value::Null,
@@ -234,7 +310,11 @@ impl Service {
     }
     pub async fn ready(&self) -> bool {
         let client = reqwest::Client::new();
-        client.get(format!("{}/readyz", self.url)).send().await.is_ok_and(|answer| answer.status().is_success())
+        client
+            .get(format!("{}/readyz", self.url))
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
     }
     pub async fn metrics(&self) -> String {
         match reqwest::get(format!("{}/metrics", self.url)).await {
@@ -256,7 +336,12 @@ pub async fn scim_users(base_url: &str) -> Vec<Value> {
     let mut users = Vec::new();
     loop {
         let url = format!("{base_url}/Users?startIndex={}&count=100", users.len() + 1);
-        let answer = client.get(url).bearer_auth(TOKEN).send().await.expect("the SCIM server answers");
+        let answer = client
+            .get(url)
+            .bearer_auth(TOKEN)
+            .send()
+            .await
+            .expect("the SCIM server answers");
         let page: Value = answer.json().await.expect("a SCIM list");
         let found = page["Resources"].as_array().cloned().unwrap_or_default();
         if found.is_empty() {
@@ -290,7 +375,15 @@ where
         let found = complaints();
         async move {
             let found = found.await;
-            if found.is_empty() { Ok(()) } else { Err(format!("{} complaints: {:?}", found.len(), &found[..found.len().min(5)])) }
+            if found.is_empty() {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{} complaints: {:?}",
+                    found.len(),
+                    &found[..found.len().min(5)]
+                ))
+            }
         }
     })
     .await;

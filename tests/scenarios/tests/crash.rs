@@ -13,7 +13,12 @@ const CHANGES: usize = 2_000;
 
 async fn target() -> ScimSim {
     let address = ([127, 0, 0, 1], 0).into();
-    ScimSim::start(ScimSimConfig { address, bearer_token: Some(TOKEN.to_owned()), behaviour: target_sims::Behaviour::default() }).await
+    ScimSim::start(ScimSimConfig {
+        address,
+        bearer_token: Some(TOKEN.to_owned()),
+        behaviour: target_sims::Behaviour::default(),
+    })
+    .await
 }
 
 fn report_source() -> Value {
@@ -22,19 +27,38 @@ fn report_source() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_the_work_both_go_on_where_the_topics_say() {
-    let scene = Scene::set(SimConfig { users: USERS, seed: 21, ..SimConfig::default() }).await;
+    let scene = Scene::set(SimConfig {
+        users: USERS,
+        seed: 21,
+        ..SimConfig::default()
+    })
+    .await;
     let target = target().await;
     let policy = json!({ "pace": { "perSecond": 2000, "concurrency": 16 } });
-    scene.policy(&[TargetSpec { name: "helpdesk", base_url: target.base_url(), policy }]);
+    scene.policy(&[TargetSpec {
+        name: "helpdesk",
+        base_url: target.base_url(),
+        policy,
+    }]);
     let ingest = scene.ingest("ingest", &report_source()).await;
     let apply = scene.apply("apply").await;
-    eventually_none("5,000 people through the report", || async { scene.differences(&target.users()) }).await;
-    assert!(scene.org().request_log().count("POST", "/analytics/reports/{id}") >= 3, "more than 2,000 rows take several runs");
+    eventually_none("5,000 people through the report", || async {
+        scene.differences(&target.users())
+    })
+    .await;
+    assert!(
+        scene.org().request_log().count("POST", "/analytics/reports/{id}") >= 3,
+        "more than 2,000 rows take several runs"
+    );
 
     // 2,000 changes; both services are killed a third and two thirds through.
     let org = scene.org();
     let own = [org.admin_id(), org.integration_user_id()];
-    let people: Vec<SimUser> = scene.members().into_iter().filter(|user| !own.contains(&user.id)).collect();
+    let people: Vec<SimUser> = scene
+        .members()
+        .into_iter()
+        .filter(|user| !own.contains(&user.id))
+        .collect();
     let mut ingest = ingest;
     let mut apply = apply;
     for number in 0..CHANGES {
@@ -47,7 +71,7 @@ async fn killed_in_the_middle_of_the_work_both_go_on_where_the_topics_say() {
             _ => json!({ "Title": format!("Title {number}") }),
         };
         org.update_user(&person.id, edit).unwrap();
-        if number % 50 == 0 {
+        if number.is_multiple_of(50) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         if number == CHANGES / 3 || number == CHANGES * 2 / 3 {
@@ -57,11 +81,23 @@ async fn killed_in_the_middle_of_the_work_both_go_on_where_the_topics_say() {
             apply = scene.apply("apply-again").await;
         }
     }
-    eventually_none("the target equals the org again", || async { scene.differences(&target.users()) }).await;
+    eventually_none("the target equals the org again", || async {
+        scene.differences(&target.users())
+    })
+    .await;
 
-    let twice: Vec<String> = target.created_count_by_external_id().into_iter().filter(|(_, count)| *count > 1).map(|(id, _)| id).collect();
+    let twice: Vec<String> = target
+        .created_count_by_external_id()
+        .into_iter()
+        .filter(|(_, count)| *count > 1)
+        .map(|(id, _)| id)
+        .collect();
     assert!(twice.is_empty(), "created twice: {twice:?}");
-    assert_eq!(target.max_writes_in_flight_per_user(), 1, "never two actions in flight for one person");
+    assert_eq!(
+        target.max_writes_in_flight_per_user(),
+        1,
+        "never two actions in flight for one person"
+    );
     scene.assert_versions_rise_by_one().await;
     scene.assert_contract_holds(USERS as u64 * 8 / 10).await;
 
@@ -69,7 +105,11 @@ async fn killed_in_the_middle_of_the_work_both_go_on_where_the_topics_say() {
     eventually("both are idle", || async {
         let (one, other) = (ingest.status().await, apply.status().await);
         let lane = &other["targets"]["helpdesk"]["lane"];
-        if one["idle"] == json!(true) && lane["pending"] == json!(0) { Ok(()) } else { Err(format!("{one} {other}")) }
+        if one["idle"] == json!(true) && lane["pending"] == json!(0) {
+            Ok(())
+        } else {
+            Err(format!("{one} {other}"))
+        }
     })
     .await;
     ingest.stop().await;
@@ -81,11 +121,20 @@ async fn killed_in_the_middle_of_the_work_both_go_on_where_the_topics_say() {
         let status = apply.status().await;
         let lane = &status["targets"]["helpdesk"]["lane"];
         let links = lane["links"].as_u64().unwrap_or(0);
-        if links > 0 && lane["pending"] == json!(0) && lane["reconciledAt"].is_string() && ingest.ready().await { Ok(()) } else { Err(status.to_string()) }
+        if links > 0 && lane["pending"] == json!(0) && lane["reconciledAt"].is_string() && ingest.ready().await {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     })
     .await;
     let writes = target.writes();
-    assert!(writes.is_empty(), "{} writes, the first: {:?}", writes.len(), writes.first());
+    assert!(
+        writes.is_empty(),
+        "{} writes, the first: {:?}",
+        writes.len(),
+        writes.first()
+    );
     apply.stop().await;
     ingest.stop().await;
 }

@@ -11,31 +11,58 @@ use serde_json::json;
 async fn leads(service: &Service) -> Result<(), String> {
     let status = service.status().await;
     // The stream must be open: until then changes only wait.
-    if status["role"] == json!("leader") && status["stream"]["connected"] == json!(true) { Ok(()) } else { Err(status.to_string()) }
+    if status["role"] == json!("leader") && status["stream"]["connected"] == json!(true) {
+        Ok(())
+    } else {
+        Err(status.to_string())
+    }
 }
 
 async fn published(scene: &Scene, person: &SimUser, title: &str) {
     eventually(title, || async {
-        let last = scene.user_changes().await.into_iter().rev().map(|record| record.json()).find(|message| message["user"]["id"] == json!(person.id));
+        let last = scene
+            .user_changes()
+            .await
+            .into_iter()
+            .rev()
+            .map(|record| record.json())
+            .find(|message| message["user"]["id"] == json!(person.id));
         let found = last.map(|message| message["user"]["title"].clone());
-        if found == Some(json!(title)) { Ok(()) } else { Err(format!("{found:?}")) }
+        if found == Some(json!(title)) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_leads_and_the_other_takes_over_from_the_dead_and_from_the_frozen() {
-    let scene = Scene::set(SimConfig { users: 100, seed: 31, ..SimConfig::default() }).await;
+    let scene = Scene::set(SimConfig {
+        users: 100,
+        seed: 31,
+        ..SimConfig::default()
+    })
+    .await;
     let first = scene.ingest("first", &json!({})).await;
     eventually("the first leads", || leads(&first)).await;
     let second = scene.ingest("second", &json!({})).await;
     eventually("the second stands by", || async {
         let status = second.status().await;
-        if status["role"] == json!("standby") && second.ready().await { Ok(()) } else { Err(status.to_string()) }
+        if status["role"] == json!("standby") && second.ready().await {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     })
     .await;
     let org = scene.org();
-    let person = scene.members().into_iter().find(|user| user.is_active() && user.id != org.admin_id() && user.id != org.integration_user_id()).unwrap();
+    let person = scene
+        .members()
+        .into_iter()
+        .find(|user| user.is_active() && user.id != org.admin_id() && user.id != org.integration_user_id())
+        .unwrap();
     org.update_user(&person.id, json!({ "Title": "by the first" })).unwrap();
     published(&scene, &person, "by the first").await;
     assert_eq!(second.status().await["role"], json!("standby"), "one active at a time");
@@ -44,7 +71,8 @@ async fn one_leads_and_the_other_takes_over_from_the_dead_and_from_the_frozen() 
     // Dead.
     let killed = Instant::now();
     first.process.sigkill();
-    org.update_user(&person.id, json!({ "Title": "after the kill" })).unwrap();
+    org.update_user(&person.id, json!({ "Title": "after the kill" }))
+        .unwrap();
     eventually("the second leads", || leads(&second)).await;
     let took_over = killed.elapsed();
     published(&scene, &person, "after the kill").await;
@@ -54,18 +82,27 @@ async fn one_leads_and_the_other_takes_over_from_the_dead_and_from_the_frozen() 
     let third = scene.ingest("third", &json!({})).await;
     eventually("the third stands by", || async {
         let status = third.status().await;
-        if status["role"] == json!("standby") { Ok(()) } else { Err(status.to_string()) }
+        if status["role"] == json!("standby") {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     })
     .await;
     second.process.sigstop();
-    org.update_user(&person.id, json!({ "Title": "during the freeze" })).unwrap();
+    org.update_user(&person.id, json!({ "Title": "during the freeze" }))
+        .unwrap();
     eventually("the third leads", || leads(&third)).await;
     published(&scene, &person, "during the freeze").await;
     let before = scene.user_changes().await.len();
     second.process.sigcont();
     eventually("the woken one stands by", || async {
         let status = second.status().await;
-        if status["role"] == json!("standby") { Ok(()) } else { Err(status.to_string()) }
+        if status["role"] == json!("standby") {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     })
     .await;
     assert_eq!(scene.user_changes().await.len(), before, "the woken one wrote nothing");

@@ -43,8 +43,7 @@ pub(crate) fn resource_types(base_url: &str) -> Vec<Value> {
                 },
             });
             if let Some(extension) = &kind.extension {
-                described["schemaExtensions"] =
-                    json!([{"schema": extension.urn, "required": false}]);
+                described["schemaExtensions"] = json!([{"schema": extension.urn, "required": false}]);
             }
             described
         })
@@ -64,8 +63,7 @@ pub(crate) fn schemas(base_url: &str) -> Vec<Value> {
     let of_kind = |kind: &ResourceType| {
         let core = describe(kind.urn, kind.name, kind.attributes);
         let extension = kind.extension.as_ref();
-        let extension = extension
-            .map(|extension| describe(extension.urn, "EnterpriseUser", extension.attributes));
+        let extension = extension.map(|extension| describe(extension.urn, "EnterpriseUser", extension.attributes));
         [Some(core), extension].into_iter().flatten()
     };
     [&USER, &GROUP].into_iter().flat_map(of_kind).collect()

@@ -146,10 +146,7 @@ mod tests {
         faults.plan(Fault::status(500), scope, usize::MAX);
         assert_eq!(faults.take("PATCH", "/Users/8", true), None);
         for _ in 0..3 {
-            assert_eq!(
-                faults.take("PATCH", "/Users/7", true),
-                Some(Fault::status(500))
-            );
+            assert_eq!(faults.take("PATCH", "/Users/7", true), Some(Fault::status(500)));
         }
         faults.clear();
         assert_eq!(faults.take("PATCH", "/Users/7", true), None);

@@ -8,9 +8,7 @@ use serde_json::{Map, Value};
 use crate::error::ScimError;
 use crate::filter::{Filter, Parser, matches};
 use crate::path::{AttributePath, Scope};
-use crate::resource::{
-    canonical, canonical_extension, canonical_single, check_complete, extension_named,
-};
+use crate::resource::{canonical, canonical_extension, canonical_single, check_complete, extension_named};
 use crate::schema::{Attribute, Extension, Mutability, ResourceType};
 
 const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
@@ -41,16 +39,12 @@ pub(crate) fn apply(
 ) -> Result<Map<String, Value>, ScimError> {
     let listed = body["schemas"].as_array().into_iter().flatten();
     if !listed.into_iter().any(|urn| urn == PATCH_SCHEMA) {
-        return Err(ScimError::invalid_syntax(format!(
-            "schemas must list {PATCH_SCHEMA}"
-        )));
+        return Err(ScimError::invalid_syntax(format!("schemas must list {PATCH_SCHEMA}")));
     }
     let operations = match body["Operations"].as_array() {
         Some(operations) if !operations.is_empty() => operations,
         _ => {
-            return Err(ScimError::invalid_syntax(
-                "Operations must be a list with content",
-            ));
+            return Err(ScimError::invalid_syntax("Operations must be a list with content"));
         }
     };
     let mut changed = resource.clone();
@@ -66,18 +60,12 @@ fn apply_one(
     resource: &mut Map<String, Value>,
     operation: &Value,
 ) -> Result<(), ScimError> {
-    let verb = match operation["op"]
-        .as_str()
-        .map(str::to_ascii_lowercase)
-        .as_deref()
-    {
+    let verb = match operation["op"].as_str().map(str::to_ascii_lowercase).as_deref() {
         Some("add") => Verb::Add,
         Some("replace") => Verb::Replace,
         Some("remove") => Verb::Remove,
         _ => {
-            return Err(ScimError::invalid_syntax(
-                "op must be add, replace or remove",
-            ));
+            return Err(ScimError::invalid_syntax("op must be add, replace or remove"));
         }
     };
     let value = operation.get("value");
@@ -109,9 +97,7 @@ fn path_less(
     value: Option<&Value>,
 ) -> Result<(), ScimError> {
     let Some(Value::Object(values)) = value else {
-        return Err(ScimError::invalid_value(
-            "without a path the value must be an object",
-        ));
+        return Err(ScimError::invalid_value("without a path the value must be an object"));
     };
     for (name, value) in values {
         if name.eq_ignore_ascii_case("schemas") {
@@ -119,14 +105,9 @@ fn path_less(
         }
         let target = parse_target(kind, name)?;
         if matches!(target, Target::Elements { .. })
-            || matches!(
-                target,
-                Target::Attribute(AttributePath { sub: Some(_), .. })
-            )
+            || matches!(target, Target::Attribute(AttributePath { sub: Some(_), .. }))
         {
-            return Err(ScimError::invalid_path(format!(
-                "{name:?} is a path, not an attribute"
-            )));
+            return Err(ScimError::invalid_path(format!("{name:?} is a path, not an attribute")));
         }
         act(resource, verb, &target, value)?;
     }
@@ -168,12 +149,7 @@ fn parse_target(kind: &'static ResourceType, text: &str) -> Result<Target, ScimE
     Ok(target)
 }
 
-fn act(
-    resource: &mut Map<String, Value>,
-    verb: Verb,
-    target: &Target,
-    value: &Value,
-) -> Result<(), ScimError> {
+fn act(resource: &mut Map<String, Value>, verb: Verb, target: &Target, value: &Value) -> Result<(), ScimError> {
     match target {
         Target::Extension(extension) => {
             let merged = match verb {
@@ -204,10 +180,7 @@ fn act(
 
 fn refuse_read_only(attribute: &Attribute) -> Result<(), ScimError> {
     match attribute.mutability {
-        Mutability::ReadOnly => Err(ScimError::mutability(format!(
-            "{} is read-only",
-            attribute.name
-        ))),
+        Mutability::ReadOnly => Err(ScimError::mutability(format!("{} is read-only", attribute.name))),
         Mutability::ReadWrite | Mutability::Immutable | Mutability::WriteOnly => Ok(()),
     }
 }
@@ -226,11 +199,7 @@ fn in_holder(
         _ => Map::new(),
     };
     change(&mut holder)?;
-    set(
-        resource,
-        urn,
-        (!holder.is_empty()).then_some(Value::Object(holder)),
-    );
+    set(resource, urn, (!holder.is_empty()).then_some(Value::Object(holder)));
     Ok(())
 }
 
@@ -268,10 +237,7 @@ fn act_on_attribute(
     value: &Value,
 ) -> Result<(), ScimError> {
     if attribute.required && value.is_null() {
-        return Err(ScimError::mutability(format!(
-            "{} is required",
-            attribute.name
-        )));
+        return Err(ScimError::mutability(format!("{} is required", attribute.name)));
     }
     let before = holder.get(attribute.name);
     let after = match verb {
@@ -285,19 +251,12 @@ fn act_on_attribute(
 }
 
 /// Adds one element or several; equal ones stay single, and a new primary takes the mark from the old one.
-fn appended(
-    attribute: &'static Attribute,
-    before: Option<&Value>,
-    value: &Value,
-) -> Result<Value, ScimError> {
+fn appended(attribute: &'static Attribute, before: Option<&Value>, value: &Value) -> Result<Value, ScimError> {
     let given = match value {
         Value::Array(items) => items.as_slice(),
         single => std::slice::from_ref(single),
     };
-    let mut elements: Vec<Value> = before
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let mut elements: Vec<Value> = before.and_then(Value::as_array).cloned().unwrap_or_default();
     for item in given {
         let Some(element) = canonical_single(attribute, item)? else {
             continue;
@@ -357,10 +316,7 @@ fn act_on_part(
 fn check_part(verb: Verb, part: &Attribute) -> Result<(), ScimError> {
     refuse_read_only(part)?;
     if part.mutability == Mutability::Immutable && verb != Verb::Add {
-        return Err(ScimError::mutability(format!(
-            "{} cannot be changed",
-            part.name
-        )));
+        return Err(ScimError::mutability(format!("{} cannot be changed", part.name)));
     }
     Ok(())
 }
@@ -384,11 +340,7 @@ fn act_on_elements(
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    let hit = |element: &Value| {
-        element
-            .as_object()
-            .is_some_and(|object| matches(filter, object))
-    };
+    let hit = |element: &Value| element.as_object().is_some_and(|object| matches(filter, object));
     if !elements.iter().any(hit) {
         return match verb {
             Verb::Remove => Ok(()),

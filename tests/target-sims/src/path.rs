@@ -83,24 +83,14 @@ mod tests {
 
     fn resolve(text: &str) -> Option<(Option<&'static str>, &'static str, Option<&'static str>)> {
         let path = Scope::Resource(&USER).resolve(text)?;
-        Some((
-            path.extension,
-            path.attribute.name,
-            path.sub.map(|sub| sub.name),
-        ))
+        Some((path.extension, path.attribute.name, path.sub.map(|sub| sub.name)))
     }
 
     #[test]
     fn names_are_found_without_regard_to_case() {
         assert_eq!(resolve("USERNAME"), Some((None, "userName", None)));
-        assert_eq!(
-            resolve("name.familyname"),
-            Some((None, "name", Some("familyName")))
-        );
-        assert_eq!(
-            resolve("meta.lastModified"),
-            Some((None, "meta", Some("lastModified")))
-        );
+        assert_eq!(resolve("name.familyname"), Some((None, "name", Some("familyName"))));
+        assert_eq!(resolve("meta.lastModified"), Some((None, "meta", Some("lastModified"))));
     }
 
     #[test]

@@ -23,16 +23,11 @@ impl ListRequest {
     pub(crate) fn from_query(pairs: &[(String, String)]) -> Result<ListRequest, ScimError> {
         let mut request = ListRequest::default();
         for (name, value) in pairs {
-            let names = || {
-                value
-                    .split(',')
-                    .map(|name| name.trim().to_owned())
-                    .collect()
-            };
+            let names = || value.split(',').map(|name| name.trim().to_owned()).collect();
             let number = || {
-                value.parse::<i64>().map_err(|_| {
-                    ScimError::invalid_value(format!("{name} must be a number, not {value:?}"))
-                })
+                value
+                    .parse::<i64>()
+                    .map_err(|_| ScimError::invalid_value(format!("{name} must be a number, not {value:?}")))
             };
             match name.to_ascii_lowercase().as_str() {
                 "filter" => request.filter = Some(value.clone()),
@@ -50,9 +45,7 @@ impl ListRequest {
     pub(crate) fn from_search(body: &Value) -> Result<ListRequest, ScimError> {
         let names = |key: &str| {
             let items = body[key].as_array().into_iter().flatten();
-            items
-                .filter_map(|item| item.as_str().map(str::to_owned))
-                .collect()
+            items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
         };
         ListRequest {
             filter: body["filter"].as_str().map(str::to_owned),

@@ -49,14 +49,7 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// Enters a request; its number is the handle for [`Recording::update`].
-    pub(crate) fn start(
-        &mut self,
-        method: &str,
-        path: &str,
-        query: &str,
-        body: Option<Value>,
-        write: bool,
-    ) -> u64 {
+    pub(crate) fn start(&mut self, method: &str, path: &str, query: &str, body: Option<Value>, write: bool) -> u64 {
         let sequence = self.next;
         self.next += 1;
         self.requests.push(RequestRecord {

@@ -9,10 +9,7 @@ use crate::error::ScimError;
 use crate::schema::{Attribute, Extension, Kind, Mutability, ResourceType, find};
 
 /// The body of a POST or PUT as it is stored. Read-only attributes are ignored (RFC 7644 section 3.3).
-pub(crate) fn from_body(
-    kind: &'static ResourceType,
-    body: &Value,
-) -> Result<Map<String, Value>, ScimError> {
+pub(crate) fn from_body(kind: &'static ResourceType, body: &Value) -> Result<Map<String, Value>, ScimError> {
     let Value::Object(body) = body else {
         return Err(ScimError::invalid_syntax("the body is not an object"));
     };
@@ -51,10 +48,7 @@ fn check_schemas(kind: &'static ResourceType, body: &Map<String, Value>) -> Resu
         .unwrap_or_default();
     let lists = |urn: &str| listed.iter().any(|listed| listed.eq_ignore_ascii_case(urn));
     if !lists(kind.urn) {
-        return Err(ScimError::invalid_syntax(format!(
-            "schemas must list {}",
-            kind.urn
-        )));
+        return Err(ScimError::invalid_syntax(format!("schemas must list {}", kind.urn)));
     }
     for name in body.keys() {
         if let Some(extension) = extension_named(kind, name)
@@ -70,18 +64,12 @@ fn check_schemas(kind: &'static ResourceType, body: &Map<String, Value>) -> Resu
 }
 
 /// Required attributes are there, and at most one element per list is primary.
-pub(crate) fn check_complete(
-    kind: &ResourceType,
-    resource: &Map<String, Value>,
-) -> Result<(), ScimError> {
+pub(crate) fn check_complete(kind: &ResourceType, resource: &Map<String, Value>) -> Result<(), ScimError> {
     for attribute in kind.attributes {
         let value = resource.get(attribute.name);
         let blank = value.is_none_or(|value| value.as_str() == Some(""));
         if attribute.required && blank {
-            return Err(ScimError::invalid_value(format!(
-                "{} is required",
-                attribute.name
-            )));
+            return Err(ScimError::invalid_value(format!("{} is required", attribute.name)));
         }
         let primaries = value
             .and_then(Value::as_array)
@@ -99,28 +87,19 @@ pub(crate) fn check_complete(
     Ok(())
 }
 
-pub(crate) fn extension_named(
-    kind: &'static ResourceType,
-    name: &str,
-) -> Option<&'static Extension> {
+pub(crate) fn extension_named(kind: &'static ResourceType, name: &str) -> Option<&'static Extension> {
     kind.extension
         .as_ref()
         .filter(|extension| extension.urn.eq_ignore_ascii_case(name))
 }
 
 /// The stored form of an extension's object; `None` means unassigned.
-pub(crate) fn canonical_extension(
-    extension: &'static Extension,
-    value: &Value,
-) -> Result<Option<Value>, ScimError> {
+pub(crate) fn canonical_extension(extension: &'static Extension, value: &Value) -> Result<Option<Value>, ScimError> {
     canonical_object(extension.urn, extension.attributes, value)
 }
 
 /// The stored form of one attribute's value; `None` means unassigned: null, an empty list and absence are the same.
-pub(crate) fn canonical(
-    attribute: &'static Attribute,
-    value: &Value,
-) -> Result<Option<Value>, ScimError> {
+pub(crate) fn canonical(attribute: &'static Attribute, value: &Value) -> Result<Option<Value>, ScimError> {
     if value.is_null() {
         return Ok(None);
     }
@@ -128,10 +107,7 @@ pub(crate) fn canonical(
         return canonical_single(attribute, value);
     }
     let Value::Array(items) = value else {
-        return Err(ScimError::invalid_value(format!(
-            "{} is a list",
-            attribute.name
-        )));
+        return Err(ScimError::invalid_value(format!("{} is a list", attribute.name)));
     };
     let mut elements = Vec::with_capacity(items.len());
     for item in items {
@@ -143,16 +119,8 @@ pub(crate) fn canonical(
 }
 
 /// As [`canonical`] for one element of a list, or for a single value.
-pub(crate) fn canonical_single(
-    attribute: &'static Attribute,
-    value: &Value,
-) -> Result<Option<Value>, ScimError> {
-    let wrong = |what: &str| {
-        Err(ScimError::invalid_value(format!(
-            "{} must be {what}",
-            attribute.name
-        )))
-    };
+pub(crate) fn canonical_single(attribute: &'static Attribute, value: &Value) -> Result<Option<Value>, ScimError> {
+    let wrong = |what: &str| Err(ScimError::invalid_value(format!("{} must be {what}", attribute.name)));
     match attribute.kind {
         _ if value.is_null() => Ok(None),
         Kind::Text | Kind::DateTime if !value.is_string() => wrong("a text"),
@@ -162,25 +130,17 @@ pub(crate) fn canonical_single(
     }
 }
 
-fn canonical_object(
-    name: &str,
-    parts: &'static [Attribute],
-    value: &Value,
-) -> Result<Option<Value>, ScimError> {
+fn canonical_object(name: &str, parts: &'static [Attribute], value: &Value) -> Result<Option<Value>, ScimError> {
     if value.is_null() {
         return Ok(None);
     }
     let Value::Object(given) = value else {
-        return Err(ScimError::invalid_value(format!(
-            "{name} must be an object"
-        )));
+        return Err(ScimError::invalid_value(format!("{name} must be an object")));
     };
     let mut object = Map::new();
     for (part, value) in given {
         let Some(attribute) = find(parts, part) else {
-            return Err(ScimError::invalid_syntax(format!(
-                "no attribute {part:?} in {name}"
-            )));
+            return Err(ScimError::invalid_syntax(format!("no attribute {part:?} in {name}")));
         };
         if attribute.mutability == Mutability::ReadOnly {
             continue;
@@ -210,8 +170,7 @@ mod tests {
             "USERNAME": "ada", "title": null, "emails": [], "name": {"FamilyName": "Byron", "givenName": null},
             "displayName": "", "id": "mine", "groups": [{"value": "x"}],
         }));
-        let expected =
-            json!({"userName": "ada", "name": {"familyName": "Byron"}, "displayName": ""});
+        let expected = json!({"userName": "ada", "name": {"familyName": "Byron"}, "displayName": ""});
         assert_eq!(stored, Ok(expected));
     }
 
@@ -222,15 +181,9 @@ mod tests {
             (json!({"userName": ""}), "invalidValue"),
             (json!({"userName": 7}), "invalidValue"),
             (json!({"userName": "a", "active": "True"}), "invalidValue"),
-            (
-                json!({"userName": "a", "emails": {"value": "x"}}),
-                "invalidValue",
-            ),
+            (json!({"userName": "a", "emails": {"value": "x"}}), "invalidValue"),
             (json!({"userName": "a", "shoeSize": 44}), "invalidSyntax"),
-            (
-                json!({"userName": "a", "name": {"nick": "x"}}),
-                "invalidSyntax",
-            ),
+            (json!({"userName": "a", "name": {"nick": "x"}}), "invalidSyntax"),
             (
                 json!({"userName": "a", ENTERPRISE_URN: {"manager": "m1"}}),
                 "invalidValue",
@@ -249,8 +202,7 @@ mod tests {
     fn every_used_schema_must_be_listed() {
         let nothing = from_body(&USER, &json!({"userName": "a"}));
         assert!(nothing.is_err());
-        let body =
-            json!({"schemas": [USER.urn], "userName": "a", ENTERPRISE_URN: {"department": "x"}});
+        let body = json!({"schemas": [USER.urn], "userName": "a", ENTERPRISE_URN: {"department": "x"}});
         assert!(from_body(&USER, &body).is_err());
     }
 }

@@ -155,12 +155,7 @@ const COMMON: &[Attribute] = &[
 ];
 
 /// value, display, type, primary: the parts of most lists.
-const PLURAL: &[Attribute] = &[
-    text("value"),
-    text("display"),
-    text("type"),
-    boolean("primary"),
-];
+const PLURAL: &[Attribute] = &[text("value"), text("display"), text("type"), boolean("primary")];
 
 const USER_ATTRIBUTES: &[Attribute] = &[
     required(text("userName")),
@@ -243,8 +238,7 @@ const GROUP_ATTRIBUTES: &[Attribute] = &[
     ),
 ];
 
-pub(crate) const ENTERPRISE_URN: &str =
-    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+pub(crate) const ENTERPRISE_URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 pub(crate) static USER: ResourceType = ResourceType {
     name: "User",

@@ -43,9 +43,7 @@ impl Shared {
     /// Held only for moments, never across an await.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic in one request must not turn into a second one in the test's own thread.
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -63,14 +61,11 @@ struct Entry<'a> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let answered = self.answered;
-        self.shared
-            .lock()
-            .recording
-            .update(self.sequence, |record| {
-                record.ended = Some(clock::monotonic());
-                record.ended_at = Some(clock::wall());
-                record.answered = answered;
-            });
+        self.shared.lock().recording.update(self.sequence, |record| {
+            record.ended = Some(clock::monotonic());
+            record.ended_at = Some(clock::wall());
+            record.answered = answered;
+        });
     }
 }
 

@@ -40,8 +40,7 @@ pub(crate) struct Request {
 impl Request {
     /// Whether it is meant to change a resource.
     pub(crate) fn is_write(&self) -> bool {
-        matches!(self.method.as_str(), "POST" | "PUT" | "PATCH" | "DELETE")
-            && !self.path.ends_with("/.search")
+        matches!(self.method.as_str(), "POST" | "PUT" | "PATCH" | "DELETE") && !self.path.ends_with("/.search")
     }
 }
 
@@ -90,11 +89,7 @@ impl State {
 
     fn route(&mut self, request: &Request) -> Result<Answer, ScimError> {
         self.check_token(request)?;
-        let segments: Vec<&str> = request
-            .path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .collect();
+        let segments: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
         let method = request.method.as_str();
         match (method, segments.as_slice()) {
             (_, ["Users", rest @ ..]) => self.resources(true, request, rest),
@@ -105,10 +100,7 @@ impl State {
             (_, ["ServiceProviderConfig" | "ResourceTypes" | "Schemas", ..]) => {
                 Err(ScimError::new(405, "discovery is read-only"))
             }
-            _ => Err(ScimError::new(
-                404,
-                format!("no endpoint {:?}", request.path),
-            )),
+            _ => Err(ScimError::new(404, format!("no endpoint {:?}", request.path))),
         }
     }
 
@@ -118,9 +110,7 @@ impl State {
         };
         let given = request.authorization.as_deref().and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
-            scheme
-                .eq_ignore_ascii_case("bearer")
-                .then_some(token.trim())
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
         if given == Some(token) {
             Ok(())
@@ -145,10 +135,7 @@ impl State {
             ["ResourceTypes", id @ ..] => (discovery::resource_types(&self.base_url), id),
             ["Schemas", id @ ..] => (discovery::schemas(&self.base_url), id),
             _ => {
-                return Err(ScimError::new(
-                    404,
-                    format!("no endpoint {:?}", request.path),
-                ));
+                return Err(ScimError::new(404, format!("no endpoint {:?}", request.path)));
             }
         };
         match id {
@@ -162,21 +149,14 @@ impl State {
         }
     }
 
-    fn resources(
-        &mut self,
-        users: bool,
-        request: &Request,
-        rest: &[&str],
-    ) -> Result<Answer, ScimError> {
+    fn resources(&mut self, users: bool, request: &Request, rest: &[&str]) -> Result<Answer, ScimError> {
         let write = request.is_write();
         if write && self.behaviour.read_only {
             return Err(ScimError::new(403, "the service is in read-only mode"));
         }
         match (request.method.as_str(), rest) {
             ("GET", []) => self.list(users, &ListRequest::from_query(&request.query)?),
-            ("POST", [".search"]) => {
-                self.list(users, &ListRequest::from_search(&json_body(request)?)?)
-            }
+            ("POST", [".search"]) => self.list(users, &ListRequest::from_search(&json_body(request)?)?),
             ("POST", []) => self.create(users, request),
             (_, []) => Err(ScimError::new(405, "this needs the id of a resource")),
             ("GET", [id]) => self.read(users, request, id),
@@ -196,11 +176,7 @@ impl State {
     }
 
     fn store_mut(&mut self, users: bool) -> &mut Store {
-        if users {
-            &mut self.users
-        } else {
-            &mut self.groups
-        }
+        if users { &mut self.users } else { &mut self.groups }
     }
 
     fn list(&self, users: bool, request: &ListRequest) -> Result<Answer, ScimError> {
@@ -253,15 +229,9 @@ impl State {
             return Err(ScimError::new(501, "PATCH is not supported"));
         }
         let stored = self.store(users).get(id)?;
-        let name = stored
-            .get("userName")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let name = stored.get("userName").and_then(Value::as_str).unwrap_or_default();
         let protected = &self.behaviour.protected;
-        if protected
-            .iter()
-            .any(|key| key == id || key.eq_ignore_ascii_case(name))
-        {
+        if protected.iter().any(|key| key == id || key.eq_ignore_ascii_case(name)) {
             return Err(ScimError::new(403, "this account is protected"));
         }
         self.check_version(request, stored)?;
@@ -301,11 +271,7 @@ impl State {
         Ok(answer)
     }
 
-    fn check_version(
-        &self,
-        request: &Request,
-        stored: &serde_json::Map<String, Value>,
-    ) -> Result<(), ScimError> {
+    fn check_version(&self, request: &Request, stored: &serde_json::Map<String, Value>) -> Result<(), ScimError> {
         let Some(wanted) = request.if_match.as_deref() else {
             return Ok(());
         };
@@ -316,20 +282,11 @@ impl State {
         if fits || !self.behaviour.etag_supported {
             Ok(())
         } else {
-            Err(ScimError::new(
-                412,
-                "the resource has changed since that version",
-            ))
+            Err(ScimError::new(412, "the resource has changed since that version"))
         }
     }
 
-    fn answer(
-        &self,
-        users: bool,
-        status: u16,
-        id: &str,
-        request: &Request,
-    ) -> Result<Answer, ScimError> {
+    fn answer(&self, users: bool, status: u16, id: &str, request: &Request) -> Result<Answer, ScimError> {
         let store = self.store(users);
         let shown = show(store.kind(), &self.groups, &self.behaviour, store.get(id)?);
         let etag = shown["meta"]["version"].as_str().map(str::to_owned);

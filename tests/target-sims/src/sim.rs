@@ -55,9 +55,7 @@ impl ScimSim {
         let listener = TcpListener::bind(config.address)
             .await
             .unwrap_or_else(|error| panic!("cannot listen on {}: {error}", config.address));
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let base_url = format!("http://{address}{BASE_PATH}");
         let state = State::new(&base_url, config.bearer_token, config.behaviour);
         let shared = Shared::new(state);
@@ -173,11 +171,7 @@ impl ScimSim {
     /// The requests that were meant to change something.
     pub fn writes(&self) -> Vec<RequestRecord> {
         let inner = self.shared.lock();
-        let writes = inner
-            .recording
-            .requests()
-            .iter()
-            .filter(|request| request.write);
+        let writes = inner.recording.requests().iter().filter(|request| request.write);
         writes.cloned().collect()
     }
 
@@ -194,11 +188,7 @@ impl ScimSim {
 
     /// How often a user with this external id was created since the last reset; more than once means a duplicate.
     pub fn created_count_by_external_id(&self) -> HashMap<String, usize> {
-        self.shared
-            .lock()
-            .recording
-            .created_count_by_external_id()
-            .clone()
+        self.shared.lock().recording.created_count_by_external_id().clone()
     }
 
     /// The largest number of writes about one resource that were served at the same moment.
@@ -222,10 +212,7 @@ impl ScimSim {
     }
 }
 
-fn checked(
-    kind: &'static crate::schema::ResourceType,
-    mut body: Value,
-) -> serde_json::Map<String, Value> {
+fn checked(kind: &'static crate::schema::ResourceType, mut body: Value) -> serde_json::Map<String, Value> {
     body["schemas"] = json!([kind.urn, ENTERPRISE_URN]);
     match from_body(kind, &body) {
         Ok(body) => body,

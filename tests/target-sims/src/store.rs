@@ -123,10 +123,7 @@ impl Store {
     }
 
     /// Those that match, in order of creation. Looks into the indexes first, so that a look-up costs the same with many users.
-    pub(crate) fn search<'a>(
-        &'a self,
-        filter: &'a Filter,
-    ) -> Box<dyn Iterator<Item = &'a Body> + 'a> {
+    pub(crate) fn search<'a>(&'a self, filter: &'a Filter) -> Box<dyn Iterator<Item = &'a Body> + 'a> {
         match self.candidates(filter) {
             Some(items) => Box::new(
                 items
@@ -139,15 +136,9 @@ impl Store {
     }
 
     /// Whoever has this external id or user name, for the log of refused creates.
-    pub(crate) fn find_id(
-        &self,
-        external_id: Option<&str>,
-        user_name: Option<&str>,
-    ) -> Option<&str> {
-        let by_external_id =
-            external_id.and_then(|value| self.external_ids.get(value).first().copied());
-        let item =
-            by_external_id.or_else(|| self.user_names.get(&user_name?.to_lowercase()).copied())?;
+    pub(crate) fn find_id(&self, external_id: Option<&str>, user_name: Option<&str>) -> Option<&str> {
+        let by_external_id = external_id.and_then(|value| self.external_ids.get(value).first().copied());
+        let item = by_external_id.or_else(|| self.user_names.get(&user_name?.to_lowercase()).copied())?;
         self.items.get(&item)?["id"].as_str()
     }
 
@@ -167,13 +158,7 @@ impl Store {
             return Some(self.external_ids.get(value));
         }
         if let Some(name) = filter.required_text("userName", None) {
-            return Some(
-                self.user_names
-                    .get(&name.to_lowercase())
-                    .copied()
-                    .into_iter()
-                    .collect(),
-            );
+            return Some(self.user_names.get(&name.to_lowercase()).copied().into_iter().collect());
         }
         if let Some(email) = filter.required_text("emails", Some("value")) {
             return Some(self.emails.get(&email.to_lowercase()));
@@ -193,9 +178,7 @@ impl Store {
     fn check_unique(&self, body: &Body, own: Option<u64>) -> Result<(), ScimError> {
         let holder = user_name(body).and_then(|name| self.user_names.get(&name).copied());
         match holder {
-            Some(holder) if Some(holder) != own => {
-                Err(ScimError::uniqueness("userName is taken by another user"))
-            }
+            Some(holder) if Some(holder) != own => Err(ScimError::uniqueness("userName is taken by another user")),
             _ => Ok(()),
         }
     }
@@ -240,9 +223,7 @@ impl Store {
 }
 
 fn user_name(body: &Body) -> Option<String> {
-    body.get("userName")
-        .and_then(Value::as_str)
-        .map(str::to_lowercase)
+    body.get("userName").and_then(Value::as_str).map(str::to_lowercase)
 }
 
 fn list_values<'a>(body: &'a Body, list: &str) -> impl Iterator<Item = &'a str> {
@@ -292,10 +273,7 @@ mod tests {
         store.delete(&id).unwrap();
         assert_eq!(found(&store, r#"userName eq "ada2""#), Vec::<String>::new());
         assert_eq!(store.get(&id).unwrap_err().status, 404);
-        assert!(
-            store.create(body("ada2", "y@x")).is_ok(),
-            "the name is free again"
-        );
+        assert!(store.create(body("ada2", "y@x")).is_ok(), "the name is free again");
     }
 
     #[test]

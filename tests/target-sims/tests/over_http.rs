@@ -16,12 +16,7 @@ async fn sim() -> ScimSim {
     .await
 }
 
-async fn send(
-    sim: &ScimSim,
-    method: Method,
-    path: &str,
-    body: Value,
-) -> reqwest::Result<(StatusCode, String)> {
+async fn send(sim: &ScimSim, method: Method, path: &str, body: Value) -> reqwest::Result<(StatusCode, String)> {
     let client = Client::builder().pool_max_idle_per_host(0).build()?;
     let mut request = client
         .request(method, format!("{}{path}", sim.base_url()))
@@ -42,9 +37,7 @@ fn user(name: &str) -> Value {
 #[tokio::test]
 async fn every_request_is_recorded_with_its_answer() {
     let sim = sim().await;
-    send(&sim, Method::POST, "/Users", user("ada"))
-        .await
-        .unwrap();
+    send(&sim, Method::POST, "/Users", user("ada")).await.unwrap();
     send(
         &sim,
         Method::GET,
@@ -57,18 +50,11 @@ async fn every_request_is_recorded_with_its_answer() {
     let requests = sim.requests();
     assert_eq!(requests.len(), 2);
     assert_eq!(
-        (
-            requests[0].method.as_str(),
-            requests[0].status,
-            requests[0].write
-        ),
+        (requests[0].method.as_str(), requests[0].status, requests[0].write),
         ("POST", Some(201), true)
     );
     assert_eq!(requests[0].body.as_ref().unwrap()["userName"], "ada");
-    assert_eq!(
-        requests[0].resource.as_deref(),
-        sim.users()[0]["id"].as_str()
-    );
+    assert_eq!(requests[0].resource.as_deref(), sim.users()[0]["id"].as_str());
     assert!(requests[0].answered && requests[0].executed && requests[0].ended.is_some());
     assert_eq!((requests[1].sequence, requests[1].write), (1, false));
     assert_eq!(sim.writes().len(), 1);
@@ -83,9 +69,7 @@ async fn every_request_is_recorded_with_its_answer() {
 async fn a_lost_answer_leaves_an_account_that_the_client_never_heard_of() {
     let sim = sim().await;
     sim.plan_fault(Fault::LoseAnswer, FaultScope::Writes, 1);
-    let error = send(&sim, Method::POST, "/Users", user("ada"))
-        .await
-        .unwrap_err();
+    let error = send(&sim, Method::POST, "/Users", user("ada")).await.unwrap_err();
     assert!(!error.is_timeout(), "{error:?}");
     assert_eq!(sim.user_count(), 1);
     let record = &sim.writes()[0];
@@ -93,9 +77,7 @@ async fn a_lost_answer_leaves_an_account_that_the_client_never_heard_of() {
         (record.status, record.executed, record.answered),
         (Some(201), true, false)
     );
-    let (status, _) = send(&sim, Method::POST, "/Users", user("ada"))
-        .await
-        .unwrap();
+    let (status, _) = send(&sim, Method::POST, "/Users", user("ada")).await.unwrap();
     assert_eq!(status, 409);
 }
 
@@ -103,11 +85,7 @@ async fn a_lost_answer_leaves_an_account_that_the_client_never_heard_of() {
 async fn a_refused_connection_executes_nothing() {
     let sim = sim().await;
     sim.plan_fault(Fault::Refuse, FaultScope::Every, 1);
-    assert!(
-        send(&sim, Method::POST, "/Users", user("ada"))
-            .await
-            .is_err()
-    );
+    assert!(send(&sim, Method::POST, "/Users", user("ada")).await.is_err());
     assert_eq!(sim.user_count(), 0);
     assert!(!sim.requests()[0].executed);
 }
@@ -124,16 +102,9 @@ async fn planned_answers_carry_their_headers_and_bodies() {
         .unwrap();
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers()["retry-after"], "7");
-    let (status, text) = send(&sim, Method::GET, "/Users", Value::Null)
-        .await
-        .unwrap();
-    assert_eq!(
-        (status.as_u16(), text.starts_with("<!DOCTYPE html>")),
-        (200, true)
-    );
-    let (_, text) = send(&sim, Method::GET, "/Users", Value::Null)
-        .await
-        .unwrap();
+    let (status, text) = send(&sim, Method::GET, "/Users", Value::Null).await.unwrap();
+    assert_eq!((status.as_u16(), text.starts_with("<!DOCTYPE html>")), (200, true));
+    let (_, text) = send(&sim, Method::GET, "/Users", Value::Null).await.unwrap();
     assert!(text.contains("totalResults"));
 }
 
@@ -142,11 +113,7 @@ async fn a_hanging_request_ends_in_the_log_when_the_client_gives_up() {
     let sim = sim().await;
     sim.plan_fault(Fault::Hang { execute: true }, FaultScope::Every, 1);
     let request = send(&sim, Method::POST, "/Users", user("ada"));
-    assert!(
-        tokio::time::timeout(Duration::from_millis(300), request)
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(300), request).await.is_err());
     assert_eq!(sim.user_count(), 1);
     // The server notices the closed connection on its own time.
     let noticed = async {
@@ -154,9 +121,7 @@ async fn a_hanging_request_ends_in_the_log_when_the_client_gives_up() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), noticed)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(10), noticed).await.unwrap();
     assert!(!sim.requests()[0].answered);
 }
 
@@ -180,10 +145,7 @@ async fn overlapping_writes_about_one_user_are_noticed() {
 async fn seeded_users_can_be_changed_behind_the_clients_back() {
     let sim = sim().await;
     let id = sim.seed_user(json!({"userName": "ada", "externalId": "1"}));
-    sim.overwrite_user(
-        &id,
-        json!({"userName": "ada", "externalId": "1", "active": false}),
-    );
+    sim.overwrite_user(&id, json!({"userName": "ada", "externalId": "1", "active": false}));
     assert_eq!(sim.user_by_external_id("1").unwrap()["active"], false);
     sim.remove_user(&id);
     assert_eq!(sim.user_by_external_id("1"), None);
@@ -201,9 +163,7 @@ async fn a_stopped_simulator_frees_its_address() {
         .unwrap()
         .parse()
         .unwrap();
-    send(&first, Method::GET, "/Users", Value::Null)
-        .await
-        .unwrap();
+    send(&first, Method::GET, "/Users", Value::Null).await.unwrap();
     first.stop().await;
     let second = ScimSim::start(ScimSimConfig {
         address,
@@ -224,10 +184,7 @@ async fn thousands_of_users_and_changes_are_no_problem() {
     }
     let client = Client::new();
     for number in 0..500 {
-        let url = format!(
-            "{}/Users?filter=externalId%20eq%20%22user{number}%22",
-            sim.base_url()
-        );
+        let url = format!("{}/Users?filter=externalId%20eq%20%22user{number}%22", sim.base_url());
         let found = client
             .get(url)
             .bearer_auth("secret")

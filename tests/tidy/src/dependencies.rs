@@ -28,10 +28,7 @@ pub fn members(metadata: &Value) -> Vec<Member> {
             .unwrap_or(&manifest)
             .trim_start_matches('/')
             .trim_end_matches("/Cargo.toml");
-        let needs = package["dependencies"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let needs = package["dependencies"].as_array().cloned().unwrap_or_default();
         Member {
             name: text(&package["name"]),
             folder: folder.to_owned(),
@@ -60,9 +57,7 @@ fn storey(member: &Member) -> Storey {
     match member.folder.as_str() {
         "shared/contract" => Storey::Contract,
         "shared/runtime" => Storey::Runtime,
-        "tests/kafka" | "tests/salesforce-sim" | "tests/target-sims" | "tests/tidy" => {
-            Storey::Proof
-        }
+        "tests/kafka" | "tests/salesforce-sim" | "tests/target-sims" | "tests/tidy" => Storey::Proof,
         folder if folder.starts_with("tests/") => Storey::Whole,
         _ => Storey::Service,
     }
@@ -82,9 +77,7 @@ const KEPT: &[(&str, &[&str], &str)] = &[
     ),
 ];
 /// Foreign crates that the pure contract does without.
-const NOT_IN_CONTRACT: &[&str] = &[
-    "tokio", "rdkafka", "reqwest", "tracing", "rand", "axum", "tonic",
-];
+const NOT_IN_CONTRACT: &[&str] = &["tokio", "rdkafka", "reqwest", "tracing", "rand", "axum", "tonic"];
 
 /// Needs that point the wrong way.
 #[must_use]
@@ -112,19 +105,11 @@ pub fn violations(members: &[Member]) -> Vec<Violation> {
                 }
             }
             if own == Storey::Contract && NOT_IN_CONTRACT.contains(&name.as_str()) {
-                report(format!(
-                    "{} needs {name}: the contract is pure",
-                    member.name
-                ));
+                report(format!("{} needs {name}: the contract is pure", member.name));
             }
-            let kept = KEPT
-                .iter()
-                .find(|(kept, _, _)| kept == name)
-                .filter(|_| !only_tests);
+            let kept = KEPT.iter().find(|(kept, _, _)| kept == name).filter(|_| !only_tests);
             if let Some((_, keepers, why)) = kept
-                && !keepers
-                    .iter()
-                    .any(|keeper| member.folder.starts_with(keeper))
+                && !keepers.iter().any(|keeper| member.folder.starts_with(keeper))
             {
                 report(format!("{} needs {name}: {why}", member.name));
             }

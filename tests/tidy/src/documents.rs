@@ -5,11 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::Violation;
 
 /// Links of a document that lead nowhere. `text_of` gives the text of a file from the root, an empty one for a folder.
-pub fn broken_links(
-    place: &str,
-    text: &str,
-    text_of: &impl Fn(&Path) -> Option<String>,
-) -> Vec<Violation> {
+pub fn broken_links(place: &str, text: &str, text_of: &impl Fn(&Path) -> Option<String>) -> Vec<Violation> {
     let folder = Path::new(place).parent().unwrap_or(Path::new(""));
     let mut found = Vec::new();
     for (line, link) in links(text) {
@@ -30,15 +26,8 @@ pub fn broken_links(
             }
         });
         match target_text {
-            None => found.push(Violation::new(
-                place,
-                line,
-                format!("the link {link} leads nowhere"),
-            )),
-            Some(target_text)
-                if !anchor.is_empty()
-                    && !anchors(&target_text).iter().any(|known| known == anchor) =>
-            {
+            None => found.push(Violation::new(place, line, format!("the link {link} leads nowhere"))),
+            Some(target_text) if !anchor.is_empty() && !anchors(&target_text).iter().any(|known| known == anchor) => {
                 found.push(Violation::new(
                     place,
                     line,
@@ -54,13 +43,9 @@ pub fn broken_links(
 /// Paths between backticks that do not exist. What looks like a path: from the root, with a slash, ending in a slash or
 /// in a known extension.
 pub fn missing_paths(place: &str, text: &str, exists: &impl Fn(&Path) -> bool) -> Vec<Violation> {
-    const EXTENSIONS: &[&str] = &[
-        ".rs", ".md", ".yaml", ".json", ".toml", ".sh", ".proto", ".py", ".mjs",
-    ];
+    const EXTENSIONS: &[&str] = &[".rs", ".md", ".yaml", ".json", ".toml", ".sh", ".proto", ".py", ".mjs"];
     let looks_like_one = |span: &str| {
-        let plain = span
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        let plain = span.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
         plain
             && span.contains('/')
             && !span.starts_with('/')
@@ -68,12 +53,7 @@ pub fn missing_paths(place: &str, text: &str, exists: &impl Fn(&Path) -> bool) -
     };
     let mut found = Vec::new();
     for (line, prose) in prose(text) {
-        for span in prose
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|span| looks_like_one(span))
-        {
+        for span in prose.split('`').skip(1).step_by(2).filter(|span| looks_like_one(span)) {
             if !exists(Path::new(span)) {
                 found.push(Violation::new(place, line, format!("there is no {span}")));
             }
@@ -120,14 +100,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
             let Some((target, further)) = behind.split_once(')') else {
                 break;
             };
-            found.push((
-                number,
-                target
-                    .split_whitespace()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned(),
-            ));
+            found.push((number, target.split_whitespace().next().unwrap_or_default().to_owned()));
             rest = further;
         }
     }
@@ -227,14 +200,10 @@ mod tests {
 
     #[test]
     fn paths_between_backticks_must_exist() {
-        let exists =
-            |path: &Path| path == Path::new("shared/contract/") || path == Path::new("a/b.rs");
+        let exists = |path: &Path| path == Path::new("shared/contract/") || path == Path::new("a/b.rs");
         let text = "`a/b.rs` `shared/contract/` `/v1/status` `tests/*/x.rs` `user-change.checkpoint` `make test`\n```\n`gone/x.rs`\n```\n";
         assert!(missing_paths("A.md", text, &exists).is_empty());
-        assert_eq!(
-            missing_paths("A.md", "\n`a/gone.rs` and `gone/`\n", &exists).len(),
-            2
-        );
+        assert_eq!(missing_paths("A.md", "\n`a/gone.rs` and `gone/`\n", &exists).len(), 2);
     }
 
     #[test]

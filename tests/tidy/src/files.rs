@@ -37,10 +37,8 @@ pub fn all(root: &Path) -> io::Result<Vec<PathBuf>> {
 #[must_use]
 pub fn is_pure(path: &Path) -> bool {
     let text = path.to_string_lossy();
-    let in_logic = path
-        .iter()
-        .any(|part| part == "logic" || part == "logic.rs")
-        && path.iter().any(|part| part == "src");
+    let in_logic =
+        path.iter().any(|part| part == "logic" || part == "logic.rs") && path.iter().any(|part| part == "src");
     let is_code = path.extension().is_some_and(|extension| extension == "rs");
     is_code
         && (text.starts_with("shared/contract/src/")
@@ -79,10 +77,7 @@ pub fn of_tests(file: &Path, text: &str) -> Result<BTreeSet<PathBuf>, String> {
 /// A Rust file begins with what it is for.
 #[must_use]
 pub fn opening(place: &str, text: &str) -> Option<Violation> {
-    let first = text
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     (!first.starts_with("//!")).then(|| {
         Violation::new(
             place,
@@ -97,18 +92,9 @@ pub fn opening(place: &str, text: &str) -> Option<Violation> {
 pub fn foreign_places(place: &str, text: &str) -> Vec<Violation> {
     // Put together, or this file would be one of them.
     let workplace = ["/wo", "rk/"].concat();
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.contains(&workplace));
+    let lines = text.lines().enumerate().filter(|(_, line)| line.contains(&workplace));
     lines
-        .map(|(number, _)| {
-            Violation::new(
-                place,
-                number + 1,
-                format!("names {workplace}, which is nowhere else"),
-            )
-        })
+        .map(|(number, _)| Violation::new(place, number + 1, format!("names {workplace}, which is nowhere else")))
         .collect()
 }
 
@@ -151,15 +137,9 @@ mod tests {
             places("src/logic/lane.rs", "#[cfg(test)] mod tests;"),
             ["src/logic/lane/tests", "src/logic/lane/tests.rs"]
         );
+        assert_eq!(places("src/lib.rs", "#[cfg(test)] mod t;"), ["src/t", "src/t.rs"]);
         assert_eq!(
-            places("src/lib.rs", "#[cfg(test)] mod t;"),
-            ["src/t", "src/t.rs"]
-        );
-        assert_eq!(
-            places(
-                "src/logic/a.rs",
-                "#[cfg(test)] #[path = \"a_tests.rs\"] mod tests;"
-            ),
+            places("src/logic/a.rs", "#[cfg(test)] #[path = \"a_tests.rs\"] mod tests;"),
             ["src/logic/a_tests.rs"]
         );
         assert!(places("src/logic/a.rs", "mod tests;").is_empty());

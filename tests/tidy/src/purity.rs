@@ -33,9 +33,8 @@ const INSIDE: &[&[&str]] = &[
 ];
 /// Words that may stand before a path and are no part of it: `use ::tokio`, `return ::std::env::args()`.
 const KEYWORDS: &[&str] = &[
-    "as", "async", "await", "break", "const", "dyn", "else", "extern", "for", "if", "impl", "in",
-    "let", "match", "move", "mut", "pub", "ref", "return", "static", "type", "unsafe", "use",
-    "where", "while",
+    "as", "async", "await", "break", "const", "dyn", "else", "extern", "for", "if", "impl", "in", "let", "match",
+    "move", "mut", "pub", "ref", "return", "static", "type", "unsafe", "use", "where", "while",
 ];
 /// Macros that write somewhere.
 const MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
@@ -166,9 +165,7 @@ fn walk(tokens: TokenStream, context: &Context, report: &mut impl FnMut(usize, S
                     report(line, what);
                 }
                 if is_punct(tokens.get(next), '!')
-                    && segments
-                        .last()
-                        .is_some_and(|last| MACROS.contains(&last.as_str()))
+                    && segments.last().is_some_and(|last| MACROS.contains(&last.as_str()))
                 {
                     report(line, format!("`{}!`", segments.join("::")));
                 }
@@ -186,11 +183,7 @@ fn walk(tokens: TokenStream, context: &Context, report: &mut impl FnMut(usize, S
 }
 
 /// The path that begins at `at`, where it ends, and the braces of a `use` that go on with it.
-fn path<'a>(
-    tokens: &'a [TokenTree],
-    at: usize,
-    prefix: &[String],
-) -> (Vec<String>, usize, Option<&'a Group>) {
+fn path<'a>(tokens: &'a [TokenTree], at: usize, prefix: &[String]) -> (Vec<String>, usize, Option<&'a Group>) {
     let mut segments = prefix.to_vec();
     let mut next = at;
     while let Some(TokenTree::Ident(name)) = tokens.get(next) {
@@ -218,10 +211,7 @@ fn forbidden(segments: &[String], import: bool) -> Option<String> {
         let long_enough = segments.len() > 1 || import;
         long_enough
             && segments.len() >= beginning.len()
-            && segments
-                .iter()
-                .zip(*beginning)
-                .all(|(one, other)| one == other)
+            && segments.iter().zip(*beginning).all(|(one, other)| one == other)
     };
     let holds = |names: &&[&str]| {
         segments
@@ -246,9 +236,7 @@ fn attributes(tokens: &[TokenTree], at: usize) -> Option<(Vec<&Group>, usize)> {
     while is_punct(tokens.get(next), '#') {
         let inner = usize::from(is_punct(tokens.get(next + 1), '!'));
         match tokens.get(next + 1 + inner) {
-            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Bracket => {
-                groups.push(group)
-            }
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Bracket => groups.push(group),
             _ => break,
         }
         next += 2 + inner;
@@ -262,17 +250,16 @@ fn attributes(tokens: &[TokenTree], at: usize) -> Option<(Vec<&Group>, usize)> {
 
 /// Behind the item that begins at `at`: its semicolon, the braces of its body, or the comma of a field or arm.
 fn end_of_item(tokens: &[TokenTree], at: usize) -> usize {
-    let first = tokens[at..].iter().position(|token| {
-        !matches!(token, TokenTree::Group(_)) && word(token).is_none_or(|word| word != "pub")
-    });
-    let keyword = first
-        .and_then(|first| word(&tokens[at + first]))
-        .unwrap_or_default();
+    let first = tokens[at..]
+        .iter()
+        .position(|token| !matches!(token, TokenTree::Group(_)) && word(token).is_none_or(|word| word != "pub"));
+    let keyword = first.and_then(|first| word(&tokens[at + first])).unwrap_or_default();
     // What stands between keyword and end may have braces or commas of its own: `use a::{b};`, `fn f<A, B>() {}`.
     let (brace_ends, comma_ends) = match keyword.as_str() {
         "use" | "const" | "static" | "type" | "let" => (false, false),
-        "mod" | "fn" | "impl" | "struct" | "enum" | "trait" | "unsafe" | "async" | "extern"
-        | "macro_rules" => (true, false),
+        "mod" | "fn" | "impl" | "struct" | "enum" | "trait" | "unsafe" | "async" | "extern" | "macro_rules" => {
+            (true, false)
+        }
         _ => (true, true),
     };
     let ends = |token: &TokenTree| match token {
@@ -295,11 +282,7 @@ fn is_cfg_test(attribute: &Group) -> bool {
 /// The value of `path = "…"`.
 fn path_attribute(attribute: &Group) -> Option<String> {
     let text = attribute.stream().to_string();
-    let value = text
-        .strip_prefix("path")?
-        .trim_start()
-        .strip_prefix('=')?
-        .trim();
+    let value = text.strip_prefix("path")?.trim_start().strip_prefix('=')?.trim();
     Some(value.trim_matches('"').to_owned())
 }
 
@@ -373,9 +356,7 @@ mod tests {
     fn a_violation_names_its_line() {
         assert_eq!(
             found("use std::{\n    fmt,\n    fs,\n};\n"),
-            [
-                "logic/x.rs:3: `std::fs` in `std::fs`: time, random numbers and everything outside are arguments"
-            ]
+            ["logic/x.rs:3: `std::fs` in `std::fs`: time, random numbers and everything outside are arguments"]
         );
     }
 
@@ -394,11 +375,7 @@ mod tests {
             "fn f() { let version = env!(\"CARGO_PKG_VERSION\"); }",
             "use jiff::Timestamp;",
         ] {
-            assert!(
-                found(innocent).is_empty(),
-                "{innocent}: {:?}",
-                found(innocent)
-            );
+            assert!(found(innocent).is_empty(), "{innocent}: {:?}", found(innocent));
         }
     }
 

@@ -25,11 +25,7 @@ fn texts() -> Vec<(PathBuf, String)> {
     // What is no UTF-8 is no text of ours.
     paths
         .into_iter()
-        .filter_map(|path| {
-            fs::read_to_string(root.join(&path))
-                .ok()
-                .map(|text| (path, text))
-        })
+        .filter_map(|path| fs::read_to_string(root.join(&path)).ok().map(|text| (path, text)))
         .collect()
 }
 
@@ -42,23 +38,12 @@ fn rust_files() -> Vec<(PathBuf, String)> {
 
 fn members() -> Vec<dependencies::Member> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--offline",
-        ])
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
         .current_dir(root())
         .output()
         .expect("cargo can be started");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).expect("cargo metadata gives JSON");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata gives JSON");
     dependencies::members(&metadata)
 }
 
@@ -88,16 +73,13 @@ fn what_decides_is_pure() {
         "apply-service/src/connector/scim",
     ] {
         assert!(
-            pure.iter()
-                .filter(|(path, _)| path.starts_with(part))
-                .count()
-                > 4,
+            pure.iter().filter(|(path, _)| path.starts_with(part)).count() > 4,
             "nothing was looked at in {part}"
         );
     }
-    let found = pure.iter().flat_map(|(path, text)| {
-        purity::violations(&path.to_string_lossy(), text).expect("readable")
-    });
+    let found = pure
+        .iter()
+        .flat_map(|(path, text)| purity::violations(&path.to_string_lossy(), text).expect("readable"));
     assert_none(&found.collect::<Vec<_>>());
 }
 

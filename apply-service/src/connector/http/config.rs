@@ -36,11 +36,7 @@ pub struct HttpConfig {
 
 /// How requests are authorized.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum AuthConfig {
     /// Not at all.
     #[default]
@@ -106,9 +102,7 @@ impl HttpConfig {
         if let AuthConfig::Header { name, .. } = &self.auth
             && name.parse::<reqwest::header::HeaderName>().is_err()
         {
-            wrong.push(format!(
-                "auth.header.name `{name}`: not the name of a header"
-            ));
+            wrong.push(format!("auth.header.name `{name}`: not the name of a header"));
         }
         if let AuthConfig::Basic { user, .. } = &self.auth
             && user.contains(':')
@@ -131,14 +125,10 @@ impl Base {
     pub(crate) fn parse(config: &HttpConfig) -> Result<Self, String> {
         let text = config.base_url.trim().trim_end_matches('/').to_owned();
         // The text itself is not repeated in errors: credentials may have been written into it by mistake.
-        let url = Url::parse(&text).map_err(|error| {
-            format!("baseUrl is not a URL ({error}); it looks like https://host/path")
-        })?;
+        let url = Url::parse(&text)
+            .map_err(|error| format!("baseUrl is not a URL ({error}); it looks like https://host/path"))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(
-                "baseUrl holds credentials; put them into a file and name it under `auth`"
-                    .to_owned(),
-            );
+            return Err("baseUrl holds credentials; put them into a file and name it under `auth`".to_owned());
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err("baseUrl holds a query or a fragment; it ends with a path".to_owned());
@@ -153,10 +143,7 @@ impl Base {
             "https" => {}
             "http" if loopback || config.allow_plaintext => {}
             "http" => {
-                return Err(
-                    "baseUrl is http to another machine; use https, or set `allowPlaintext: true`"
-                        .to_owned(),
-                );
+                return Err("baseUrl is http to another machine; use https, or set `allowPlaintext: true`".to_owned());
             }
             other => return Err(format!("baseUrl has the scheme `{other}`; use https")),
         }
@@ -173,10 +160,7 @@ impl Base {
             .path()
             .strip_prefix(base_path)
             .is_some_and(|rest| rest.starts_with('/'));
-        (path.starts_with('/')
-            && url.origin() == self.url.origin()
-            && url.username().is_empty()
-            && below)
+        (path.starts_with('/') && url.origin() == self.url.origin() && url.username().is_empty() && below)
             .then_some(url)
     }
 
@@ -235,16 +219,9 @@ mod tests {
             ("ftp://h.example", "scheme `ftp`"),
         ] {
             let error = Base::parse(&HttpConfig::new(url)).unwrap_err();
-            assert!(
-                error.contains(complaint) && !error.contains("s3cret"),
-                "{url}: {error}"
-            );
+            assert!(error.contains(complaint) && !error.contains("s3cret"), "{url}: {error}");
         }
-        for url in [
-            "http://127.0.0.1:8080/v2",
-            "http://[::1]/",
-            "http://localhost/",
-        ] {
+        for url in ["http://127.0.0.1:8080/v2", "http://[::1]/", "http://localhost/"] {
             assert!(Base::parse(&HttpConfig::new(url)).is_ok(), "{url}");
         }
     }
@@ -252,15 +229,10 @@ mod tests {
     #[test]
     fn the_ways_to_authorize_are_written_as_in_the_policy_file() {
         let parse = |auth: &str| {
-            serde_json::from_str::<HttpConfig>(&format!(
-                r#"{{"baseUrl": "https://h.example", "auth": {auth}}}"#
-            ))
+            serde_json::from_str::<HttpConfig>(&format!(r#"{{"baseUrl": "https://h.example", "auth": {auth}}}"#))
         };
         let bearer = parse(r#"{"bearerTokenFile": "/secrets/token"}"#).unwrap();
-        assert_eq!(
-            bearer.auth,
-            AuthConfig::BearerTokenFile("/secrets/token".into())
-        );
+        assert_eq!(bearer.auth, AuthConfig::BearerTokenFile("/secrets/token".into()));
         assert_eq!(bearer.request_timeout_ms, 10_000);
         let basic = parse(r#"{"basic": {"user": "a:b", "passwordFile": "/p"}}"#).unwrap();
         assert_eq!(

@@ -69,19 +69,12 @@ impl Credential {
     async fn read(&self, now: Instant) -> Result<Option<Header>, Refusal> {
         let header = match &self.config {
             AuthConfig::None => return Ok(None),
-            AuthConfig::BearerTokenFile(file) => (
-                AUTHORIZATION,
-                value(file, &format!("Bearer {}", secret(file).await?))?,
-            ),
-            AuthConfig::Basic {
-                user,
-                password_file,
-            } => {
+            AuthConfig::BearerTokenFile(file) => {
+                (AUTHORIZATION, value(file, &format!("Bearer {}", secret(file).await?))?)
+            }
+            AuthConfig::Basic { user, password_file } => {
                 let pair = STANDARD.encode(format!("{user}:{}", secret(password_file).await?));
-                (
-                    AUTHORIZATION,
-                    value(password_file, &format!("Basic {pair}"))?,
-                )
+                (AUTHORIZATION, value(password_file, &format!("Basic {pair}"))?)
             }
             AuthConfig::Header { name, value_file } => {
                 let name = name.parse::<HeaderName>().map_err(|_| Refusal {
@@ -114,8 +107,7 @@ async fn secret(file: &PathBuf) -> Result<String, Refusal> {
 }
 
 fn value(file: &Path, text: &str) -> Result<HeaderValue, Refusal> {
-    let mut value = HeaderValue::from_str(text)
-        .map_err(|_| unreadable(file, "it does not hold one line of text"))?;
+    let mut value = HeaderValue::from_str(text).map_err(|_| unreadable(file, "it does not hold one line of text"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -170,16 +162,10 @@ mod tests {
         ] {
             let credential = Credential::new(config);
             let header = credential.header(start()).await.unwrap().unwrap();
-            assert_eq!(
-                (header.0.as_str(), header.1.to_str().unwrap()),
-                (name, text)
-            );
+            assert_eq!((header.0.as_str(), header.1.to_str().unwrap()), (name, text));
             assert!(!format!("{credential:?} {header:?}").contains("s3cret"));
         }
-        assert_eq!(
-            Credential::new(AuthConfig::None).header(start()).await,
-            Ok(None)
-        );
+        assert_eq!(Credential::new(AuthConfig::None).header(start()).await, Ok(None));
     }
 
     #[tokio::test]
@@ -212,9 +198,6 @@ mod tests {
             assert!(!refusal.reason.contains("s3cret"));
         }
         let missing = Credential::new(AuthConfig::BearerTokenFile("/does/not/exist".into()));
-        assert_eq!(
-            missing.header(start()).await.unwrap_err().code,
-            "credential-unreadable"
-        );
+        assert_eq!(missing.header(start()).await.unwrap_err().code, "credential-unreadable");
     }
 }

@@ -213,11 +213,7 @@ mod tests {
 
     #[test]
     fn an_empty_result_is_not_believed_before_it_is_proven() {
-        let (mut abilities, auto, path) = (
-            Abilities::default(),
-            ScimConfig::default(),
-            Path::external_id(),
-        );
+        let (mut abilities, auto, path) = (Abilities::default(), ScimConfig::default(), Path::external_id());
         let trusted = ScimConfig {
             filter: FilterMode::Trusted,
             ..auto.clone()
@@ -233,11 +229,7 @@ mod tests {
             "an answer outranks discovery"
         );
         abilities.learn_trust(&path, Trust::Unusable);
-        assert_eq!(
-            abilities.trust(&path, &trusted),
-            Trust::Unusable,
-            "and trust"
-        );
+        assert_eq!(abilities.trust(&path, &trusted), Trust::Unusable, "and trust");
     }
 
     #[test]
@@ -249,9 +241,6 @@ mod tests {
         abilities.provider.max_page_size = Some(0);
         assert_eq!(abilities.page_size(&config), 50);
         abilities.note_account(&RemoteId("1".to_owned()), &json!({"externalId": "x"}));
-        assert_eq!(
-            abilities.sample(&Path::external_id()).map(String::as_str),
-            Some("x")
-        );
+        assert_eq!(abilities.sample(&Path::external_id()).map(String::as_str), Some("x"));
     }
 }

@@ -15,10 +15,7 @@ use super::{
 /// The body of a create (RFC 7644 section 3.3).
 pub(crate) fn create(values: &[(Path, Value)], config: &ScimConfig) -> Value {
     let mut body = Value::Object(Map::new());
-    for (path, value) in values
-        .iter()
-        .filter(|(_, value)| !resource::is_unassigned(value))
-    {
+    for (path, value) in values.iter().filter(|(_, value)| !resource::is_unassigned(value)) {
         set(&mut body, path, value, config);
     }
     finish(&mut body, config);
@@ -144,10 +141,7 @@ pub(crate) fn mark_primary(items: &mut [Value]) {
             .and_then(Value::as_str)
             .is_some_and(|kind| kind.eq_ignore_ascii_case("work"))
     };
-    let chosen = items
-        .iter()
-        .position(is_work)
-        .or((items.len() == 1).then_some(0));
+    let chosen = items.iter().position(is_work).or((items.len() == 1).then_some(0));
     if let Some(map) = chosen.and_then(|index| items[index].as_object_mut()) {
         if let Some(key) = resource::key_of(map, "primary") {
             map.remove(&key);
@@ -158,11 +152,7 @@ pub(crate) fn mark_primary(items: &mut [Value]) {
 
 fn set_element(items: &mut Vec<Value>, path: &Path, value: &Value, clear: bool) {
     if path.filter.is_none() && path.sub.is_none() {
-        *items = if clear {
-            Vec::new()
-        } else {
-            as_elements(path, value)
-        };
+        *items = if clear { Vec::new() } else { as_elements(path, value) };
         return;
     }
     let positions = resource::matching(items, path);
@@ -185,12 +175,9 @@ fn set_element(items: &mut Vec<Value>, path: &Path, value: &Value, clear: bool) 
         return;
     }
     // The element that `resource::read` shows is the one that is written.
-    let position = positions.into_iter().max_by_key(|position| {
-        (
-            resource::is_primary(&items[*position]),
-            std::cmp::Reverse(*position),
-        )
-    });
+    let position = positions
+        .into_iter()
+        .max_by_key(|position| (resource::is_primary(&items[*position]), std::cmp::Reverse(*position)));
     let position = position.unwrap_or_else(|| {
         items.push(Value::Object(path.template().into_iter().collect()));
         items.len() - 1
@@ -276,12 +263,7 @@ mod tests {
     fn values(pairs: &[(&str, Value)]) -> Vec<(Path, Value)> {
         pairs
             .iter()
-            .map(|(path, value)| {
-                (
-                    Path::parse(path, &Default::default()).unwrap(),
-                    value.clone(),
-                )
-            })
+            .map(|(path, value)| (Path::parse(path, &Default::default()).unwrap(), value.clone()))
             .collect()
     }
 
@@ -360,8 +342,7 @@ mod tests {
 
     #[test]
     fn clearing_removes_the_element_that_held_the_value() {
-        let mut body =
-            json!({"emails": [{"type": "work", "value": "w"}], "name": {"givenName": "A"}});
+        let mut body = json!({"emails": [{"type": "work", "value": "w"}], "name": {"givenName": "A"}});
         for (path, value) in values(&[
             (r#"emails[type eq "work"].value"#, Value::Null),
             ("name.givenName", Value::Null),

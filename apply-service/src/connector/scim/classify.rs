@@ -42,10 +42,7 @@ impl Purpose {
 
     /// Whether a refusal concerns this person only.
     fn is_personal(self) -> bool {
-        matches!(
-            self,
-            Self::Read | Self::Create | Self::Update | Self::Delete
-        )
+        matches!(self, Self::Read | Self::Create | Self::Update | Self::Delete)
     }
 }
 
@@ -99,11 +96,7 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
             return Meaning::Failed(Failure::Retry(refusal.clone(), None));
         }
         HttpAnswer::Broken(refusal) => return Meaning::Unknown(refusal.clone(), None),
-        HttpAnswer::Response {
-            status,
-            headers,
-            body,
-        } => (*status, headers.as_slice(), body.as_slice()),
+        HttpAnswer::Response { status, headers, body } => (*status, headers.as_slice(), body.as_slice()),
     };
     let html = is_html(headers, body);
     let json: Option<Value> = serde_json::from_slice(body)
@@ -114,17 +107,12 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
     let wait = || retry_after(headers, config.retry_after_max_seconds);
     let retry = || Meaning::Failed(Failure::Retry(refusal(), wait()));
     let halt = || Meaning::Failed(Failure::Halt(refusal()));
-    let kind_is = |name: &str| {
-        kind.as_deref()
-            .is_some_and(|kind| kind.eq_ignore_ascii_case(name))
-    };
+    let kind_is = |name: &str| kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case(name));
     match status {
         200..=299 if html => Meaning::Failed(Failure::Halt(web_page(purpose, status))),
         202 => Meaning::Accepted(refusal()),
         // An error in the body of a success is an error all the same.
-        200..=299 if json.as_ref().is_some_and(is_error_body) => {
-            Meaning::Unknown(refusal(), wait())
-        }
+        200..=299 if json.as_ref().is_some_and(is_error_body) => Meaning::Unknown(refusal(), wait()),
         200..=299 => Meaning::Success(json),
         300..=399 => Meaning::Failed(Failure::Halt(redirected(purpose, status, headers))),
         401 => halt(),
@@ -132,13 +120,9 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
         403 => halt(),
         404 | 410 if html => Meaning::Failed(Failure::Halt(web_page(purpose, status))),
         404 | 410 => match purpose {
-            Purpose::Read | Purpose::Update | Purpose::Delete | Purpose::Check => {
-                Meaning::Absent(refusal())
-            }
+            Purpose::Read | Purpose::Update | Purpose::Delete | Purpose::Check => Meaning::Absent(refusal()),
             // Some servers answer a search without hits like this; a wrong base URL does not speak SCIM.
-            Purpose::Search if json.as_ref().is_some_and(is_error_body) => {
-                Meaning::Absent(refusal())
-            }
+            Purpose::Search if json.as_ref().is_some_and(is_error_body) => Meaning::Absent(refusal()),
             Purpose::Search | Purpose::List | Purpose::Create => halt(),
         },
         405 | 501 => Meaning::Fallback(Fallback::Capability, refusal()),
@@ -157,28 +141,18 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
     }
 }
 
-fn bad_request(
-    purpose: Purpose,
-    kind: Option<&str>,
-    body: &[u8],
-    config: &ScimConfig,
-    refusal: Refusal,
-) -> Meaning {
+fn bad_request(purpose: Purpose, kind: Option<&str>, body: &[u8], config: &ScimConfig, refusal: Refusal) -> Meaning {
     let lower = kind.map(str::to_ascii_lowercase);
     match (lower.as_deref(), purpose) {
         (Some("uniqueness"), _) => Meaning::Exists(refusal),
         // AWS names exceptions instead of using the status.
-        (Some(kind), _) if kind.contains("throttl") => {
-            Meaning::Failed(Failure::Retry(refusal, None))
-        }
+        (Some(kind), _) if kind.contains("throttl") => Meaning::Failed(Failure::Retry(refusal, None)),
         (Some("toomany"), Purpose::Search | Purpose::List | Purpose::Check) => {
             Meaning::Fallback(Fallback::TooMany, refusal)
         }
         // Any 400 to a search may be the filter's fault: scimmy 1.3.5 answers invalidValue to `emails.value eq` as
         // soon as one stored user has no e-mails. The same for a page that is asked for in a way it does not know.
-        (_, Purpose::Search | Purpose::List | Purpose::Check) => {
-            Meaning::Fallback(Fallback::Query, refusal)
-        }
+        (_, Purpose::Search | Purpose::List | Purpose::Check) => Meaning::Fallback(Fallback::Query, refusal),
         (Some("notarget"), Purpose::Update) => Meaning::Fallback(Fallback::NoTarget, refusal),
         (Some("mutability"), Purpose::Update) => Meaning::Fallback(Fallback::Mutability, refusal),
         (Some("invalidpath"), Purpose::Update) => Meaning::Fallback(Fallback::Path, refusal),
@@ -193,22 +167,14 @@ fn bad_request(
 
 /// Refusals of the sender that no other person's request can pass either.
 fn is_ours_to_mend(code: &str) -> bool {
-    matches!(
-        code,
-        "credential-unreadable" | "tls" | "address" | "request-unsendable"
-    )
+    matches!(code, "credential-unreadable" | "tls" | "address" | "request-unsendable")
 }
 
 /// Why the target refused, without its words.
 fn refuse(purpose: Purpose, status: u16, kind: Option<&str>, json: Option<&Value>) -> Refusal {
-    let code = kind.map_or_else(
-        || format!("http-{status}"),
-        |kind| format!("scim-{}", kebab(kind)),
-    );
+    let code = kind.map_or_else(|| format!("http-{status}"), |kind| format!("scim-{}", kebab(kind)));
     let answered = kind.map_or_else(|| status.to_string(), |kind| format!("{status} {kind}"));
-    let names = json
-        .map(|body| schema::names_in(&body.to_string()))
-        .unwrap_or_default();
+    let names = json.map(|body| schema::names_in(&body.to_string())).unwrap_or_default();
     let about = if names.is_empty() {
         String::new()
     } else {
@@ -226,10 +192,7 @@ fn refuse(purpose: Purpose, status: u16, kind: Option<&str>, json: Option<&Value
     };
     Refusal {
         code,
-        reason: format!(
-            "{}: the target answered {answered}{about}{hint}",
-            purpose.words()
-        ),
+        reason: format!("{}: the target answered {answered}{about}{hint}", purpose.words()),
     }
 }
 
@@ -272,13 +235,7 @@ fn redirected(purpose: Purpose, status: u16, headers: &[(String, String)]) -> Re
             "{}{host}{path}",
             scheme.map_or(String::new(), |scheme| format!("{scheme}://"))
         );
-        Some(
-            shown
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(200)
-                .collect::<String>(),
-        )
+        Some(shown.chars().filter(|c| !c.is_control()).take(200).collect::<String>())
     });
     let place = place
         .filter(|place| !place.is_empty())
@@ -299,12 +256,7 @@ fn error_type(body: &Value) -> Option<String> {
         other => other,
     };
     let nested = resource::get(object, "Errors").or_else(|| resource::get(object, "errors"));
-    let nested = nested.map(|errors| {
-        errors
-            .as_array()
-            .and_then(|items| items.first())
-            .unwrap_or(errors)
-    });
+    let nested = nested.map(|errors| errors.as_array().and_then(|items| items.first()).unwrap_or(errors));
     let member = |name: &str| {
         let found = resource::get(object, name).or_else(|| resource::get(nested?, name));
         found.and_then(Value::as_str)
@@ -313,9 +265,7 @@ fn error_type(body: &Value) -> Option<String> {
     let exception = || member("__type").and_then(|name| name.rsplit(['#', '.']).next());
     member("scimType")
         .or_else(exception)
-        .filter(|text| {
-            (1..=40).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphabetic())
-        })
+        .filter(|text| (1..=40).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphabetic()))
         .map(str::to_owned)
 }
 
@@ -366,9 +316,7 @@ fn retry_after(headers: &[(String, String)], max_seconds: u32) -> Option<Duratio
     let text = header(headers, "retry-after")?.trim();
     let seconds = match text.parse::<u64>() {
         Ok(seconds) => seconds,
-        Err(_) => {
-            u64::try_from(http_date(text)?.saturating_sub(target_time(headers)?)).unwrap_or(0)
-        }
+        Err(_) => u64::try_from(http_date(text)?.saturating_sub(target_time(headers)?)).unwrap_or(0),
     };
     Some(Duration::from_secs(seconds.min(u64::from(max_seconds))))
 }

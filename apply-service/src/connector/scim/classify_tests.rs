@@ -106,12 +106,7 @@ fn every_status_has_its_meaning() {
         (Update, 400, &error("mutability"), "mutability"),
         (Update, 400, &error("invalidValue"), "reject"),
         (Update, 400, r#"{"detail":"already exists"}"#, "path"),
-        (
-            Update,
-            400,
-            r#"{"__type":"com.amazon#ThrottlingException"}"#,
-            "retry",
-        ),
+        (Update, 400, r#"{"__type":"com.amazon#ThrottlingException"}"#, "retry"),
         (Search, 400, &error("invalidFilter"), "query"),
         (Search, 400, &error("invalidValue"), "query"),
         (Search, 400, &error("tooMany"), "too many"),
@@ -136,10 +131,7 @@ fn what_was_not_sent_is_tried_again_unless_it_is_ours_to_mend() {
     for (answer, expected) in [
         (HttpAnswer::NotSent(refusal("connect")), "retry"),
         (HttpAnswer::NotSent(refusal("lease-expired")), "retry"),
-        (
-            HttpAnswer::NotSent(refusal("credential-unreadable")),
-            "halt",
-        ),
+        (HttpAnswer::NotSent(refusal("credential-unreadable")), "halt"),
         (HttpAnswer::NotSent(refusal("tls")), "halt"),
         (HttpAnswer::Broken(refusal("timeout")), "unknown"),
     ] {
@@ -158,24 +150,15 @@ fn the_wait_is_taken_from_seconds_or_a_date_and_bounded() {
         (vec![("retry-after", "17")], Some(17)),
         (vec![("retry-after", " 999999 ")], Some(3600)),
         (
-            vec![
-                ("retry-after", "Sun, 22 Nov 2026 10:00:30 GMT"),
-                ("date", date),
-            ],
+            vec![("retry-after", "Sun, 22 Nov 2026 10:00:30 GMT"), ("date", date)],
             Some(30),
         ),
         (
-            vec![
-                ("retry-after", "Sun, 22 Nov 2026 09:00:00 GMT"),
-                ("date", date),
-            ],
+            vec![("retry-after", "Sun, 22 Nov 2026 09:00:00 GMT"), ("date", date)],
             Some(0),
         ),
         (
-            vec![
-                ("retry-after", "Sun, 22 Nov 2099 10:00:00 GMT"),
-                ("date", date),
-            ],
+            vec![("retry-after", "Sun, 22 Nov 2099 10:00:00 GMT"), ("date", date)],
             Some(3600),
         ),
         (vec![("retry-after", "Sun, 22 Nov 2026 10:00:30 GMT")], None),
@@ -183,8 +166,7 @@ fn the_wait_is_taken_from_seconds_or_a_date_and_bounded() {
         (vec![], None),
     ] {
         let answer = answer(429, &headers, "");
-        let Meaning::Failed(Failure::Retry(_, wait)) =
-            classify(Purpose::Update, &answer, &ScimConfig::default())
+        let Meaning::Failed(Failure::Retry(_, wait)) = classify(Purpose::Update, &answer, &ScimConfig::default())
         else {
             panic!("429 is a retry")
         };
@@ -194,9 +176,7 @@ fn the_wait_is_taken_from_seconds_or_a_date_and_bounded() {
 
 #[test]
 fn messages_name_the_type_and_the_attribute_and_never_the_value() {
-    let Meaning::Failed(Failure::Reject(refusal)) =
-        meaning(Purpose::Create, 400, &error("invalidValue"))
-    else {
+    let Meaning::Failed(Failure::Reject(refusal)) = meaning(Purpose::Create, 400, &error("invalidValue")) else {
         panic!("a reject")
     };
     assert_eq!(refusal.code, "scim-invalid-value");
@@ -223,10 +203,7 @@ fn a_redirect_is_refused_and_names_the_place_without_its_secrets() {
         ("?token=s3cret", "redirects (302);"),
     ] {
         let answer = answer(302, &[("location", location)], "");
-        let text = format!(
-            "{:?}",
-            classify(Purpose::List, &answer, &ScimConfig::default())
-        );
+        let text = format!("{:?}", classify(Purpose::List, &answer, &ScimConfig::default()));
         assert!(text.contains(shown), "{text}");
         assert!(!text.contains("s3cret") && !text.contains("pw@"), "{text}");
     }
@@ -235,10 +212,7 @@ fn a_redirect_is_refused_and_names_the_place_without_its_secrets() {
 #[test]
 fn odd_error_bodies_are_read() {
     for (body, code) in [
-        (
-            json!([{"scimType": "noTarget"}]).to_string(),
-            "scim-no-target",
-        ),
+        (json!([{"scimType": "noTarget"}]).to_string(), "scim-no-target"),
         (
             json!({"errors": [{"scimType": "noTarget"}]}).to_string(),
             "scim-no-target",
@@ -247,10 +221,7 @@ fn odd_error_bodies_are_read() {
             json!({"Errors": {"description": "x", "code": 400}}).to_string(),
             "http-400",
         ),
-        (
-            json!({"scimType": "Bad userName ada@acme.com"}).to_string(),
-            "http-400",
-        ),
+        (json!({"scimType": "Bad userName ada@acme.com"}).to_string(), "http-400"),
         ("plain words".to_owned(), "http-400"),
     ] {
         let text = format!("{:?}", meaning(Purpose::Update, 400, &body));

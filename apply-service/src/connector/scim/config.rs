@@ -177,11 +177,7 @@ impl ScimConfig {
     pub fn validate(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let path = &self.users_path;
-        if !path.starts_with('/')
-            || path.ends_with('/')
-            || path.contains(['?', '#', ' '])
-            || path.contains("..")
-        {
+        if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', ' ']) || path.contains("..") {
             wrong.push(format!(
                 "usersPath `{path}`: it starts with `/` and is a plain path, as `/Users`"
             ));

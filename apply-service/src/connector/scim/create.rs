@@ -80,8 +80,7 @@ impl Create {
     fn take_post(&mut self, answer: &HttpAnswer) -> Step {
         let failure = match self.shared.classify(Purpose::Create, answer) {
             Meaning::Success(body) => {
-                let account =
-                    body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
+                let account = body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
                 return match account {
                     Some(account) => self.written(account),
                     // Made, and not said under which id. `Location` is not used: it may be relative, absent or wrong
@@ -98,9 +97,9 @@ impl Create {
                 return self.post();
             }
             Meaning::Failed(failure) => failure,
-            Meaning::Fallback(_, refusal)
-            | Meaning::Absent(refusal)
-            | Meaning::Version(refusal) => Failure::Reject(refusal),
+            Meaning::Fallback(_, refusal) | Meaning::Absent(refusal) | Meaning::Version(refusal) => {
+                Failure::Reject(refusal)
+            }
         };
         Step::Done(Err(failure))
     }
@@ -121,10 +120,7 @@ impl Create {
 
     fn looked(&mut self, step: Step) -> Step {
         let Stage::Looking {
-            made,
-            refusal,
-            wait,
-            ..
+            made, refusal, wait, ..
         } = &self.stage
         else {
             return step;

@@ -35,16 +35,10 @@ impl ServiceProvider {
     /// Reads a config; `None` when the body is not one.
     pub(crate) fn parse(body: &Value) -> Option<Self> {
         let features = ["patch", "filter", "etag", "bulk", "sort"];
-        if !body.is_object()
-            || !features
-                .iter()
-                .any(|name| resource::get(body, name).is_some())
-        {
+        if !body.is_object() || !features.iter().any(|name| resource::get(body, name).is_some()) {
             return None;
         }
-        let part = |name: &str, member: &str| {
-            resource::get(body, name).and_then(|part| resource::get(part, member))
-        };
+        let part = |name: &str, member: &str| resource::get(body, name).and_then(|part| resource::get(part, member));
         let flag = |name: &str, member: &str| part(name, member).and_then(resource::as_bool);
         let number = |name: &str, member: &str| {
             let value = part(name, member)?;
@@ -115,10 +109,8 @@ impl Check {
 
     fn ask_config(&mut self, place: usize) -> Step {
         let Some(path) = PLACES.get(place) else {
-            self.words.push(
-                "the target publishes no ServiceProviderConfig: the settings are taken as they are"
-                    .into(),
-            );
+            self.words
+                .push("the target publishes no ServiceProviderConfig: the settings are taken as they are".into());
             return self.ask_list();
         };
         self.stage = Stage::Config(place);
@@ -134,8 +126,7 @@ impl Check {
         match self.shared.classify(Purpose::Check, answer) {
             Meaning::Success(body) => match body.as_ref().and_then(ServiceProvider::parse) {
                 Some(provider) => {
-                    self.words
-                        .push(format!("SCIM 2.0 config at {}", PLACES[place]));
+                    self.words.push(format!("SCIM 2.0 config at {}", PLACES[place]));
                     self.words.extend(provider.words());
                     self.shared.learn(|abilities| abilities.provider = provider);
                     self.ask_list()
@@ -147,9 +138,7 @@ impl Check {
             Meaning::Unknown(refusal, wait) if matches!(answer, HttpAnswer::Broken(_)) => {
                 Step::Done(Err(Failure::Retry(refusal, wait)))
             }
-            Meaning::Failed(Failure::Halt(_)) if matches!(answer, HttpAnswer::NotSent(_)) => {
-                self.ask_list()
-            }
+            Meaning::Failed(Failure::Halt(_)) if matches!(answer, HttpAnswer::NotSent(_)) => self.ask_list(),
             // Closed, missing or a web page: the list decides whether the target is there.
             _ => self.ask_config(place + 1),
         }
@@ -231,12 +220,7 @@ mod tests {
 
     #[test]
     fn what_is_no_config_is_not_taken_for_one() {
-        for body in [
-            json!({}),
-            json!([]),
-            json!({"Resources": []}),
-            json!("patch"),
-        ] {
+        for body in [json!({}), json!([]), json!({"Resources": []}), json!("patch")] {
             assert_eq!(ServiceProvider::parse(&body), None, "{body}");
         }
     }

@@ -58,21 +58,14 @@ impl Expected {
     }
 }
 
-fn run(
-    connector: &ScimConnector,
-    operation: Operation,
-    script: Vec<Expected>,
-) -> Result<Reply, Failure> {
+fn run(connector: &ScimConnector, operation: Operation, script: Vec<Expected>) -> Result<Reply, Failure> {
     let mut exchange = connector.begin(operation);
     let mut script = script.into_iter();
     let mut answer = None;
     loop {
         match exchange.step(answer.take()) {
             Step::Done(result) => {
-                assert!(
-                    script.next().is_none(),
-                    "ended before the script did: {result:?}"
-                );
+                assert!(script.next().is_none(), "ended before the script did: {result:?}");
                 return result;
             }
             Step::Send(request) => {
@@ -188,18 +181,14 @@ fn path(path: &str) -> AttributePath {
 }
 
 fn values(pairs: &[(&str, Value)]) -> AttributeValues {
-    pairs
-        .iter()
-        .map(|(name, value)| (path(name), value.clone()))
-        .collect()
+    pairs.iter().map(|(name, value)| (path(name), value.clone())).collect()
 }
 
 fn ids(result: &Result<Reply, Failure>) -> Vec<&str> {
     match result {
-        Ok(Reply::Found(accounts) | Reply::Page { accounts, .. }) => accounts
-            .iter()
-            .map(|account| account.id.0.as_str())
-            .collect(),
+        Ok(Reply::Found(accounts) | Reply::Page { accounts, .. }) => {
+            accounts.iter().map(|account| account.id.0.as_str()).collect()
+        }
         other => panic!("no accounts: {other:?}"),
     }
 }

@@ -136,8 +136,9 @@ impl Filter {
             Self::Or(left, right) => left.matches(element) || right.matches(element),
             Self::Not(inner) => !inner.matches(element),
             Self::Present { attribute } => !values(element, attribute).is_empty(),
-            Self::Element { attribute, filter } => resource::get(element, attribute)
-                .is_some_and(|found| elements(found).any(|item| filter.matches(item))),
+            Self::Element { attribute, filter } => {
+                resource::get(element, attribute).is_some_and(|found| elements(found).any(|item| filter.matches(item)))
+            }
             Self::Compare {
                 attribute,
                 op: Op::Ne,
@@ -145,11 +146,7 @@ impl Filter {
             } => !values(element, attribute)
                 .iter()
                 .any(|found| compare(Op::Eq, found, value)),
-            Self::Compare {
-                attribute,
-                op,
-                value,
-            } => values(element, attribute)
+            Self::Compare { attribute, op, value } => values(element, attribute)
                 .iter()
                 .any(|found| compare(*op, found, value)),
         }
@@ -175,11 +172,7 @@ impl Filter {
             return Ok(());
         }
         match self {
-            Self::Compare {
-                attribute,
-                op,
-                value,
-            } => write!(f, "{attribute} {} {value}", op.name()),
+            Self::Compare { attribute, op, value } => write!(f, "{attribute} {} {value}", op.name()),
             Self::Present { attribute } => write!(f, "{attribute} pr"),
             Self::Element { attribute, filter } => write!(f, "{attribute}[{filter}]"),
             Self::Not(inner) => write!(f, "not ({inner})"),
@@ -265,28 +258,16 @@ mod tests {
         for (text, written) in [
             (r#"userName eq "ada""#, r#"userName eq "ada""#),
             (r#"userName EQ "a\"b\\c""#, r#"userName eq "a\"b\\c""#),
-            (
-                r#"a eq 1 or b eq 2 and c eq 3"#,
-                r#"a eq 1 or b eq 2 and c eq 3"#,
-            ),
-            (
-                r#"(a eq 1 or b eq 2) and c eq 3"#,
-                r#"(a eq 1 or b eq 2) and c eq 3"#,
-            ),
-            (
-                r#"a eq 1 and (b eq 2 and c eq 3)"#,
-                r#"a eq 1 and (b eq 2 and c eq 3)"#,
-            ),
+            (r#"a eq 1 or b eq 2 and c eq 3"#, r#"a eq 1 or b eq 2 and c eq 3"#),
+            (r#"(a eq 1 or b eq 2) and c eq 3"#, r#"(a eq 1 or b eq 2) and c eq 3"#),
+            (r#"a eq 1 and (b eq 2 and c eq 3)"#, r#"a eq 1 and (b eq 2 and c eq 3)"#),
             (r#"not(title pr)"#, "not (title pr)"),
             (
                 r#"emails[type eq "work" and value co "@acme"]"#,
                 r#"emails[type eq "work" and value co "@acme"]"#,
             ),
             (r#"primary eq "True""#, "primary eq true"),
-            (
-                r#"meta.lastModified gt "2026""#,
-                r#"meta.lastModified gt "2026""#,
-            ),
+            (r#"meta.lastModified gt "2026""#, r#"meta.lastModified gt "2026""#),
         ] {
             assert_eq!(Filter::parse(text).unwrap().to_string(), written, "{text}");
         }
@@ -308,10 +289,7 @@ mod tests {
             (r#"not (nickName pr)"#, true),
             (r#"userName ne "bob""#, true),
             (r#"n gt 2 and n lt 4"#, true),
-            (
-                r#"userName sw "ada" and userName ew ".com" and userName co "@""#,
-                true,
-            ),
+            (r#"userName sw "ada" and userName ew ".com" and userName co "@""#, true),
         ] {
             assert_eq!(Filter::parse(text).unwrap().matches(&user), holds, "{text}");
         }

@@ -43,15 +43,9 @@ impl Index {
         self.remove(id);
         let mut keys = Vec::new();
         for (number, path) in self.paths.iter().enumerate() {
-            for value in resource::read_all(held, path)
-                .into_iter()
-                .filter_map(Value::as_str)
-            {
+            for value in resource::read_all(held, path).into_iter().filter_map(Value::as_str) {
                 let key = (number, value.to_lowercase());
-                self.by_value
-                    .entry(key.clone())
-                    .or_default()
-                    .insert(id.clone());
+                self.by_value.entry(key.clone()).or_default().insert(id.clone());
                 keys.push(key);
             }
         }
@@ -77,10 +71,7 @@ impl Index {
         }
         self.remove(id);
         for key in &keys {
-            self.by_value
-                .entry(key.clone())
-                .or_default()
-                .insert(id.clone());
+            self.by_value.entry(key.clone()).or_default().insert(id.clone());
         }
         self.by_id.insert(id.clone(), keys);
     }
@@ -113,9 +104,7 @@ impl Index {
             return Vec::new();
         };
         let found = self.by_value.get(&(number, value.to_lowercase()));
-        found
-            .map(|ids| ids.iter().cloned().collect())
-            .unwrap_or_default()
+        found.map(|ids| ids.iter().cloned().collect()).unwrap_or_default()
     }
 }
 
@@ -134,30 +123,18 @@ mod tests {
         index.begins(Some(2000));
         let id = RemoteId("7".to_owned());
         index.put(&id, &json!({"userName": "Ada", "externalId": "x"}));
-        assert_eq!(
-            index.candidates(&user_name, "ADA"),
-            std::slice::from_ref(&id)
-        );
+        assert_eq!(index.candidates(&user_name, "ADA"), std::slice::from_ref(&id));
         index.put(&id, &json!({"userName": "Byron"}));
         assert!(index.candidates(&user_name, "ada").is_empty());
-        assert_eq!(
-            index.candidates(&user_name, "byron"),
-            std::slice::from_ref(&id)
-        );
+        assert_eq!(index.candidates(&user_name, "byron"), std::slice::from_ref(&id));
         index.overwrite(&id, &[(user_name.clone(), json!("Countess"))]);
         assert!(index.candidates(&user_name, "byron").is_empty());
-        assert_eq!(
-            index.candidates(&user_name, "countess"),
-            std::slice::from_ref(&id)
-        );
+        assert_eq!(index.candidates(&user_name, "countess"), std::slice::from_ref(&id));
         index.overwrite(&id, &[(user_name.clone(), json!("Byron"))]);
         assert!(index.serves(&paths, Some(1600), 600));
         assert!(!index.serves(&paths, Some(1601), 600));
         let email = Path::parse("emails.value", &Default::default()).unwrap();
-        assert!(
-            !index.serves(&[email], Some(1000), 600),
-            "a path it does not know"
-        );
+        assert!(!index.serves(&[email], Some(1000), 600), "a path it does not know");
         index.remove(&id);
         assert!(index.candidates(&user_name, "byron").is_empty());
     }

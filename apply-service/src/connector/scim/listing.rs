@@ -31,9 +31,7 @@ impl ListPage {
         Some(Self {
             resources,
             total,
-            next_cursor: cursor
-                .filter(|cursor| !cursor.is_empty())
-                .map(str::to_owned),
+            next_cursor: cursor.filter(|cursor| !cursor.is_empty()).map(str::to_owned),
         })
     }
 
@@ -76,8 +74,7 @@ impl Progress {
         let same_cursor = page.next_cursor.is_some() && page.next_cursor == self.cursor;
         if page.resources.is_empty() || repeats {
             // An empty page with a cursor is legal (RFC 9865 section 2): the server filtered it away.
-            let goes_on =
-                !repeats && !same_cursor && page.next_cursor.is_some() && self.pages < pages_max;
+            let goes_on = !repeats && !same_cursor && page.next_cursor.is_some() && self.pages < pages_max;
             self.pages += 1;
             self.cursor.clone_from(&page.next_cursor);
             return (false, goes_on);
@@ -98,14 +95,9 @@ impl Progress {
 
     /// As text, for the cursor of `Operation::List`.
     pub(crate) fn to_text(&self) -> String {
-        let number =
-            |value: Option<u64>| value.map_or_else(String::new, |value| format!("{value:x}"));
+        let number = |value: Option<u64>| value.map_or_else(String::new, |value| format!("{value:x}"));
         let (first, previous) = (number(self.first), number(self.previous));
-        let kind = if self.cursor.is_some() {
-            "cursor"
-        } else {
-            "index"
-        };
+        let kind = if self.cursor.is_some() { "cursor" } else { "index" };
         format!(
             "{kind}:{}:{}:{first}:{previous}:{}",
             self.received,
@@ -186,15 +178,9 @@ mod tests {
     fn paging_advances_by_what_was_received_and_ends_at_the_total() {
         let mut progress = Progress::default();
         assert_eq!(progress.start(false), Start::First);
-        assert_eq!(
-            progress.take(&page(&["1", "2"], Some(3), None), 10),
-            (true, true)
-        );
+        assert_eq!(progress.take(&page(&["1", "2"], Some(3), None), 10), (true, true));
         assert_eq!(progress.start(false), Start::Index(3));
-        assert_eq!(
-            progress.take(&page(&["3"], Some(3), None), 10),
-            (true, false)
-        );
+        assert_eq!(progress.take(&page(&["3"], Some(3), None), 10), (true, false));
     }
 
     #[test]
@@ -202,10 +188,7 @@ mod tests {
         let first = page(&["1", "2"], None, None);
         let mut progress = Progress::default();
         assert_eq!(progress.take(&first, 10), (true, true));
-        assert_eq!(
-            progress.clone().take(&page(&[], None, None), 10),
-            (false, false)
-        );
+        assert_eq!(progress.clone().take(&page(&[], None, None), 10), (false, false));
         assert_eq!(
             progress.clone().take(&first, 10),
             (false, false),
@@ -219,15 +202,9 @@ mod tests {
     fn a_cursor_is_followed_even_when_not_asked_for_and_over_empty_pages() {
         let mut progress = Progress::default();
         assert_eq!(progress.start(true), Start::FirstCursor);
-        assert_eq!(
-            progress.take(&page(&["1"], None, Some("c1")), 10),
-            (true, true)
-        );
+        assert_eq!(progress.take(&page(&["1"], None, Some("c1")), 10), (true, true));
         assert_eq!(progress.start(false), Start::Cursor("c1".to_owned()));
-        assert_eq!(
-            progress.clone().take(&page(&[], None, Some("c2")), 10),
-            (false, true)
-        );
+        assert_eq!(progress.clone().take(&page(&[], None, Some("c2")), 10), (false, true));
         assert_eq!(
             progress.clone().take(&page(&["2"], None, Some("c1")), 10),
             (true, false),
@@ -240,10 +217,7 @@ mod tests {
     fn progress_survives_as_text() {
         let mut progress = Progress::default();
         progress.take(&page(&["1"], Some(3), None), 10);
-        assert_eq!(
-            Progress::from_text(&progress.to_text()),
-            Some(progress.clone())
-        );
+        assert_eq!(Progress::from_text(&progress.to_text()), Some(progress.clone()));
         progress.take(&page(&["2"], Some(3), Some("a:b")), 10);
         assert_eq!(Progress::from_text(&progress.to_text()), Some(progress));
         for text in ["", "index", "index:x:1:::", "page:1:1:::"] {

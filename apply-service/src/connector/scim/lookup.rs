@@ -107,11 +107,7 @@ impl Find {
     }
 
     fn start(&mut self) -> Step {
-        let unusable = |key: &Key| {
-            self.shared
-                .view(|a| a.trust(&key.path, &self.shared.config))
-                == Trust::Unusable
-        };
+        let unusable = |key: &Key| self.shared.view(|a| a.trust(&key.path, &self.shared.config)) == Trust::Unusable;
         if self.keys.is_empty() {
             return found(Vec::new());
         }
@@ -125,23 +121,10 @@ impl Find {
 
     fn ask_filter(&mut self, key: usize, lower: bool, other_form: bool) -> Step {
         let Key { path, value } = &self.keys[key];
-        let value = if lower {
-            value.to_lowercase()
-        } else {
-            value.clone()
-        };
+        let value = if lower { value.to_lowercase() } else { value.clone() };
         let filter = self.filter(path, &value, other_form);
-        self.stage = Stage::Filter {
-            key,
-            lower,
-            other_form,
-        };
-        Step::Send(render::list(
-            &self.shared.config,
-            Some(&filter),
-            &Start::First,
-            HITS,
-        ))
+        self.stage = Stage::Filter { key, lower, other_form };
+        Step::Send(render::list(&self.shared.config, Some(&filter), &Start::First, HITS))
     }
 
     fn filter(&self, path: &Path, value: &str, other_form: bool) -> Filter {
@@ -165,13 +148,7 @@ impl Find {
         }
     }
 
-    fn take_filter(
-        &mut self,
-        key: usize,
-        lower: bool,
-        other_form: bool,
-        answer: &HttpAnswer,
-    ) -> Step {
+    fn take_filter(&mut self, key: usize, lower: bool, other_form: bool, answer: &HttpAnswer) -> Step {
         let path = self.keys[key].path.clone();
         let value = self.keys[key].value.clone();
         let page = match self.shared.classify(Purpose::Search, answer) {
@@ -191,8 +168,7 @@ impl Find {
             other => return failed(other),
         };
         if other_form {
-            self.shared
-                .learn(|abilities| abilities.other_lookup_form ^= true);
+            self.shared.learn(|abilities| abilities.other_lookup_form ^= true);
         }
         match self.judge(&page, &path, &value) {
             Hits::Match(accounts) => {
@@ -205,8 +181,7 @@ impl Find {
             Hits::Ignored => self.give_up_filter(&path),
             Hits::Nothing => {
                 let folded = value.to_lowercase();
-                let fold = self.shared.config.lookup_case == LookupCase::ThenLower
-                    && !path.is_case_exact();
+                let fold = self.shared.config.lookup_case == LookupCase::ThenLower && !path.is_case_exact();
                 if fold && !lower && folded != value {
                     return self.ask_filter(key, true, false);
                 }
@@ -275,11 +250,7 @@ impl Exchange for Find {
         };
         match std::mem::replace(&mut self.stage, Stage::Start) {
             Stage::Start => self.start(),
-            Stage::Filter {
-                key,
-                lower,
-                other_form,
-            } => self.take_filter(key, lower, other_form, &answer),
+            Stage::Filter { key, lower, other_form } => self.take_filter(key, lower, other_form, &answer),
             Stage::Time => self.take_time(&answer),
             Stage::Page(scan) => self.take_page(scan, &answer),
             Stage::Proof { scan, proofs } => self.take_proof(scan, proofs, &answer),
@@ -318,9 +289,7 @@ fn failed(meaning: Meaning) -> Step {
         Meaning::Accepted(refusal) | Meaning::Exists(refusal) | Meaning::Version(refusal) => {
             Failure::Retry(refusal, None)
         }
-        Meaning::Absent(refusal) | Meaning::Fallback(Fallback::Capability, refusal) => {
-            Failure::Halt(refusal)
-        }
+        Meaning::Absent(refusal) | Meaning::Fallback(Fallback::Capability, refusal) => Failure::Halt(refusal),
         Meaning::Fallback(_, refusal) => Failure::Reject(refusal),
         Meaning::Success(_) => Failure::Halt(not_scim(Purpose::Search, "a SCIM answer")),
     }))

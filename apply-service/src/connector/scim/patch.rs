@@ -22,9 +22,9 @@ pub(crate) struct Style {
 impl Style {
     /// Whether the account must be read before these values can be encoded.
     pub(crate) fn needs_current(self, values: &[(Path, Value)]) -> bool {
-        values.iter().any(|(path, _)| {
-            self.replaces_whole(path) && (path.filter.is_some() || path.sub.is_some())
-        })
+        values
+            .iter()
+            .any(|(path, _)| self.replaces_whole(path) && (path.filter.is_some() || path.sub.is_some()))
     }
 
     /// `replace emails.value` without a condition would hit every e-mail.
@@ -37,9 +37,7 @@ impl Style {
 pub(crate) fn changes(values: &[(Path, Value)], current: &Value) -> Vec<(Path, Value)> {
     values
         .iter()
-        .filter(|(path, value)| {
-            !resource::same(&resource::read(current, path).unwrap_or(Value::Null), value)
-        })
+        .filter(|(path, value)| !resource::same(&resource::read(current, path).unwrap_or(Value::Null), value))
         .cloned()
         .collect()
 }
@@ -58,10 +56,7 @@ pub(crate) fn body(
     let mut whole: Vec<&Path> = Vec::new();
     for (path, value) in &values {
         if style.replaces_whole(path) {
-            if !whole
-                .iter()
-                .any(|done| done.attribute_name() == path.attribute_name())
-            {
+            if !whole.iter().any(|done| done.attribute_name() == path.attribute_name()) {
                 whole.push(path);
             }
         } else if resource::is_unassigned(value) {
@@ -86,8 +81,7 @@ pub(crate) fn body(
         } else if style.pathless {
             build::set(&mut object, &attribute, &Value::Array(items), config);
         } else {
-            operations
-                .push(json!({"op": "replace", "path": attribute.to_string(), "value": items}));
+            operations.push(json!({"op": "replace", "path": attribute.to_string(), "value": items}));
         }
     }
     for value in [nested, object] {
@@ -113,8 +107,7 @@ fn replace(path: &Path, value: &Value, config: &ScimConfig) -> Value {
 
 /// An element without its value says nothing, so the element is removed; a manager likewise.
 fn removal_path(path: &Path) -> String {
-    let whole = path.sub.as_deref() == Some("value")
-        && (path.filter.is_some() || path.attribute == "manager");
+    let whole = path.sub.as_deref() == Some("value") && (path.filter.is_some() || path.attribute == "manager");
     if whole {
         path.with_sub(None).to_string()
     } else {
@@ -122,12 +115,7 @@ fn removal_path(path: &Path) -> String {
     }
 }
 
-fn whole_array(
-    path: &Path,
-    values: &[(Path, Value)],
-    current: Option<&Value>,
-    config: &ScimConfig,
-) -> Vec<Value> {
+fn whole_array(path: &Path, values: &[(Path, Value)], current: Option<&Value>, config: &ScimConfig) -> Vec<Value> {
     let mut copy = current.cloned().unwrap_or_else(|| json!({}));
     let same = |other: &Path| other.attribute_name() == path.attribute_name();
     for (path, value) in values.iter().filter(|(other, _)| same(other)) {
@@ -152,20 +140,14 @@ fn whole_array(
 mod tests {
     use super::*;
 
-    const DEPARTMENT: &str =
-        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+    const DEPARTMENT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
     const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager";
     const WORK: &str = r#"emails[type eq "work"].value"#;
 
     fn values(pairs: &[(&str, Value)]) -> Vec<(Path, Value)> {
         pairs
             .iter()
-            .map(|(path, value)| {
-                (
-                    Path::parse(path, &Default::default()).unwrap(),
-                    value.clone(),
-                )
-            })
+            .map(|(path, value)| (Path::parse(path, &Default::default()).unwrap(), value.clone()))
             .collect()
     }
 
@@ -220,8 +202,7 @@ mod tests {
             (DEPARTMENT, json!("R")),
         ];
         assert!(style.needs_current(&values(&pairs)));
-        let current =
-            json!({"title": "AE", "emails": [{"type": "home", "value": "h", "primary": true}]});
+        let current = json!({"title": "AE", "emails": [{"type": "home", "value": "h", "primary": true}]});
         let enterprise = DEPARTMENT.trim_end_matches(":department");
         assert_eq!(
             operations(&pairs, Some(&current), style),
@@ -245,11 +226,7 @@ mod tests {
         let enterprise = DEPARTMENT.trim_end_matches(":department");
         assert_eq!(
             operations(
-                &[
-                    ("active", json!(true)),
-                    (WORK, json!("w")),
-                    (DEPARTMENT, json!("R"))
-                ],
+                &[("active", json!(true)), (WORK, json!("w")), (DEPARTMENT, json!("R"))],
                 Some(&current),
                 style
             ),
@@ -279,17 +256,13 @@ mod tests {
 
     #[test]
     fn what_the_account_holds_already_is_not_sent() {
-        let current =
-            json!({"active": "True", "title": null, "emails": [{"type": "work", "value": "w"}]});
+        let current = json!({"active": "True", "title": null, "emails": [{"type": "work", "value": "w"}]});
         let pairs = [
             ("active", json!(true)),
             ("title", Value::Null),
             ("nickName", Value::Null),
             (WORK, json!("w")),
         ];
-        assert_eq!(
-            operations(&pairs, Some(&current), Style::default()),
-            Value::Null
-        );
+        assert_eq!(operations(&pairs, Some(&current), Style::default()), Value::Null);
     }
 }

@@ -48,9 +48,7 @@ impl Path {
             ));
         }
         let full = path.attribute_name();
-        if let Some(why) = schema::attribute(path.schema.as_deref(), &path.attribute)
-            .and_then(|found| found.locked)
-        {
+        if let Some(why) = schema::attribute(path.schema.as_deref(), &path.attribute).and_then(|found| found.locked) {
             return Err(format!("`{full}` cannot be written: {why}"));
         }
         Ok(path)
@@ -63,8 +61,7 @@ impl Path {
         check_name(text, name)?;
         let (filter, rest) = match rest.strip_prefix('[') {
             Some(inside) => {
-                let (filter, rest) =
-                    Filter::parse_prefix(inside).map_err(|why| format!("`{text}`: {why}"))?;
+                let (filter, rest) = Filter::parse_prefix(inside).map_err(|why| format!("`{text}`: {why}"))?;
                 let rest = rest
                     .trim_start()
                     .strip_prefix(']')
@@ -109,10 +106,7 @@ impl Path {
                 .iter()
                 .map(|found| {
                     (
-                        strsim::jaro_winkler(
-                            &found.name.to_lowercase(),
-                            &self.attribute.to_lowercase(),
-                        ),
+                        strsim::jaro_winkler(&found.name.to_lowercase(), &self.attribute.to_lowercase()),
                         found,
                     )
                 })
@@ -121,18 +115,12 @@ impl Path {
             let hint = nearest
                 .map(|(_, found)| format!("; did you mean `{}`?", found.name))
                 .unwrap_or_default();
-            return Err(format!(
-                "`{text}`: there is no attribute `{}`{hint}",
-                self.attribute
-            ));
+            return Err(format!("`{text}`: there is no attribute `{}`{hint}", self.attribute));
         };
         known.name.clone_into(&mut self.attribute);
         let subs: &[&str] = match known.shape {
             Shape::Simple if self.sub.is_some() || self.filter.is_some() => {
-                return Err(format!(
-                    "`{text}`: `{}` is a plain value without parts",
-                    known.name
-                ));
+                return Err(format!("`{text}`: `{}` is a plain value without parts", known.name));
             }
             Shape::Simple => return Ok(self),
             Shape::Complex(_) if self.filter.is_some() => {
@@ -207,10 +195,7 @@ impl Path {
 
     /// The fields that an element of this path has by its filter.
     pub(crate) fn template(&self) -> Vec<(String, Value)> {
-        self.filter
-            .as_ref()
-            .and_then(Filter::as_template)
-            .unwrap_or_default()
+        self.filter.as_ref().and_then(Filter::as_template).unwrap_or_default()
     }
 }
 
@@ -228,10 +213,7 @@ impl fmt::Display for Path {
 }
 
 /// Splits at the longest known URN. The core URN is dropped.
-fn split_schema<'a>(
-    text: &'a str,
-    vocabulary: &Vocabulary,
-) -> Result<(Option<String>, &'a str), String> {
+fn split_schema<'a>(text: &'a str, vocabulary: &Vocabulary) -> Result<(Option<String>, &'a str), String> {
     let known = [CORE_USER, ENTERPRISE_USER]
         .into_iter()
         .chain(vocabulary.extensions.iter().map(String::as_str));
@@ -245,14 +227,9 @@ fn split_schema<'a>(
     match found {
         Some((CORE_USER, rest)) => Ok((None, rest)),
         Some((urn, rest)) => Ok((Some(urn.to_owned()), rest)),
-        None if text
-            .get(..4)
-            .is_some_and(|head| head.eq_ignore_ascii_case("urn:")) =>
-        {
-            Err(format!(
-                "`{text}`: unknown schema; list the URN of the target's extension under `extensionSchemas`"
-            ))
-        }
+        None if text.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("urn:")) => Err(format!(
+            "`{text}`: unknown schema; list the URN of the target's extension under `extensionSchemas`"
+        )),
         None => Ok((None, text)),
     }
 }
@@ -290,15 +267,9 @@ mod tests {
             ("active", "active"),
             (" USERNAME ", "userName"),
             ("name.familyname", "name.familyName"),
-            (
-                r#"emails[type eq "work"].value"#,
-                r#"emails[type eq "work"].value"#,
-            ),
+            (r#"emails[type eq "work"].value"#, r#"emails[type eq "work"].value"#),
             (r#"Emails[type EQ "work"]"#, r#"emails[type eq "work"]"#),
-            (
-                r#"emails[primary eq "True"].value"#,
-                "emails[primary eq true].value",
-            ),
+            (r#"emails[primary eq "True"].value"#, "emails[primary eq true].value"),
             (
                 r#"emails[display eq "a\"] b"].value"#,
                 r#"emails[display eq "a\"] b"].value"#,
@@ -342,10 +313,7 @@ mod tests {
             (r#"name[type eq "x"]"#, "has one value"),
             (r#"emails[type eq "work""#, "`]` is missing"),
             (r#"emails[type eq "work"]value"#, "unexpected `value`"),
-            (
-                r#"emails[type eq "work" or type eq "home"].value"#,
-                "joined by `and`",
-            ),
+            (r#"emails[type eq "work" or type eq "home"].value"#, "joined by `and`"),
             (r#"emails[not (type eq "work")].value"#, "joined by `and`"),
             ("urn:example:thing:2.0:User:seat", "extensionSchemas"),
             ("id", "the target gives it"),

@@ -10,11 +10,7 @@ use crate::{
 };
 
 /// All but the unreserved characters of RFC 3986 section 2.3. So `+` in an e-mail becomes %2B and never a space.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where one page of a list starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +32,7 @@ pub(crate) fn encode(text: &str) -> String {
 }
 
 /// A page of accounts, of all or of those a filter finds.
-pub(crate) fn list(
-    config: &ScimConfig,
-    filter: Option<&Filter>,
-    start: &Start,
-    count: u32,
-) -> Request {
+pub(crate) fn list(config: &ScimConfig, filter: Option<&Filter>, start: &Start, count: u32) -> Request {
     let mut query = Vec::new();
     if let Some(filter) = filter {
         query.push(format!("filter={}", encode(&filter.to_string())));
@@ -75,8 +66,7 @@ pub(crate) fn account_path(config: &ScimConfig, id: &RemoteId) -> Result<String,
     if matches!(id.0.as_str(), "" | "." | "..") {
         return Err(Refusal {
             code: "unusable-id".to_owned(),
-            reason: "the target's id of this account is empty or a dot, so it has no address"
-                .to_owned(),
+            reason: "the target's id of this account is empty or a dot, so it has no address".to_owned(),
         });
     }
     Ok(format!("{}/{}", config.users_path, encode(&id.0)))
@@ -133,10 +123,7 @@ mod tests {
     #[test]
     fn an_id_is_one_path_segment_or_refused() {
         let path = |id: &str| account_path(&ScimConfig::default(), &RemoteId(id.to_owned()));
-        assert_eq!(
-            path("a/../b?c#d").as_deref(),
-            Ok("/Users/a%2F..%2Fb%3Fc%23d")
-        );
+        assert_eq!(path("a/../b?c#d").as_deref(), Ok("/Users/a%2F..%2Fb%3Fc%23d"));
         for id in ["", ".", ".."] {
             assert_eq!(path(id).unwrap_err().code, "unusable-id");
         }
@@ -146,20 +133,11 @@ mod tests {
     fn a_write_is_marked_and_carries_what_the_target_wants() {
         let mut abilities = Abilities::default();
         let body = || Some(serde_json::json!({}));
-        let request = write(
-            "PATCH",
-            "/Users/1".to_owned(),
-            body(),
-            Some("W/\"1\""),
-            &abilities,
-        );
+        let request = write("PATCH", "/Users/1".to_owned(), body(), Some("W/\"1\""), &abilities);
         assert!(request.write);
         assert_eq!(request.headers, [("if-match", "W/\"1\"".to_owned())]);
         abilities.plain_json = true;
         let request = write("PUT", "/Users/1".to_owned(), body(), None, &abilities);
-        assert_eq!(
-            request.headers,
-            [("content-type", "application/json".to_owned())]
-        );
+        assert_eq!(request.headers, [("content-type", "application/json".to_owned())]);
     }
 }

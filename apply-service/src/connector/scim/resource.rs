@@ -24,9 +24,7 @@ pub(crate) fn key_of(map: &Map<String, Value>, name: &str) -> Option<String> {
     if map.contains_key(name) {
         return Some(name.to_owned());
     }
-    map.keys()
-        .find(|key| key.eq_ignore_ascii_case(name))
-        .cloned()
+    map.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned()
 }
 
 /// null, `[]` and `{}` mean the same as absence.
@@ -110,11 +108,7 @@ pub(crate) fn holds(resource: &Value, path: &Path, wanted: &str) -> bool {
 
 /// The positions of the elements that a path means.
 pub(crate) fn matching(items: &[Value], path: &Path) -> Vec<usize> {
-    let holds = |item: &Value| {
-        path.filter
-            .as_ref()
-            .is_none_or(|filter| filter.matches(item))
-    };
+    let holds = |item: &Value| path.filter.as_ref().is_none_or(|filter| filter.matches(item));
     items
         .iter()
         .enumerate()
@@ -130,21 +124,13 @@ pub(crate) fn is_primary(item: &Value) -> bool {
 
 /// The account that a resource describes; `None` when it has no id. The version is taken from `meta.version`, else
 /// from the ETag header (RFC 7644 section 3.14: they are the same).
-pub(crate) fn account(
-    resource: Value,
-    etag_header: Option<&str>,
-    versions: bool,
-) -> Option<RemoteAccount> {
+pub(crate) fn account(resource: Value, etag_header: Option<&str>, versions: bool) -> Option<RemoteAccount> {
     let id = match get(&resource, "id")? {
         Value::String(id) if !id.is_empty() => id.clone(),
         Value::Number(id) => id.to_string(),
         _ => return None,
     };
-    let text = |name: &str| {
-        get(&resource, name)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    let text = |name: &str| get(&resource, name).and_then(Value::as_str).map(str::to_owned);
     let version = get(&resource, "meta")
         .and_then(|meta| get(meta, "version"))
         .and_then(Value::as_str);
@@ -153,10 +139,7 @@ pub(crate) fn account(
         external_id: text("externalId").filter(|value| !value.is_empty()),
         user_name: text("userName"),
         active: get(&resource, "active").and_then(as_bool),
-        etag: version
-            .or(etag_header)
-            .filter(|_| versions)
-            .map(str::to_owned),
+        etag: version.or(etag_header).filter(|_| versions).map(str::to_owned),
         resource,
     })
 }
@@ -180,13 +163,8 @@ fn elements_of<'a>(held: &'a Value, path: &Path, lenient: bool) -> Vec<&'a Value
     items
         .into_iter()
         .filter(|item| {
-            let meant = path
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.matches(item));
-            let silent = || {
-                !template.is_empty() && template.iter().all(|(name, _)| get(item, name).is_none())
-            };
+            let meant = path.filter.as_ref().is_none_or(|filter| filter.matches(item));
+            let silent = || !template.is_empty() && template.iter().all(|(name, _)| get(item, name).is_none());
             meant || (lenient && silent())
         })
         .collect()
@@ -274,11 +252,7 @@ mod tests {
             assert_eq!(holds(&ada(), &path(text), wanted), hit, "{text} {wanted}");
         }
         let untyped = json!({"emails": [{"value": "a@acme"}]});
-        assert!(holds(
-            &untyped,
-            &path(r#"emails[type eq "work"].value"#),
-            "a@acme"
-        ));
+        assert!(holds(&untyped, &path(r#"emails[type eq "work"].value"#), "a@acme"));
         assert!(
             !holds(&json!({"externalId": "005a"}), &path("externalId"), "005A"),
             "externalId is caseExact"

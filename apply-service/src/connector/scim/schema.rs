@@ -7,8 +7,7 @@
 /// The core user schema: every account carries it.
 pub(crate) const CORE_USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 /// The enterprise extension.
-pub(crate) const ENTERPRISE_USER: &str =
-    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+pub(crate) const ENTERPRISE_USER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 /// The body of a PATCH (RFC 7644 section 3.5.2).
 pub(crate) const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
@@ -98,20 +97,10 @@ const CORE: &[Attribute] = &[
     locked("id", Shape::Simple, "the target gives it"),
     locked(
         "meta",
-        Shape::Complex(&[
-            "resourceType",
-            "created",
-            "lastModified",
-            "location",
-            "version",
-        ]),
+        Shape::Complex(&["resourceType", "created", "lastModified", "location", "version"]),
         "the target keeps it",
     ),
-    locked(
-        "schemas",
-        Shape::Simple,
-        "it is computed from the attributes written",
-    ),
+    locked("schemas", Shape::Simple, "it is computed from the attributes written"),
     locked("groups", PLURAL, "membership is changed through groups"),
     locked("password", Shape::Simple, "no password is ever carried"),
 ];
@@ -156,9 +145,7 @@ pub(crate) fn names_in(text: &str) -> Vec<&'static str> {
         // Words of ordinary prose ("name", "value", "active", "id") say nothing: only camel-case names and plurals
         // that cannot be mistaken are taken.
         let hit = known
-            .filter(|name| {
-                name.len() > 4 && (name.contains(char::is_uppercase) || name.ends_with('s'))
-            })
+            .filter(|name| name.len() > 4 && (name.contains(char::is_uppercase) || name.ends_with('s')))
             .find(|name| *name == word);
         if let Some(name) = hit
             && !found.contains(&name)
@@ -177,18 +164,14 @@ mod tests {
 
     #[test]
     fn attributes_are_found_in_any_case() {
-        assert_eq!(
-            attribute(None, "USERNAME").map(|found| found.name),
-            Some("userName")
-        );
+        assert_eq!(attribute(None, "USERNAME").map(|found| found.name), Some("userName"));
         assert!(attribute(Some(ENTERPRISE_USER), "department").is_some());
         assert!(attribute(Some("urn:example:ext"), "department").is_none());
     }
 
     #[test]
     fn names_are_taken_from_a_text_and_values_are_not() {
-        let text =
-            "Attribute 'userName' of ada@acme.com is taken; emails too. Name Ada, title AE, emails";
+        let text = "Attribute 'userName' of ada@acme.com is taken; emails too. Name Ada, title AE, emails";
         assert_eq!(names_in(text), ["userName", "emails"]);
         assert!(names_in("<html>ada</html>").is_empty());
     }

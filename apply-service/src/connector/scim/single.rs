@@ -40,19 +40,14 @@ impl Exchange for Read {
         };
         Step::Done(match self.shared.classify(Purpose::Read, &answer) {
             Meaning::Success(body) => {
-                let account =
-                    body.and_then(|body| self.shared.account(body, super::etag_header(&answer)));
+                let account = body.and_then(|body| self.shared.account(body, super::etag_header(&answer)));
                 match account.filter(|account| account.id == self.id) {
                     Some(account) => {
-                        self.shared.learn(|abilities| {
-                            abilities.note_account(&account.id, &account.resource)
-                        });
+                        self.shared
+                            .learn(|abilities| abilities.note_account(&account.id, &account.resource));
                         Ok(Reply::Found(vec![account]))
                     }
-                    None => Err(Failure::Reject(not_scim(
-                        Purpose::Read,
-                        "this SCIM account",
-                    ))),
+                    None => Err(Failure::Reject(not_scim(Purpose::Read, "this SCIM account"))),
                 }
             }
             Meaning::Absent(_) => {
@@ -87,9 +82,7 @@ impl Exchange for Delete {
                 self.shared.learn(|abilities| abilities.note_gone(&self.id));
                 Ok(Reply::Deleted)
             }
-            Meaning::Accepted(refusal) | Meaning::Version(refusal) => {
-                Err(Failure::Retry(refusal, None))
-            }
+            Meaning::Accepted(refusal) | Meaning::Version(refusal) => Err(Failure::Retry(refusal, None)),
             other => Err(failure(other)),
         })
     }
@@ -116,12 +109,9 @@ impl List {
 
     fn ask(&mut self) -> Step {
         let config = &self.shared.config;
-        let (by_cursor, count) = self.shared.view(|abilities| {
-            (
-                abilities.starts_with_cursor(config),
-                abilities.page_size(config),
-            )
-        });
+        let (by_cursor, count) = self
+            .shared
+            .view(|abilities| (abilities.starts_with_cursor(config), abilities.page_size(config)));
         self.start = self.progress.start(by_cursor);
         Step::Send(render::list(config, None, &self.start, count))
     }
@@ -159,9 +149,7 @@ impl Exchange for List {
         if !more && self.progress.is_cut(pages_max) {
             return Step::Done(Err(Failure::Halt(Refusal {
                 code: "list-too-long".to_owned(),
-                reason: format!(
-                    "listing the accounts: no end after {pages_max} pages; raise scanPagesMax"
-                ),
+                reason: format!("listing the accounts: no end after {pages_max} pages; raise scanPagesMax"),
             })));
         }
         let accounts = if new {

@@ -74,12 +74,7 @@ enum Stage {
 }
 
 impl Update {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        id: RemoteId,
-        values: Vec<(Path, Value)>,
-        etag: Option<String>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, id: RemoteId, values: Vec<(Path, Value)>, etag: Option<String>) -> Self {
         let (put, style, versions) = shared.view(|abilities| {
             let config = &shared.config;
             (
@@ -132,10 +127,7 @@ impl Update {
             (true, None) => return self.read(Stage::Reading),
             (true, Some(held)) if patch::changes(&self.values, held).is_empty() => ("PUT", None),
             (true, Some(held)) => ("PUT", Some(build::replacement(held, &self.values, config))),
-            (false, _) => (
-                "PATCH",
-                patch::body(&self.values, current, self.style, config),
-            ),
+            (false, _) => ("PATCH", patch::body(&self.values, current, self.style, config)),
         };
         // The account holds everything already.
         let Some(body) = body else {
@@ -158,9 +150,7 @@ impl Update {
     fn write_differently(&mut self, refusal: Refusal) -> Step {
         let before = self.last.take();
         match self.write() {
-            Step::Send(now)
-                if before.is_some_and(|old| old.method == now.method && old.body == now.body) =>
-            {
+            Step::Send(now) if before.is_some_and(|old| old.method == now.method && old.body == now.body) => {
                 reject(refusal)
             }
             step => step,
@@ -184,8 +174,7 @@ impl Update {
     fn account(&self, answer: &HttpAnswer) -> Result<RemoteAccount, Unread> {
         let failure = match self.shared.classify(Purpose::Read, answer) {
             Meaning::Success(body) => {
-                let account =
-                    body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
+                let account = body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
                 match account.filter(|account| account.id == self.id) {
                     Some(account) => return Ok(account),
                     None => Failure::Reject(not_scim(Purpose::Read, "this SCIM account")),
@@ -206,8 +195,7 @@ impl Update {
         let meaning = self.shared.classify(Purpose::Update, answer);
         match meaning {
             Meaning::Success(body) => {
-                let account =
-                    body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
+                let account = body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
                 self.learn_style();
                 self.confirm(account.filter(|account| account.id == self.id))
             }
@@ -222,9 +210,7 @@ impl Update {
                 self.tried.version = true;
                 self.read(Stage::Reading)
             }
-            Meaning::Version(refusal) if is_precondition(answer) => {
-                Step::Done(Err(Failure::Retry(refusal, None)))
-            }
+            Meaning::Version(refusal) if is_precondition(answer) => Step::Done(Err(Failure::Retry(refusal, None))),
             Meaning::Version(refusal) => self.conflict(refusal),
             Meaning::Fallback(fallback, refusal) => self.fall_back(fallback, refusal),
             Meaning::Unknown(refusal, wait) => Step::Done(Err(Failure::Retry(refusal, wait))),
@@ -235,12 +221,7 @@ impl Update {
     fn fall_back(&mut self, fallback: Fallback, refusal: Refusal) -> Step {
         let used = match fallback {
             // Removing what is not there is done (facts section 6).
-            Fallback::NoTarget
-                if self
-                    .values
-                    .iter()
-                    .all(|(_, value)| resource::is_unassigned(value)) =>
-            {
+            Fallback::NoTarget if self.values.iter().all(|(_, value)| resource::is_unassigned(value)) => {
                 return self.confirm(None);
             }
             Fallback::NoTarget => &mut self.tried.no_target,
@@ -248,8 +229,7 @@ impl Update {
             Fallback::Mutability => &mut self.tried.mutability,
             Fallback::MediaType => &mut self.tried.media_type,
             Fallback::Capability if !self.put && self.shared.config.patch == PatchMode::Auto => {
-                self.shared
-                    .learn(|abilities| abilities.patch_refused = true);
+                self.shared.learn(|abilities| abilities.patch_refused = true);
                 self.put = true;
                 return self.write();
             }

@@ -44,13 +44,7 @@ impl Circuit {
     }
 
     /// The application does not work. True when that is news.
-    pub(super) fn trip(
-        &mut self,
-        refusal: Refusal,
-        retry: &Retry,
-        now: Timestamp,
-        random: f64,
-    ) -> bool {
+    pub(super) fn trip(&mut self, refusal: Refusal, retry: &Retry, now: Timestamp, random: f64) -> bool {
         if self.open.is_some() {
             return false;
         }
@@ -66,13 +60,7 @@ impl Circuit {
     }
 
     /// One person failed in a way that may be the application's. True when that trips the circuit.
-    pub(super) fn failed(
-        &mut self,
-        refusal: &Refusal,
-        retry: &Retry,
-        now: Timestamp,
-        random: f64,
-    ) -> bool {
+    pub(super) fn failed(&mut self, refusal: &Refusal, retry: &Retry, now: Timestamp, random: f64) -> bool {
         self.streak += 1;
         self.streak >= STREAK_MAX && self.trip(refusal.clone(), retry, now, random)
     }
@@ -92,13 +80,7 @@ impl Circuit {
         }
     }
     /// The probe failed.
-    pub(super) fn still_open(
-        &mut self,
-        refusal: Refusal,
-        retry: &Retry,
-        now: Timestamp,
-        random: f64,
-    ) {
+    pub(super) fn still_open(&mut self, refusal: Refusal, retry: &Retry, now: Timestamp, random: f64) {
         if let Some(open) = &mut self.open {
             open.probing = false;
             open.probes += 1;

@@ -106,16 +106,11 @@ impl Commits {
     /// Intents that are not committed yet.
     pub(super) fn intents(&self) -> usize {
         let flying = self.flying.iter().flat_map(|flying| flying.links.values());
-        self.links
-            .values()
-            .chain(flying)
-            .filter(|entry| entry.intent)
-            .count()
+        self.links.values().chain(flying).filter(|entry| entry.intent).count()
     }
     /// Whether the last commit is young enough to write under it.
     pub(super) fn young(&self, now: Timestamp, limit: Duration) -> bool {
-        self.last
-            .is_some_and(|last| now >= last && elapsed(last, now) <= limit)
+        self.last.is_some_and(|last| now >= last && elapsed(last, now) <= limit)
     }
 }
 
@@ -167,8 +162,7 @@ impl Lane {
         }
         let (mut ask, mut renamed) = (Vec::new(), false);
         for (user, entry) in flying.links {
-            let news = entry.link.remote_id.is_some()
-                && self.links.account_of(&user) != entry.link.remote_id;
+            let news = entry.link.remote_id.is_some() && self.links.account_of(&user) != entry.link.remote_id;
             self.links.put(user, Some(entry.link));
             renamed |= entry.renames;
             if news {

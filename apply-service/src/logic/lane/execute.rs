@@ -118,25 +118,13 @@ impl Lane {
     }
 
     /// Goes on with somebody who was looked up, or whose intent is committed.
-    fn resume(
-        &mut self,
-        user: UserKey,
-        remote: &Remote,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn resume(&mut self, user: UserKey, remote: &Remote, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.slots.contains_key(&user) {
             self.carry_out(user, remote, now, effects);
         }
     }
 
-    fn carry_out(
-        &mut self,
-        user: UserKey,
-        remote: &Remote,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn carry_out(&mut self, user: UserKey, remote: &Remote, now: Timestamp, effects: &mut Vec<Effect>) {
         let Some(slot) = self.slots.get(&user) else {
             return;
         };
@@ -170,15 +158,7 @@ impl Lane {
             Action::Adopt if plan.values.is_empty() => {
                 if let Some(account) = plan.account.clone() {
                     self.links.reserve(&account, user);
-                    self.succeeded(
-                        user,
-                        &plan,
-                        &change,
-                        &account,
-                        None,
-                        std::time::Duration::ZERO,
-                        now,
-                    );
+                    self.succeeded(user, &plan, &change, &account, None, std::time::Duration::ZERO, now);
                 }
                 return;
             }

@@ -61,11 +61,7 @@ impl Links {
             *count -= 1;
         }
         if let Some(account) = before.remote_id
-            && self
-                .links
-                .get(&user)
-                .and_then(|link| link.remote_id.as_ref())
-                != Some(&account)
+            && self.links.get(&user).and_then(|link| link.remote_id.as_ref()) != Some(&account)
             && self.holders.get(&account) == Some(&user)
         {
             self.holders.remove(&account);

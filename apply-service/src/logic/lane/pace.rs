@@ -24,8 +24,7 @@ impl Pacer {
     }
 
     fn tokens(&self, now: Timestamp) -> f64 {
-        (self.tokens + elapsed(self.at, now).as_secs_f64() * self.per_second)
-            .min(self.per_second.max(1.0))
+        (self.tokens + elapsed(self.at, now).as_secs_f64() * self.per_second).min(self.per_second.max(1.0))
     }
 
     /// Takes a start if one is due.
@@ -49,10 +48,7 @@ impl Pacer {
         let missing = (1.0 - self.tokens(now)).max(0.0) / self.per_second;
         // A microsecond more than computed: waking just before it is due would spin.
         if missing > 0.0 {
-            after(
-                now,
-                Duration::from_secs_f64(missing) + Duration::from_micros(1),
-            )
+            after(now, Duration::from_secs_f64(missing) + Duration::from_micros(1))
         } else {
             now
         }

@@ -54,11 +54,7 @@ impl Queue {
             Stage::Delayed(due) => {
                 self.delayed.remove(&(*due, user));
             }
-            Stage::Looking
-            | Stage::Intent
-            | Stage::Resuming
-            | Stage::Writing
-            | Stage::Recording => {}
+            Stage::Looking | Stage::Intent | Stage::Resuming | Stage::Writing | Stage::Recording => {}
         }
     }
 }
@@ -87,19 +83,11 @@ impl Lane {
             match slot.stage {
                 Stage::Ready(..) | Stage::Delayed(_) => {}
                 // Planned again when the step under way has ended.
-                Stage::Looking
-                | Stage::Intent
-                | Stage::Resuming
-                | Stage::Writing
-                | Stage::Recording => return,
+                Stage::Looking | Stage::Intent | Stage::Resuming | Stage::Writing | Stage::Recording => return,
             }
         } else {
             let (observed, stage) = (change.cause.observed_at, Stage::Recording);
-            self.outstanding.0 = Some(
-                self.outstanding
-                    .0
-                    .map_or(observed, |oldest| oldest.min(observed)),
-            );
+            self.outstanding.0 = Some(self.outstanding.0.map_or(observed, |oldest| oldest.min(observed)));
             self.slots.insert(
                 user,
                 Slot {
@@ -119,11 +107,7 @@ impl Lane {
     /// written once. Only states from about the time of its death are concerned; everybody else's link is right.
     fn suspect(&mut self, change: &UserChange) {
         let user = change.user.key();
-        let Some(linked) = self
-            .links
-            .get(&user)
-            .filter(|link| link.remote_id.is_some())
-        else {
+        let Some(linked) = self.links.get(&user).filter(|link| link.remote_id.is_some()) else {
             return;
         };
         let recent = |since| after(change.cause.observed_at, CLOCKS_APART) >= since;
@@ -178,22 +162,13 @@ impl Lane {
         }
         self.undecided.remove(&user);
         self.skipped.remove(&user);
-        slot.stage = match self
-            .next_try(&user, &plan)
-            .filter(|due| *due > now && !slot.again)
-        {
+        slot.stage = match self.next_try(&user, &plan).filter(|due| *due > now && !slot.again) {
             Some(due) => self.queue.delay(due, user),
             None => {
                 // Somebody who has left goes first also when the account has to be found first.
                 let leaver = plan.action == Action::Look && !plan.active;
-                self.queue.make_ready(
-                    if leaver {
-                        Action::Deactivate
-                    } else {
-                        plan.action
-                    },
-                    user,
-                )
+                self.queue
+                    .make_ready(if leaver { Action::Deactivate } else { plan.action }, user)
             }
         };
         self.slots.insert(user, slot);
@@ -202,9 +177,7 @@ impl Lane {
     /// A retry of the same wish waits; a newer wish replaces it.
     fn next_try(&self, user: &UserKey, plan: &Plan) -> Option<Timestamp> {
         match &self.links.get(user)?.state {
-            LinkState::Retrying {
-                desired, next_try, ..
-            } if *desired == plan.desired => Some(*next_try),
+            LinkState::Retrying { desired, next_try, .. } if *desired == plan.desired => Some(*next_try),
             _ => None,
         }
     }

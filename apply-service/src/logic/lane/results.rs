@@ -68,19 +68,9 @@ impl Lane {
                 }
                 Ok(Answer::Absent) => self.vanished(user, &plan, &change, took, now, random),
                 Ok(Answer::Conflict(refusal)) => {
-                    self.failed(
-                        user,
-                        &plan,
-                        &change,
-                        Failed::Conflict(refusal),
-                        took,
-                        now,
-                        random,
-                    );
+                    self.failed(user, &plan, &change, Failed::Conflict(refusal), took, now, random);
                 }
-                Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => {
-                    self.put_back(user, now)
-                }
+                Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => self.put_back(user, now),
                 Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
             },
         }
@@ -112,22 +102,13 @@ impl Lane {
             took,
             now,
         );
-        let link = link_after(
-            plan,
-            before.as_deref(),
-            account,
-            shown,
-            change,
-            &self.target,
-            now,
-        );
+        let link = link_after(plan, before.as_deref(), account, shown, change, &self.target, now);
         self.last_success = Some(now);
         self.doubtful.remove(&user);
         self.suspects.remove(&user);
         self.conflicts.remove(&user);
         self.stage(user, Stage::Recording);
-        self.commits
-            .record(user, link, outcome, None, plan.renames());
+        self.commits.record(user, link, outcome, None, plan.renames());
     }
 
     /// The account is not there (any longer). A leaver is out; somebody else is looked up again.
@@ -180,10 +161,7 @@ impl Lane {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what was tried, for whom, how it failed, when"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "what was tried, for whom, how it failed, when")]
     fn failure(
         &mut self,
         user: UserKey,
@@ -218,21 +196,10 @@ impl Lane {
                 self.commits.ask();
             }
             Failure::Retry(refusal, asked) => {
-                if self
-                    .circuit
-                    .failed(&refusal, &self.target.retry, now, random)
-                {
+                if self.circuit.failed(&refusal, &self.target.retry, now, random) {
                     self.tripped(&refusal, now);
                 }
-                self.failed(
-                    user,
-                    plan,
-                    change,
-                    Failed::Retry(refusal, asked),
-                    took,
-                    now,
-                    random,
-                );
+                self.failed(user, plan, change, Failed::Retry(refusal, asked), took, now, random);
             }
             Failure::Reject(refusal) => {
                 self.circuit.answered();
@@ -247,10 +214,7 @@ impl Lane {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what was tried, for whom, how it failed, when"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "what was tried, for whom, how it failed, when")]
     pub(super) fn failed(
         &mut self,
         user: UserKey,
@@ -266,10 +230,7 @@ impl Lane {
     }
 
     /// Records a failure: tried again later, or refused for good.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what was tried, for whom, how it failed, when"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "what was tried, for whom, how it failed, when")]
     fn set_aside(
         &mut self,
         user: UserKey,
@@ -292,10 +253,7 @@ impl Lane {
             Failed::Conflict(refusal) => {
                 self.conflicts.insert(user);
                 let next = after(now, delay(&self.target.retry, attempts, None, random));
-                (
-                    refusal,
-                    (attempts < CONFLICT_TRIES && !given_up).then_some(next),
-                )
+                (refusal, (attempts < CONFLICT_TRIES && !given_up).then_some(next))
             }
             Failed::Retry(refusal, asked) => {
                 link.doubt(&plan.changed);
@@ -330,16 +288,7 @@ impl Lane {
                 )
             }
         };
-        let outcome = self.outcome(
-            user,
-            plan,
-            change,
-            result,
-            Some(&refusal),
-            attempts,
-            took,
-            now,
-        );
+        let outcome = self.outcome(user, plan, change, result, Some(&refusal), attempts, took, now);
         self.links.release(&user);
         if let Some(slot) = self.slots.get_mut(&user) {
             slot.again = false;

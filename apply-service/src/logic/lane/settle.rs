@@ -17,25 +17,13 @@ impl Lane {
         self.remember_missing(user, &plan.missing);
         self.links.release(&user);
         set(&mut self.undecided, user, plan.action == Action::Wait);
-        set(
-            &mut self.skipped,
-            user,
-            plan.action == Action::Skip && plan.reported,
-        );
+        set(&mut self.skipped, user, plan.action == Action::Skip && plan.reported);
         let Some(slot) = self.slots.get(&user) else {
             return;
         };
         let change = Arc::clone(&slot.newest);
         if let Some(refusal) = plan.refusal.clone() {
-            return self.failed(
-                user,
-                &plan,
-                &change,
-                Failed::Reject(refusal),
-                Duration::ZERO,
-                now,
-                0.0,
-            );
+            return self.failed(user, &plan, &change, Failed::Reject(refusal), Duration::ZERO, now, 0.0);
         }
         let link = self.known(&user);
         if plan.reported {

@@ -89,10 +89,7 @@ impl World {
                 Effect::Ask(_) | Effect::Drained => {}
                 Effect::Reconcile => {
                     for change in self.people.values().cloned().collect::<Vec<_>>() {
-                        self.give(Input::User {
-                            change,
-                            again: true,
-                        });
+                        self.give(Input::User { change, again: true });
                     }
                 }
             }
@@ -109,23 +106,14 @@ impl World {
         match event {
             Event::Change { who, title, active } => {
                 let version = self.people.get(who).map_or(0, |known| known.version) + 1;
-                let change = person(*who)
-                    .version(version)
-                    .titled(&format!("title {title}"));
+                let change = person(*who).version(version).titled(&format!("title {title}"));
                 let mut change = if *active { change } else { change.inactive() };
                 change.cause.observed_at = self.now;
                 let change = Arc::new(change);
                 self.people.insert(*who, Arc::clone(&change));
-                self.give(Input::User {
-                    change,
-                    again: false,
-                });
+                self.give(Input::User { change, again: false });
             }
-            Event::Answer {
-                which,
-                executed,
-                kind,
-            } => {
+            Event::Answer { which, executed, kind } => {
                 if self.open.is_empty() {
                     return;
                 }
@@ -187,29 +175,16 @@ impl World {
         for (user, link) in &self.durable {
             links.put(*user, Some(link.clone()));
         }
-        self.lane = Lane::new(
-            Arc::new(policy()),
-            links,
-            self.record.clone(),
-            "test",
-            self.now,
-        );
+        self.lane = Lane::new(Arc::new(policy()), links, self.record.clone(), "test", self.now);
         for change in self.people.values().cloned().collect::<Vec<_>>() {
-            self.give(Input::User {
-                change,
-                again: false,
-            });
+            self.give(Input::User { change, again: false });
         }
         self.give(Input::AllFed);
     }
 
     fn execute(&mut self, operation: &Operation) -> Answer {
-        let text = |values: &AttributeValues, name: &str| {
-            values
-                .get(&path(name))
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+        let text =
+            |values: &AttributeValues, name: &str| values.get(&path(name)).and_then(Value::as_str).map(str::to_owned);
         match operation {
             Operation::Check => Answer::Checked,
             Operation::List { .. } => Answer::Page(vec![], None),

@@ -28,8 +28,7 @@ impl Lane {
                 self.commits.tell(outcome);
             }
             Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
-                self.circuit
-                    .still_open(refusal, &self.target.retry, now, random);
+                self.circuit.still_open(refusal, &self.target.retry, now, random);
             }
         }
     }
@@ -51,14 +50,9 @@ impl Lane {
             Ok(Answer::Page(accounts, next)) => match listing.page(accounts, next) {
                 Turn::Next(next) => *cursor = Some(next),
                 Turn::Complete => self.first_sync_done(None, now),
-                Turn::Endless => {
-                    self.first_sync_done(Some("the list of accounts has no end".to_owned()), now)
-                }
+                Turn::Endless => self.first_sync_done(Some("the list of accounts has no end".to_owned()), now),
             },
-            Ok(_) => self.first_sync_done(
-                Some("the target does not list its accounts".to_owned()),
-                now,
-            ),
+            Ok(_) => self.first_sync_done(Some("the target does not list its accounts".to_owned()), now),
             Err(Failure::Reject(refusal)) => self.first_sync_done(Some(refusal.to_string()), now),
             Err(Failure::Retry(refusal, asked)) => {
                 *attempts += 1;
@@ -72,9 +66,7 @@ impl Lane {
     }
 
     fn first_sync_done(&mut self, not_listed: Option<String>, now: Timestamp) {
-        let FirstSync::Listing { listing, .. } =
-            std::mem::replace(&mut self.first, FirstSync::Done)
-        else {
+        let FirstSync::Listing { listing, .. } = std::mem::replace(&mut self.first, FirstSync::Done) else {
             return;
         };
         let people = self
@@ -82,38 +74,20 @@ impl Lane {
             .ready()
             .filter_map(|user| self.slots.get(user))
             .map(|slot| (slot.newest.user.key(), self.match_values(&slot.newest)));
-        let report = listing.report(
-            people,
-            self.target.matching.adopt_inactive,
-            &self.links,
-            now,
-        );
-        let report = FirstSyncReport {
-            not_listed,
-            ..report
-        };
+        let report = listing.report(people, self.target.matching.adopt_inactive, &self.links, now);
+        let report = FirstSyncReport { not_listed, ..report };
         let words = format!(
             "accounts {}, matched {}, would create {}, ambiguous {}, unmatched {}",
-            report.accounts,
-            report.matched,
-            report.would_create,
-            report.ambiguous,
-            report.unmatched
+            report.accounts, report.matched, report.would_create, report.ambiguous, report.unmatched
         );
-        let reasons = [Some(words), report.not_listed.clone()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let reasons = [Some(words), report.not_listed.clone()].into_iter().flatten().collect();
         self.record.first_sync = Some(report);
         let outcome = self.target_outcome("first-sync", OutcomeResult::Done, reasons, None, now);
         self.commits.tell(outcome);
     }
 
     pub(super) fn trip(&mut self, refusal: Refusal, now: Timestamp, random: f64) {
-        if self
-            .circuit
-            .trip(refusal.clone(), &self.target.retry, now, random)
-        {
+        if self.circuit.trip(refusal.clone(), &self.target.retry, now, random) {
             self.tripped(&refusal, now);
         }
     }

@@ -46,8 +46,7 @@ pub fn link_after(
             .and_then(|seen| seen.values.get(path))
             .map(StateHash::of_value)
             .filter(|returned| *returned != hash);
-        link.written
-            .insert(path.clone(), Written { hash, returned });
+        link.written.insert(path.clone(), Written { hash, returned });
     }
     link.active = Some(plan.active);
     link.create_intent = false;

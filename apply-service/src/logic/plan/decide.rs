@@ -72,19 +72,14 @@ pub fn plan(q: &Question<'_>) -> Plan {
 /// What was refused stays refused until what is wanted changes (the configuration is part of its hash).
 fn hold_refused(q: &Question<'_>, mut plan: Plan) -> Plan {
     if let Some(LinkState::Rejected {
-        desired,
-        code,
-        reason,
-        ..
+        desired, code, reason, ..
     }) = q.link.map(|link| &link.state)
         && plan.action.acts()
         && *desired == plan.desired
         && !q.again
     {
         plan.action = Action::Skip;
-        plan.reasons = vec![format!(
-            "refused before and nothing has changed: {reason} ({code})"
-        )];
+        plan.reasons = vec![format!("refused before and nothing has changed: {reason} ({code})")];
         plan.values.clear();
         plan.changed.clear();
     }
@@ -112,19 +107,11 @@ fn desired_hash(q: &Question<'_>, standing: Standing, mapped: &Mapped) -> StateH
             (path.0.clone(), value)
         })
         .collect();
-    StateHash::of_value(
-        &json!({ "configuration": q.target.hash, "standing": standing, "values": values }),
-    )
+    StateHash::of_value(&json!({ "configuration": q.target.hash, "standing": standing, "values": values }))
 }
 
 /// Somebody who is not to have an account. One who has none gets none.
-fn gone(
-    q: &Question<'_>,
-    mut plan: Plan,
-    cause: Cause,
-    disposition: Disposition,
-    mapped: &Mapped,
-) -> Plan {
+fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition, mapped: &Mapped) -> Plan {
     plan.active = false;
     // References to others are no reason to touch the account of somebody who has left.
     plan.missing.clear();
@@ -132,10 +119,7 @@ fn gone(
     let Some(link) = q.link.filter(|link| link.remote_id.is_some()) else {
         return match (q.link.is_some_and(|link| link.create_intent), disposition) {
             (true, Disposition::Deactivate) => lost_create(q, plan, &key, cause, mapped),
-            _ => plan.because(
-                Action::Noop,
-                format!("{}; there is no account", cause.in_words()),
-            ),
+            _ => plan.because(Action::Noop, format!("{}; there is no account", cause.in_words())),
         };
     };
     let differing = difference(mapped, Known::Link(link), is_identifier);
@@ -150,18 +134,14 @@ fn gone(
             update(q, plan, differing)
         }
         Disposition::Deactivate if link.active == Some(false) => {
-            plan.reasons
-                .push(format!("{}; the account is off", cause.in_words()));
+            plan.reasons.push(format!("{}; the account is off", cause.in_words()));
             update(q, plan, differing)
         }
         Disposition::Deactivate if !q.target.features.deactivate => {
             plan.reported = true;
             plan.because(
                 Action::Skip,
-                format!(
-                    "{}; not done because features.deactivate is off",
-                    cause.in_words()
-                ),
+                format!("{}; not done because features.deactivate is off", cause.in_words()),
             )
         }
         Disposition::Deactivate => {
@@ -175,13 +155,7 @@ fn gone(
 }
 
 /// A create whose answer was lost, and the person has left since: the account must not stay.
-fn lost_create(
-    q: &Question<'_>,
-    mut plan: Plan,
-    key: &UserKey,
-    cause: Cause,
-    mapped: &Mapped,
-) -> Plan {
+fn lost_create(q: &Question<'_>, mut plan: Plan, key: &UserKey, cause: Cause, mapped: &Mapped) -> Plan {
     let why = format!("{}; a create was under way", cause.in_words());
     let found = match q.remote {
         Remote::NotLooked => return plan.because(Action::Look, why),
@@ -236,10 +210,7 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> 
         return unlinked(q, plan, key, mapped);
     };
     let mut differing = difference(mapped, Known::Link(link), |_| true);
-    if !link.holds(
-        &path(EXTERNAL_ID),
-        hash(&Value::String(key.user.to_string())),
-    ) {
+    if !link.holds(&path(EXTERNAL_ID), hash(&Value::String(key.user.to_string()))) {
         differing
             .0
             .push((path(EXTERNAL_ID), Value::String(key.user.to_string())));
@@ -285,14 +256,8 @@ fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) ->
         Remote::Found(found) => found,
     };
     // An account from a create of ours whose answer was lost is ours, whatever state it was brought into since.
-    let ours = q.link.is_some_and(|link| link.create_intent)
-        && found.iter().all(|account| !account.is_foreign(key));
-    let account = match pick(
-        key,
-        found,
-        q.target.matching.adopt_inactive || ours,
-        q.accounts,
-    ) {
+    let ours = q.link.is_some_and(|link| link.create_intent) && found.iter().all(|account| !account.is_foreign(key));
+    let account = match pick(key, found, q.target.matching.adopt_inactive || ours, q.accounts) {
         Ok(account) => account,
         Err(refusal) => return plan.refused(refusal),
     };
@@ -314,10 +279,8 @@ fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) ->
         plan.write(difference(mapped, Known::Account(account), |_| true));
     }
     if account.is_of(key) {
-        plan.equal.push((
-            path(EXTERNAL_ID),
-            hash(&Value::String(key.user.to_string())),
-        ));
+        plan.equal
+            .push((path(EXTERNAL_ID), hash(&Value::String(key.user.to_string()))));
     } else {
         plan.set(EXTERNAL_ID, Value::String(key.user.to_string()));
     }
@@ -337,8 +300,7 @@ fn update(q: &Question<'_>, mut plan: Plan, differing: Difference) -> Plan {
     if differing.0.is_empty() {
         plan.action = Action::Noop;
         if plan.reasons.is_empty() {
-            plan.reasons
-                .push("everything is as it should be".to_owned());
+            plan.reasons.push("everything is as it should be".to_owned());
         }
         return plan;
     }

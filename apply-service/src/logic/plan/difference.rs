@@ -28,11 +28,7 @@ pub(super) struct Difference(
     pub(super) Vec<(AttributePath, StateHash)>,
 );
 
-pub(super) fn difference(
-    mapped: &Mapped,
-    known: Known<'_>,
-    wants: impl Fn(&AttributePath) -> bool,
-) -> Difference {
+pub(super) fn difference(mapped: &Mapped, known: Known<'_>, wants: impl Fn(&AttributePath) -> bool) -> Difference {
     let mut difference = Difference(Vec::new(), Vec::new());
     for (path, (wanted, write)) in mapped.iter().filter(|(path, _)| wants(path)) {
         let value = match wanted {

@@ -27,40 +27,20 @@ fn ask(change: &UserChange, link: Option<&Link>, remote: &Remote, target: &Targe
 fn linked(change: &UserChange, target: &TargetPolicy) -> Link {
     let made = ask(change, None, &Remote::Absent, target);
     assert_eq!(made.action, Action::Create, "{made}");
-    link_after(
-        &made,
-        None,
-        &RemoteId("r1".into()),
-        None,
-        change,
-        target,
-        at(11),
-    )
+    link_after(&made, None, &RemoteId("r1".into()), None, change, target, at(11))
 }
 
 fn off(change: &UserChange, target: &TargetPolicy) -> Link {
     let link = linked(change, target);
     let left = change.clone().inactive();
     let plan = ask(&left, Some(&link), &Remote::NotLooked, target);
-    link_after(
-        &plan,
-        Some(&link),
-        &RemoteId("r1".into()),
-        None,
-        &left,
-        target,
-        at(12),
-    )
+    link_after(&plan, Some(&link), &RemoteId("r1".into()), None, &left, target, at(12))
 }
 
 #[test]
 fn desired_by_link_by_remote() {
     let target = policy();
-    let (ada, link, off) = (
-        person(1),
-        linked(&person(1), &target),
-        off(&person(1), &target),
-    );
+    let (ada, link, off) = (person(1), linked(&person(1), &target), off(&person(1), &target));
     let intent = Link {
         create_intent: true,
         ..Link::unlinked(1, target.hash)
@@ -111,10 +91,7 @@ fn desired_by_link_by_remote() {
     for (change, link, remote, action, reason) in table {
         let plan = ask(change, link, &remote, &target);
         assert_eq!(plan.action, action, "{plan} of {remote:?}");
-        assert!(
-            plan.to_string().contains(reason),
-            "{plan} should say: {reason}"
-        );
+        assert!(plan.to_string().contains(reason), "{plan} should say: {reason}");
         assert_eq!(
             plan.values.is_empty(),
             !matches!(action, Create | Adopt | Update | Deactivate | Reactivate),
@@ -127,16 +104,8 @@ fn desired_by_link_by_remote() {
 fn only_what_differs_is_written() {
     let target = policy();
     let link = linked(&person(1), &target);
-    let plan = ask(
-        &person(1).titled("CEO"),
-        Some(&link),
-        &Remote::NotLooked,
-        &target,
-    );
-    assert_eq!(
-        plan.values,
-        [(AttributePath("title".into()), json!("CEO"))].into()
-    );
+    let plan = ask(&person(1).titled("CEO"), Some(&link), &Remote::NotLooked, &target);
+    assert_eq!(plan.values, [(AttributePath("title".into()), json!("CEO"))].into());
     assert_eq!(
         plan.to_string(),
         "update account r1 [title]: differs from what was written"
@@ -159,13 +128,7 @@ fn a_linked_person_who_fails_the_gate_is_left_alone_and_reported() {
     );
     // Leaving is not held up by the gate.
     assert_eq!(
-        ask(
-            &blanked.inactive(),
-            Some(&link),
-            &Remote::NotLooked,
-            &target
-        )
-        .action,
+        ask(&blanked.inactive(), Some(&link), &Remote::NotLooked, &target).action,
         Action::Deactivate
     );
 }
@@ -180,16 +143,8 @@ fn an_unknown_attribute_is_left_out_and_written_once_it_is_known() {
         ask(&unread, Some(&link), &Remote::NotLooked, &target).action,
         Action::Noop
     );
-    let plan = ask(
-        &person(1).titled("AE"),
-        Some(&link),
-        &Remote::NotLooked,
-        &target,
-    );
-    assert_eq!(
-        plan.values,
-        [(AttributePath("title".into()), json!("AE"))].into()
-    );
+    let plan = ask(&person(1).titled("AE"), Some(&link), &Remote::NotLooked, &target);
+    assert_eq!(plan.values, [(AttributePath("title".into()), json!("AE"))].into());
 }
 
 #[test]
@@ -197,10 +152,7 @@ fn identifiers_flow_to_accounts_that_are_off() {
     let target = policy();
     let off = off(&person(1), &target);
     let plan = ask(
-        &person(1)
-            .inactive()
-            .named("ada.old@acme.example")
-            .titled("x"),
+        &person(1).inactive().named("ada.old@acme.example").titled("x"),
         Some(&off),
         &Remote::NotLooked,
         &target,
@@ -208,11 +160,7 @@ fn identifiers_flow_to_accounts_that_are_off() {
     assert_eq!(plan.action, Action::Update);
     assert_eq!(
         plan.values,
-        [(
-            AttributePath("userName".into()),
-            json!("ada.old@acme.example")
-        )]
-        .into()
+        [(AttributePath("userName".into()), json!("ada.old@acme.example"))].into()
     );
 }
 
@@ -259,21 +207,12 @@ fn what_was_refused_waits_for_a_change() {
         "{plan_now}"
     );
     assert_eq!(
-        ask(
-            &ada.clone().titled("x"),
-            Some(&link),
-            &Remote::NotLooked,
-            &target
-        )
-        .action,
+        ask(&ada.clone().titled("x"), Some(&link), &Remote::NotLooked, &target).action,
         Action::Look
     );
     let mut other = target.clone();
     other.hash = StateHash::of_text("policy 2");
-    assert_eq!(
-        ask(&ada, Some(&link), &Remote::NotLooked, &other).action,
-        Action::Look
-    );
+    assert_eq!(ask(&ada, Some(&link), &Remote::NotLooked, &other).action, Action::Look);
     let question = Question {
         change: &ada,
         link: Some(&link),
@@ -296,10 +235,7 @@ fn switches_that_are_off_are_reported_not_done() {
     };
     let target = policy();
     let (link, off_link) = (linked(&person(1), &target), off(&person(1), &target));
-    let with = |features| TargetPolicy {
-        features,
-        ..policy()
-    };
+    let with = |features| TargetPolicy { features, ..policy() };
     #[rustfmt::skip]
     let table = [
         (Features { create: false, ..on },     person(1),             None,            Remote::Absent),
@@ -329,10 +265,7 @@ fn somebody_kept_is_not_written_except_for_identifiers() {
         &target,
     );
     assert_eq!(plan.action, Action::Noop);
-    assert!(
-        plan.to_string().contains("lifecycle.inactive is keep"),
-        "{plan}"
-    );
+    assert!(plan.to_string().contains("lifecycle.inactive is keep"), "{plan}");
 }
 
 #[test]

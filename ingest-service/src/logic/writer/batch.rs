@@ -1,6 +1,6 @@
 //! Batches: what one transaction writes.
 
-use super::{BTreeMap, Debtor, EventDeadLetter, Effect, Owed, Position, Timestamp, UserChange, Writer};
+use super::{BTreeMap, Debtor, Effect, EventDeadLetter, Owed, Position, Timestamp, UserChange, Writer};
 
 /// What one transaction writes. Opened at the beginning of a step, so no step is split over two.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,10 @@ impl Writer {
     /// Makes sure that the last batch takes this step's consequences.
     pub(super) fn begin_batch(&mut self) {
         let busy = usize::from(self.in_flight);
-        let full = self.batches.back().is_none_or(|batch| batch.records() >= self.config.batch_records_max);
+        let full = self
+            .batches
+            .back()
+            .is_none_or(|batch| batch.records() >= self.config.batch_records_max);
         if self.batches.len() <= busy || full {
             self.batches.push_back(Batch {
                 changes: Vec::new(),
@@ -73,7 +76,9 @@ impl Writer {
         if self.in_flight {
             return;
         }
-        let rested = self.last_commit.is_none_or(|last| now.duration_since(last) >= self.config.position_interval);
+        let rested = self
+            .last_commit
+            .is_none_or(|last| now.duration_since(last) >= self.config.position_interval);
         if let Some(batch) = self.batches.front()
             && (batch.has_content() || rested)
         {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    Cause, Debtor, Effect, IDS_PER_QUERY_MAX, Known, Origin, Owed, READS_MAX, RawUser, SignedDuration, Ticket, Timestamp, User, UserId,
-    UserKey, Writer, learn_names, normalize,
+    Cause, Debtor, Effect, IDS_PER_QUERY_MAX, Known, Origin, Owed, READS_MAX, RawUser, SignedDuration, Ticket,
+    Timestamp, User, UserId, UserKey, Writer, learn_names, normalize,
 };
 
 /// The wait after failure number n, in seconds; the last one repeats.
@@ -46,7 +46,15 @@ impl Debts {
         if let Debtor::User(id) = debtor {
             self.waiting.insert(id);
         }
-        let debt = Debt { owed, asked: None, again: false, not_before: None, failures: 0, gone: false, reimport: false };
+        let debt = Debt {
+            owed,
+            asked: None,
+            again: false,
+            not_before: None,
+            failures: 0,
+            gone: false,
+            reimport: false,
+        };
         self.debts.insert(debtor, debt);
     }
     pub(super) fn len(&self) -> usize {
@@ -67,7 +75,9 @@ impl Debts {
     }
     /// No such debt was made since the survey began.
     pub(super) fn everyone_unchanged(&self) -> bool {
-        self.debts.get(&Debtor::Everyone).is_some_and(|debt| debt.asked.is_some() && !debt.again)
+        self.debts
+            .get(&Debtor::Everyone)
+            .is_some_and(|debt| debt.asked.is_some() && !debt.again)
     }
     /// An operator waits for this one.
     pub(super) fn hurry(&mut self, user: UserId) {
@@ -137,9 +147,19 @@ impl Writer {
     pub(super) fn ask(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         while self.debts.reads.len() < READS_MAX && !self.debts.waiting.is_empty() {
             let due = |id: &&UserId| {
-                self.debts.debts.get(&Debtor::User(**id)).is_some_and(|debt| debt.not_before.is_none_or(|at| at <= now))
+                self.debts
+                    .debts
+                    .get(&Debtor::User(**id))
+                    .is_some_and(|debt| debt.not_before.is_none_or(|at| at <= now))
             };
-            let ids: Vec<UserId> = self.debts.waiting.iter().filter(due).take(IDS_PER_QUERY_MAX).copied().collect();
+            let ids: Vec<UserId> = self
+                .debts
+                .waiting
+                .iter()
+                .filter(due)
+                .take(IDS_PER_QUERY_MAX)
+                .copied()
+                .collect();
             if ids.is_empty() {
                 return;
             }
@@ -160,8 +180,16 @@ impl Writer {
     }
 
     /// A read was answered.
-    pub(super) fn read(&mut self, ticket: Ticket, read_at: Timestamp, result: Result<HashMap<UserId, RawUser>, String>, now: Timestamp) {
-        let Some(ids) = self.debts.reads.remove(&ticket) else { return };
+    pub(super) fn read(
+        &mut self,
+        ticket: Ticket,
+        read_at: Timestamp,
+        result: Result<HashMap<UserId, RawUser>, String>,
+        now: Timestamp,
+    ) {
+        let Some(ids) = self.debts.reads.remove(&ticket) else {
+            return;
+        };
         match result {
             Ok(members) => {
                 for id in ids {
@@ -171,7 +199,9 @@ impl Writer {
             }
             Err(_) => {
                 for id in ids {
-                    let Some(debt) = self.debts.debts.get_mut(&Debtor::User(id)) else { continue };
+                    let Some(debt) = self.debts.debts.get_mut(&Debtor::User(id)) else {
+                        continue;
+                    };
                     let wait = WAITS[debt.failures.min(WAITS.len() - 1)];
                     debt.failures += 1;
                     debt.not_before = Some(now + SignedDuration::from_secs(wait));
@@ -183,7 +213,14 @@ impl Writer {
     }
 
     fn read_of(&mut self, id: UserId, ticket: Ticket, read_at: Timestamp, found: Option<&RawUser>, now: Timestamp) {
-        let Some(debt) = self.debts.debts.get_mut(&Debtor::User(id)).filter(|debt| debt.asked == Some(ticket)) else { return };
+        let Some(debt) = self
+            .debts
+            .debts
+            .get_mut(&Debtor::User(id))
+            .filter(|debt| debt.asked == Some(ticket))
+        else {
+            return;
+        };
         debt.asked = None;
         let again = std::mem::take(&mut debt.again);
         let (listed, reimport) = (debt.owed.listed, debt.reimport);
@@ -203,7 +240,15 @@ impl Writer {
     }
 
     /// What the population says about a user now, as a fact.
-    fn observe(&mut self, id: UserId, found: Option<&RawUser>, listed: Option<bool>, read_at: Timestamp, origin: Origin, now: Timestamp) {
+    fn observe(
+        &mut self,
+        id: UserId,
+        found: Option<&RawUser>,
+        listed: Option<bool>,
+        read_at: Timestamp,
+        origin: Origin,
+        now: Timestamp,
+    ) {
         let key = UserKey::new(self.config.org, id);
         let last = self.person(id).map(|person| person.user.clone());
         let next = match (found, last) {
@@ -231,10 +276,15 @@ impl Writer {
 
     /// Absentees that turned out to be gone are removed together, unless they are suspiciously many.
     pub(super) fn decide_removals(&mut self, read_at: Timestamp, now: Timestamp) {
-        let absent: Vec<(UserId, bool)> = self.debts.debts.iter().filter_map(|(debtor, debt)| match debtor {
-            Debtor::User(id) if debt.owed.absent_since.is_some() => Some((*id, debt.gone)),
-            _ => None,
-        }).collect();
+        let absent: Vec<(UserId, bool)> = self
+            .debts
+            .debts
+            .iter()
+            .filter_map(|(debtor, debt)| match debtor {
+                Debtor::User(id) if debt.owed.absent_since.is_some() => Some((*id, debt.gone)),
+                _ => None,
+            })
+            .collect();
         if absent.is_empty() || absent.iter().any(|(_, gone)| !gone) {
             return;
         }

@@ -1,8 +1,8 @@
 //! Surveys: reading many people at once, as a snapshot (everyone) or a recheck (recently touched ones).
 
 use super::{
-    BTreeSet, Debtor, HashSet, Known, Origin, Owed, RawUser, Timestamp, User, UserId, UserKey, Writer, debts::read_cause, learn_names,
-    normalize,
+    BTreeSet, Debtor, HashSet, Known, Origin, Owed, Published, RawUser, Timestamp, User, UserId, UserKey, Writer,
+    debts::read_cause, learn_names, normalize,
 };
 use crate::logic::{record::SnapshotMark, snapshot};
 
@@ -42,7 +42,11 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(survey: Survey, now: u64) -> Self {
-        Self { survey, began: now, seen: HashSet::new() }
+        Self {
+            survey,
+            began: now,
+            seen: HashSet::new(),
+        }
     }
     pub(super) fn rows(&self) -> u64 {
         self.seen.len() as u64
@@ -64,14 +68,26 @@ impl Writer {
         let listed = report.then_some(true);
         if self.debts.has(Debtor::User(id)) {
             if report {
-                self.owe(Debtor::User(id), Owed { listed, ..Owed::new(now, "in the report") });
+                self.owe(
+                    Debtor::User(id),
+                    Owed {
+                        listed,
+                        ..Owed::new(now, "in the report")
+                    },
+                );
             }
             return;
         }
         let last = self.person(id);
         // A report does not know the population: who is new or was removed is asked there.
         if report && last.is_none_or(|person| person.user.removed) {
-            self.owe(Debtor::User(id), Owed { listed, ..Owed::new(now, "in the report and not published") });
+            self.owe(
+                Debtor::User(id),
+                Owed {
+                    listed,
+                    ..Owed::new(now, "in the report and not published")
+                },
+            );
             return;
         }
         // Rule 1: an event received since the survey began is newer than its rows.
@@ -141,14 +157,22 @@ impl Writer {
 
     fn complete_snapshot(&mut self, running: &Running, accept_size: bool, now: Timestamp) {
         let survey = running.survey;
-        let last = self.position.snapshot.as_ref().map(|snapshot| snapshot.rows).filter(|_| survey.listing && !accept_size);
+        let last = self
+            .position
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.rows)
+            .filter(|_| survey.listing && !accept_size);
         if let Err(why) = snapshot::complete(running.rows(), last) {
             self.snapshot_problem = Some(format!("the last snapshot is incomplete: {why}"));
             return;
         }
         self.snapshot_problem = None;
         if survey.listing {
-            self.position.snapshot = Some(SnapshotMark { began_at: survey.began_at, rows: running.rows() });
+            self.position.snapshot = Some(SnapshotMark {
+                began_at: survey.began_at,
+                rows: running.rows(),
+            });
         }
         // Rule 3, and only people who were published before it began can be absent from it.
         let report = survey.kind == SurveyKind::Report;
@@ -156,21 +180,28 @@ impl Writer {
             .published
             .iter()
             .chain(&self.overlay)
-            .filter(|(id, person)| {
-                !running.seen.contains(id)
-                    && !person.user.removed
-                    && person.touched <= running.began
-                    && !(report && person.user.listed == Known::Value(false))
-                    && !self.debts.has(Debtor::User(**id))
-            })
+            .filter(|(id, person)| self.is_absent(running, **id, person))
             .map(|(id, _)| *id)
             .collect();
         for id in absent {
             if self.person(id).is_some_and(|person| person.touched > running.began) {
                 continue;
             }
-            let owed = Owed { absent_since: Some(survey.began_at), listed: report.then_some(false), ..Owed::new(now, "missing from a complete snapshot") };
+            let owed = Owed {
+                absent_since: Some(survey.began_at),
+                listed: report.then_some(false),
+                ..Owed::new(now, "missing from a complete snapshot")
+            };
             self.owe(Debtor::User(id), owed);
         }
+    }
+
+    /// Rule 3: published before the survey began, not touched since, and not in it.
+    fn is_absent(&self, running: &Running, id: UserId, person: &Published) -> bool {
+        // Who is known not to be listed is not news to a report.
+        let known_already = running.survey.kind == SurveyKind::Report && person.user.listed == Known::Value(false)
+            || person.user.removed;
+        let touched = person.touched > running.began || self.debts.has(Debtor::User(id));
+        !known_already && !touched && !running.seen.contains(&id)
     }
 }

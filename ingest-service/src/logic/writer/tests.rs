@@ -34,7 +34,10 @@ fn config() -> WriterConfig {
 }
 
 fn raw(department: &str, active: bool) -> RawUser {
-    json!({"Email": "a@b", "LastName": "Byron", "FirstName": "Ada", "Department": department, "IsActive": active}).as_object().unwrap().clone()
+    json!({"Email": "a@b", "LastName": "Byron", "FirstName": "Ada", "Department": department, "IsActive": active})
+        .as_object()
+        .unwrap()
+        .clone()
 }
 
 /// Runs a writer and keeps what it commits, as a reader of the topics would see it.
@@ -54,7 +57,16 @@ impl Bench {
         Self::with(Restored::default())
     }
     fn with(restored: Restored) -> Self {
-        Self { writer: Writer::restore(config(), restored, 12), clock: 0, replay: 0, messages: vec![], reads: vec![], in_flight: None, topics: Restored::default(), letters: vec![] }
+        Self {
+            writer: Writer::restore(config(), restored, 12),
+            clock: 0,
+            replay: 0,
+            messages: vec![],
+            reads: vec![],
+            in_flight: None,
+            topics: Restored::default(),
+            letters: vec![],
+        }
     }
     fn step(&mut self, input: Input) {
         for effect in self.writer.step(input, at(self.clock)) {
@@ -79,9 +91,15 @@ impl Bench {
                 };
             }
             for change in batch.changes {
-                let last = self.topics.published.get(&change.user.id).map_or(0, |person| person.version);
+                let last = self
+                    .topics
+                    .published
+                    .get(&change.user.id)
+                    .map_or(0, |person| person.version);
                 assert_eq!(change.version, last + 1, "versions rise by one");
-                self.topics.published.insert(change.user.id, Published::restored(change.clone()));
+                self.topics
+                    .published
+                    .insert(change.user.id, Published::restored(change.clone()));
                 self.messages.push(change);
             }
             self.letters.extend(batch.dead_letters);
@@ -101,13 +119,21 @@ impl Bench {
             transaction_key: "tx".into(),
             commit_user: id(1).to_string(),
         };
-        let delta: Delta = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let delta: Delta = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
         let reread = (change_type != ChangeType::Update && change_type != ChangeType::Delete).then_some("gap event");
         self.received(Ok(ChangeEvent { header, delta, reread }));
     }
     fn received(&mut self, event: Result<ChangeEvent, DecodeError>) {
         self.replay += 1;
-        let event = StreamEvent { replay_id: format!("r{}", self.replay), schema_id: "s".into(), payload: String::new(), event };
+        let event = StreamEvent {
+            replay_id: format!("r{}", self.replay),
+            schema_id: "s".into(),
+            payload: String::new(),
+            event,
+        };
         self.step(Input::Events(vec![event]));
     }
     fn update(&mut self, who: u32, committed: i64, fields: &[(&str, Value)]) {
@@ -116,18 +142,34 @@ impl Bench {
     fn answer(&mut self, read_at: i64, members: &[(u32, RawUser)]) {
         let members: HashMap<UserId, RawUser> = members.iter().map(|(who, raw)| (id(*who), raw.clone())).collect();
         for (ticket, _) in std::mem::take(&mut self.reads) {
-            self.step(Input::Read { ticket, read_at: at(read_at), result: Ok(members.clone()) });
+            self.step(Input::Read {
+                ticket,
+                read_at: at(read_at),
+                result: Ok(members.clone()),
+            });
         }
     }
     fn begin(&mut self, kind: SurveyKind, began: i64) {
         let window = (kind == SurveyKind::Recheck).then(|| (at(began - 600), at(began)));
-        self.step(Input::SurveyBegan(Survey { kind, began_at: at(began), window, listing: kind != SurveyKind::Recheck, reimport: false }));
+        self.step(Input::SurveyBegan(Survey {
+            kind,
+            began_at: at(began),
+            window,
+            listing: kind != SurveyKind::Recheck,
+            reimport: false,
+        }));
     }
     fn rows(&mut self, read_at: i64, rows: &[(u32, RawUser)]) {
-        self.step(Input::SurveyRows { read_at: at(read_at), rows: rows.iter().map(|(who, raw)| (id(*who), raw.clone())).collect() });
+        self.step(Input::SurveyRows {
+            read_at: at(read_at),
+            rows: rows.iter().map(|(who, raw)| (id(*who), raw.clone())).collect(),
+        });
     }
     fn end(&mut self) {
-        self.step(Input::SurveyEnded { result: Ok(()), accept_size: false });
+        self.step(Input::SurveyEnded {
+            result: Ok(()),
+            accept_size: false,
+        });
     }
     fn snapshot(&mut self, kind: SurveyKind, began: i64, rows: &[(u32, RawUser)]) {
         self.begin(kind, began);
@@ -180,7 +222,11 @@ fn a_delta_is_merged_without_a_read() {
     bench.settle();
     assert_eq!(bench.kinds(), [ChangeKind::Deactivated]);
     assert_eq!(bench.state(3).department, Known::Value("EMEA".into()));
-    assert_eq!(bench.state(3).email, Known::Value("a@b".into()), "what the event does not name stays");
+    assert_eq!(
+        bench.state(3).email,
+        Known::Value("a@b".into()),
+        "what the event does not name stays"
+    );
     assert!(bench.reads.is_empty());
 }
 
@@ -203,7 +249,11 @@ fn an_unknown_user_is_published_only_as_a_member() {
     bench.event(77, 500, ChangeType::Create, &[]);
     bench.event(78, 500, ChangeType::Create, &[]);
     bench.settle();
-    assert_eq!(bench.topics.owed.len(), 2, "the debts are durable before the position passes");
+    assert_eq!(
+        bench.topics.owed.len(),
+        2,
+        "the debts are durable before the position passes"
+    );
     bench.answer(501, &[(77, raw("New", true))]);
     bench.settle();
     assert_eq!(bench.kinds(), [ChangeKind::Created]);
@@ -231,13 +281,21 @@ fn a_failed_read_is_tried_again_and_survives_a_restart() {
     bench.event(3, 500, ChangeType::Gap, &[]);
     bench.settle();
     let (ticket, _) = bench.reads.pop().unwrap();
-    bench.step(Input::Read { ticket, read_at: at(500), result: Err("503".into()) });
+    bench.step(Input::Read {
+        ticket,
+        read_at: at(500),
+        result: Err("503".into()),
+    });
     assert!(bench.reads.is_empty(), "not at once");
     bench.clock += 2;
     bench.step(Input::Tick);
     assert_eq!(bench.reads.len(), 1);
     let owed = bench.topics.owed.clone();
-    let restored = Restored { published: bench.topics.published.clone(), position: bench.topics.position.clone(), owed };
+    let restored = Restored {
+        published: bench.topics.published.clone(),
+        position: bench.topics.position.clone(),
+        owed,
+    };
     let mut after = Bench::with(restored);
     after.step(Input::Tick);
     assert_eq!(after.reads.len(), 1, "the debt came back from the topic");
@@ -255,7 +313,11 @@ fn one_events_ids_and_its_position_are_in_one_batch() {
         commit_user: String::new(),
     };
     bench.writer.config.batch_records_max = 3;
-    bench.received(Ok(ChangeEvent { header, delta: Delta::from([("Title".into(), json!("AE"))]), reread: None }));
+    bench.received(Ok(ChangeEvent {
+        header,
+        delta: Delta::from([("Title".into(), json!("AE"))]),
+        reread: None,
+    }));
     let batch = bench.in_flight.as_ref().unwrap();
     assert_eq!(batch.changes.len(), 10);
     assert_eq!(batch.position.replay_id.as_deref(), Some("r1"));
@@ -267,7 +329,10 @@ fn the_position_never_passes_what_is_not_in_a_batch() {
     bench.update(1, 500, &[("Title", json!("one"))]);
     bench.update(2, 501, &[("Title", json!("two"))]);
     let first = bench.in_flight.clone().unwrap();
-    assert_eq!((first.changes.len(), first.position.replay_id.as_deref()), (1, Some("r2")));
+    assert_eq!(
+        (first.changes.len(), first.position.replay_id.as_deref()),
+        (1, Some("r2"))
+    );
     bench.settle();
     assert_eq!(bench.topics.position.as_ref().unwrap().replay_id.as_deref(), Some("r4"));
     assert_eq!(bench.kinds().len(), 2);
@@ -282,7 +347,10 @@ fn redelivery_after_a_restart_changes_nothing() {
     let mut bench = bench.restart();
     bench.update(3, 500, &[("IsActive", json!(true)), ("Title", json!("x"))]);
     bench.update(3, 501, &[("IsActive", json!(false))]);
-    bench.answer(600, &[(3, json!({"IsActive": false, "Title": "x"}).as_object().unwrap().clone())]);
+    bench.answer(
+        600,
+        &[(3, json!({"IsActive": false, "Title": "x"}).as_object().unwrap().clone())],
+    );
     bench.settle();
     assert_eq!(bench.kinds(), [], "no leaver is re-enabled on the way");
 }
@@ -291,7 +359,10 @@ fn redelivery_after_a_restart_changes_nothing() {
 fn undecodable_events_become_dead_letters_and_debts() {
     let mut bench = Bench::baseline();
     bench.update(3, 500, &[("Title", json!("x"))]);
-    bench.received(Err(DecodeError { reason: "broken".into(), header: None }));
+    bench.received(Err(DecodeError {
+        reason: "broken".into(),
+        header: None,
+    }));
     bench.settle();
     assert_eq!(bench.letters.len(), 1);
     let owed = bench.writer.owes_everyone().unwrap();
@@ -299,7 +370,10 @@ fn undecodable_events_become_dead_letters_and_debts() {
     bench.begin(SurveyKind::Recheck, 600);
     bench.end();
     bench.settle();
-    assert!(bench.writer.owes_everyone().is_none(), "the recheck looked back far enough");
+    assert!(
+        bench.writer.owes_everyone().is_none(),
+        "the recheck looked back far enough"
+    );
 }
 
 #[test]
@@ -343,7 +417,12 @@ fn a_report_adds_edits_and_lacks_people() {
     bench.settle();
     let mut kinds: Vec<(String, ChangeKind)> = bench.messages.iter().map(|c| (c.user.id.to_string(), c.kind)).collect();
     kinds.sort();
-    let expected = [(1, ChangeKind::Updated), (9, ChangeKind::Unlisted), (10, ChangeKind::Removed), (11, ChangeKind::Created)];
+    let expected = [
+        (1, ChangeKind::Updated),
+        (9, ChangeKind::Unlisted),
+        (10, ChangeKind::Removed),
+        (11, ChangeKind::Created),
+    ];
     assert_eq!(kinds, expected.map(|(who, kind)| (id(who).to_string(), kind)));
     assert_eq!(bench.state(11).listed, Known::Value(true));
 }
@@ -353,11 +432,18 @@ fn incomplete_surveys_and_rechecks_prove_no_absence() {
     let mut bench = Bench::baseline();
     bench.begin(SurveyKind::Query, 1000);
     bench.rows(1000, &[(1, raw("EMEA", true))]);
-    bench.step(Input::SurveyEnded { result: Err("timed out".into()), accept_size: false });
+    bench.step(Input::SurveyEnded {
+        result: Err("timed out".into()),
+        accept_size: false,
+    });
     bench.snapshot(SurveyKind::Recheck, 1100, &[(1, raw("EMEA", true))]);
     bench.snapshot(SurveyKind::Query, 1200, &[(1, raw("EMEA", true))]); // shrunk by 90 %
     bench.snapshot(SurveyKind::Query, 1300, &[]);
-    assert_eq!(bench.kinds(), [ChangeKind::Updated], "the row counted, the absences never");
+    assert_eq!(
+        bench.kinds(),
+        [ChangeKind::Updated],
+        "the row counted, the absences never"
+    );
     assert_eq!(bench.writer.owed(), 0);
 }
 
@@ -384,7 +470,11 @@ fn an_absentee_who_changes_is_not_absent() {
     bench.end();
     bench.answer(1500, &[]);
     bench.settle();
-    assert_eq!(bench.kinds(), [ChangeKind::Updated, ChangeKind::Removed], "9 was touched since it began, 10 was not");
+    assert_eq!(
+        bench.kinds(),
+        [ChangeKind::Updated, ChangeKind::Removed],
+        "9 was touched since it began, 10 was not"
+    );
 }
 
 #[test]
@@ -416,7 +506,11 @@ fn a_name_that_is_not_known_is_read() {
     bench.settle();
     bench.update(4, 900, &[("ProfileId", json!("00e000000000001AAA"))]);
     bench.settle();
-    assert_eq!(bench.state(4).profile.value().unwrap().name, Known::Value("Sales User".into()), "learnt");
+    assert_eq!(
+        bench.state(4).profile.value().unwrap().name,
+        Known::Value("Sales User".into()),
+        "learnt"
+    );
 }
 
 #[test]

@@ -59,17 +59,23 @@ impl Membership {
     /// # Errors
     /// When the client cannot be made.
     pub fn join(config: &KafkaConfig, group: &str, topic: &str) -> Result<Self, TopicError> {
-        let unreachable =
-            |source| TopicError::Unreachable { bootstrap_servers: config.bootstrap_servers.clone(), source };
+        let unreachable = |source| TopicError::Unreachable {
+            bootstrap_servers: config.bootstrap_servers.clone(),
+            source,
+        };
         // Few events per rebalance, and the callback must never block on a full queue.
         let (events_out, events) = tokio_mpsc::unbounded_channel();
-        let context = MemberContext { events: events_out.clone() };
-        let consumer: BaseConsumer<MemberContext> =
-            config.member(group, &format!("usher-member-{group}")).create_with_context(context).map_err(unreachable)?;
+        let context = MemberContext {
+            events: events_out.clone(),
+        };
+        let consumer: BaseConsumer<MemberContext> = config
+            .member(group, &format!("usher-member-{group}"))
+            .create_with_context(context)
+            .map_err(unreachable)?;
         consumer.subscribe(&[topic]).map_err(unreachable)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        #[expect(clippy::disallowed_methods, reason = "rebalance callbacks block: they need a thread of their own")]
+        // Rebalance callbacks block: they need a thread of their own.
         let thread = thread::Builder::new().name(format!("member {group}")).spawn(move || {
             let mut consumer = Some(consumer);
             while let Some(member) = &consumer {
@@ -92,7 +98,11 @@ impl Membership {
             }
         });
         let thread = thread.map_err(|error| unreachable(KafkaError::ClientCreation(error.to_string())))?;
-        Ok(Self { events, stop, thread: Some(thread) })
+        Ok(Self {
+            events,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// What comes next; `None` after the membership has ended.
@@ -166,5 +176,8 @@ impl ConsumerContext for MemberContext {
 }
 
 fn partitions_of(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect()
+    list.elements()
+        .iter()
+        .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+        .collect()
 }

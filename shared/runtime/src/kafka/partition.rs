@@ -20,7 +20,10 @@ fn murmur2(data: &[u8]) -> u32 {
     }
     let tail = chunks.remainder();
     if !tail.is_empty() {
-        let word = tail.iter().rev().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
+        let word = tail
+            .iter()
+            .rev()
+            .fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
         hash = (hash ^ word).wrapping_mul(M);
     }
     hash = (hash ^ (hash >> 13)).wrapping_mul(M);

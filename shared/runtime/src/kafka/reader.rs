@@ -86,16 +86,24 @@ impl TopicReader {
     pub async fn start(config: &KafkaConfig, topic: &str, partitions: Partitions) -> Result<Self, TopicError> {
         let (marks, marks_in) = mpsc::channel();
         let (inputs_out, inputs) = tokio_mpsc::channel(16);
-        let unreachable =
-            |source| TopicError::Unreachable { bootstrap_servers: config.bootstrap_servers.clone(), source };
+        let unreachable = |source| TopicError::Unreachable {
+            bootstrap_servers: config.bootstrap_servers.clone(),
+            source,
+        };
         let (client, name) = (config.reader(&format!("usher-reader-{topic}")), topic.to_owned());
         let opened = tokio::task::spawn_blocking(move || Reading::open(&client, name, partitions)).await;
         let reading = opened.unwrap_or(Err(KafkaError::Canceled)).map_err(unreachable)?;
         let name = format!("read {topic}");
-        #[expect(clippy::disallowed_methods, reason = "the client blocks: its poll loop needs a thread of its own")]
-        let started = thread::Builder::new().name(name).spawn(move || reading.run(&marks_in, &inputs_out));
+        // The client blocks: its poll loop needs a thread of its own.
+        let started = thread::Builder::new()
+            .name(name)
+            .spawn(move || reading.run(&marks_in, &inputs_out));
         started.map_err(|error| unreachable(KafkaError::ClientCreation(error.to_string())))?;
-        Ok(Self { marks, next_mark: 1, inputs })
+        Ok(Self {
+            marks,
+            next_mark: 1,
+            inputs,
+        })
     }
 
     /// What comes next; `None` after the reader has ended.
@@ -131,11 +139,22 @@ impl Reading {
             Partitions::Only(partitions) => partitions,
             Partitions::All => {
                 let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(10))?;
-                metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect()
+                metadata
+                    .topics()
+                    .iter()
+                    .flat_map(|topic| topic.partitions())
+                    .map(|partition| partition.id())
+                    .collect()
             }
         };
         let next_offsets = partitions.into_iter().map(|partition| (partition, None)).collect();
-        let mut reading = Self { consumer, topic, next_offsets, not_at_end: BTreeSet::new(), mark: None };
+        let mut reading = Self {
+            consumer,
+            topic,
+            next_offsets,
+            not_at_end: BTreeSet::new(),
+            mark: None,
+        };
         reading.assign(0)?;
         Ok(reading)
     }
@@ -173,7 +192,11 @@ impl Reading {
             if !self.fill(&mut batch, inputs) {
                 return;
             }
-            if !batch.is_empty() && inputs.blocking_send(TopicInput::Records(std::mem::take(&mut batch))).is_err() {
+            if !batch.is_empty()
+                && inputs
+                    .blocking_send(TopicInput::Records(std::mem::take(&mut batch)))
+                    .is_err()
+            {
                 return;
             }
             if self.not_at_end.is_empty()
@@ -192,7 +215,8 @@ impl Reading {
             match self.consumer.poll(wait) {
                 None => return true,
                 Some(Ok(message)) => {
-                    self.next_offsets.insert(message.partition(), Some(message.offset() + 1));
+                    self.next_offsets
+                        .insert(message.partition(), Some(message.offset() + 1));
                     batch.push(record_of(&message));
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -218,7 +242,10 @@ impl Reading {
 
 fn record_of(message: &BorrowedMessage<'_>) -> Record {
     let headers = message.headers().map(|headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
+        headers
+            .iter()
+            .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+            .collect()
     });
     Record {
         partition: message.partition(),

@@ -89,7 +89,10 @@ impl Topics {
     /// These topics with this configuration.
     #[must_use]
     pub fn new(config: &KafkaConfig, specs: Vec<TopicSpec>) -> Self {
-        Self { config: config.clone(), specs }
+        Self {
+            config: config.clone(),
+            specs,
+        }
     }
 
     /// Makes what is missing when topics are managed, then checks.
@@ -99,8 +102,11 @@ impl Topics {
     pub async fn ensure(&self) -> Result<(), TopicError> {
         if self.config.topics == TopicMode::Manage {
             let existing = self.existing().await?;
-            let missing: Vec<&TopicSpec> =
-                self.specs.iter().filter(|spec| !existing.contains_key(&self.config.topic(spec.name))).collect();
+            let missing: Vec<&TopicSpec> = self
+                .specs
+                .iter()
+                .filter(|spec| !existing.contains_key(&self.config.topic(spec.name)))
+                .collect();
             if !missing.is_empty() {
                 self.create(&missing).await?;
                 self.await_visible().await?;
@@ -125,9 +131,15 @@ impl Topics {
                 None if self.config.topics == TopicMode::Trust => problems.push(TopicError::Missing(topic)),
                 None => {}
                 Some(found) if usize::try_from(spec.partitions) != Ok(*found) => {
-                    problems.push(TopicError::Partitions { topic, found: *found, expected: spec.partitions });
+                    problems.push(TopicError::Partitions {
+                        topic,
+                        found: *found,
+                        expected: spec.partitions,
+                    });
                 }
-                Some(_) if self.config.topics == TopicMode::Manage => problems.extend(self.wrong_settings(spec, topic).await),
+                Some(_) if self.config.topics == TopicMode::Manage => {
+                    problems.extend(self.wrong_settings(spec, topic).await)
+                }
                 Some(_) => {}
             }
         }
@@ -140,16 +152,27 @@ impl Topics {
         let listed = tokio::task::spawn_blocking(move || {
             let consumer: BaseConsumer<LoggingContext> = config.admin().create_with_context(LoggingContext)?;
             let metadata = consumer.fetch_metadata(None, TIMEOUT)?;
-            Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
+            Ok(metadata
+                .topics()
+                .iter()
+                .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
+                .collect())
         })
         .await;
-        let unreachable = |source| TopicError::Unreachable { bootstrap_servers: self.config.bootstrap_servers.clone(), source };
+        let unreachable = |source| TopicError::Unreachable {
+            bootstrap_servers: self.config.bootstrap_servers.clone(),
+            source,
+        };
         listed.unwrap_or(Err(KafkaError::Canceled)).map_err(unreachable)
     }
 
     fn client(&self) -> Result<AdminClient<LoggingContext>, TopicError> {
-        AdminClient::from_config_and_context(&self.config.admin(), LoggingContext)
-            .map_err(|source| TopicError::Unreachable { bootstrap_servers: self.config.bootstrap_servers.clone(), source })
+        AdminClient::from_config_and_context(&self.config.admin(), LoggingContext).map_err(|source| {
+            TopicError::Unreachable {
+                bootstrap_servers: self.config.bootstrap_servers.clone(),
+                source,
+            }
+        })
     }
 
     async fn create(&self, missing: &[&TopicSpec]) -> Result<(), TopicError> {
@@ -160,20 +183,29 @@ impl Topics {
             .zip(&names)
             .map(|(spec, name)| {
                 let replication = TopicReplication::Fixed(self.config.replication_factor);
-                spec.settings.iter().fold(NewTopic::new(name, spec.partitions, replication), |topic, (key, value)| topic.set(key, value))
+                spec.settings.iter().fold(
+                    NewTopic::new(name, spec.partitions, replication),
+                    |topic, (key, value)| topic.set(key, value),
+                )
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
         let results = client
             .create_topics(&topics, &options)
             .await
-            .map_err(|source| TopicError::Unreachable { bootstrap_servers: self.config.bootstrap_servers.clone(), source })?;
+            .map_err(|source| TopicError::Unreachable {
+                bootstrap_servers: self.config.bootstrap_servers.clone(),
+                source,
+            })?;
         for result in results {
             match result {
                 // Another replica was quicker.
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, code)) => {
-                    return Err(TopicError::Create { topic, reason: format!("{code}; check the rights of this user and kafka.replicationFactor") });
+                    return Err(TopicError::Create {
+                        topic,
+                        reason: format!("{code}; check the rights of this user and kafka.replicationFactor"),
+                    });
                 }
             }
         }
@@ -184,7 +216,11 @@ impl Topics {
     async fn await_visible(&self) -> Result<(), TopicError> {
         for _ in 0..50 {
             let existing = self.existing().await?;
-            if self.specs.iter().all(|spec| existing.get(&self.config.topic(spec.name)).is_some_and(|count| *count > 0)) {
+            if self.specs.iter().all(|spec| {
+                existing
+                    .get(&self.config.topic(spec.name))
+                    .is_some_and(|count| *count > 0)
+            }) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -200,14 +236,21 @@ impl Topics {
             Ok(client) => client,
             Err(error) => return vec![error],
         };
-        let described = client.describe_configs([&ResourceSpecifier::Topic(&topic)], &AdminOptions::new()).await;
+        let described = client
+            .describe_configs([&ResourceSpecifier::Topic(&topic)], &AdminOptions::new())
+            .await;
         let found = described
             .ok()
             .and_then(|resources| resources.into_iter().next()?.ok())
             .and_then(|resource| resource.get("cleanup.policy")?.value.clone());
         match found {
             Some(found) if found != *expected => {
-                vec![TopicError::Setting { topic, setting: "cleanup.policy", found, expected }]
+                vec![TopicError::Setting {
+                    topic,
+                    setting: "cleanup.policy",
+                    found,
+                    expected,
+                }]
             }
             _ => Vec::new(),
         }

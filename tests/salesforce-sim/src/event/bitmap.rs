@@ -39,11 +39,7 @@ fn hex(bits: &BTreeSet<usize>) -> String {
     for bit in bits {
         bytes[bit / 8] |= 1 << (bit % 8);
     }
-    let digits: String = bytes
-        .iter()
-        .rev()
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
+    let digits: String = bytes.iter().rev().map(|byte| format!("{byte:02X}")).collect();
     format!("0x{digits}")
 }
 
@@ -105,8 +101,7 @@ mod tests {
                 let nibble = digit.to_digit(16).unwrap();
                 for bit in (0..4).filter(|bit| nibble >> bit & 1 == 1) {
                     let position = index * 4 + bit;
-                    decoded
-                        .insert(parent.map_or((position, None), |parent| (parent, Some(position))));
+                    decoded.insert(parent.map_or((position, None), |parent| (parent, Some(position))));
                 }
             }
         }

@@ -52,12 +52,7 @@ impl<'a> Body<'a> {
 }
 
 /// Writes header and body. `unreadable` fields stay null: field-level security of the subscriber.
-pub(crate) fn datum(
-    schema: &EventSchema,
-    header: &Header,
-    body: Body<'_>,
-    unreadable: &BTreeSet<usize>,
-) -> Vec<u8> {
+pub(crate) fn datum(schema: &EventSchema, header: &Header, body: Body<'_>, unreadable: &BTreeSet<usize>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     write_header(&mut out, schema, header);
     let value = |field: usize| {
@@ -89,19 +84,11 @@ pub(crate) fn datum(
 }
 
 /// One changed flag sends all that are set (facts section 3.2): the whole word is republished.
-fn write_flags(
-    out: &mut Vec<u8>,
-    flags: &[(usize, String)],
-    body: Body<'_>,
-    unreadable: &BTreeSet<usize>,
-) {
+fn write_flags(out: &mut Vec<u8>, flags: &[(usize, String)], body: Body<'_>, unreadable: &BTreeSet<usize>) {
     let values = match body {
         Body::Empty => None,
         Body::Full(values) => Some(values),
-        Body::Changed(values, changed) => flags
-            .iter()
-            .any(|(field, _)| changed.contains(field))
-            .then_some(values),
+        Body::Changed(values, changed) => flags.iter().any(|(field, _)| changed.contains(field)).then_some(values),
     };
     let Some(values) = values else {
         write_long(out, 0);
@@ -109,9 +96,7 @@ fn write_flags(
     };
     let set: Vec<&str> = flags
         .iter()
-        .filter(|(field, _)| {
-            !unreadable.contains(field) && values.get(*field).is_some_and(FieldValue::is_true)
-        })
+        .filter(|(field, _)| !unreadable.contains(field) && values.get(*field).is_some_and(FieldValue::is_true))
         .map(|(_, name)| name.as_str())
         .collect();
     write_long(out, 1);
@@ -121,16 +106,8 @@ fn write_flags(
 fn write_header(out: &mut Vec<u8>, schema: &EventSchema, header: &Header) {
     write_string(out, "User");
     write_strings(out, header.record_ids.iter().map(|id| &**id));
-    let symbol = schema
-        .change_types
-        .iter()
-        .position(|name| *name == header.change_type);
-    write_long(
-        out,
-        symbol
-            .and_then(|index| i64::try_from(index).ok())
-            .unwrap_or(1),
-    );
+    let symbol = schema.change_types.iter().position(|name| *name == header.change_type);
+    write_long(out, symbol.and_then(|index| i64::try_from(index).ok()).unwrap_or(1));
     write_string(out, &header.change_origin);
     write_string(out, &header.transaction_key);
     write_long(out, i64::from(header.sequence_number));
@@ -151,9 +128,7 @@ fn write_nullable(out: &mut Vec<u8>, value: Option<&FieldValue>) {
                 FieldValue::Null => {}
                 FieldValue::Text(text) => write_string(out, text),
                 FieldValue::Bool(flag) => out.push(u8::from(*flag)),
-                FieldValue::Int(number)
-                | FieldValue::DateTime(number)
-                | FieldValue::Date(number) => {
+                FieldValue::Int(number) | FieldValue::DateTime(number) | FieldValue::Date(number) => {
                     write_long(out, *number);
                 }
                 FieldValue::Double(number) => out.extend_from_slice(&number.to_le_bytes()),
@@ -237,9 +212,7 @@ mod tests {
         values[user.at("Department")] = FieldValue::text("Sales");
         values[user.at("Level__c")] = FieldValue::Double(2.5);
         values[user.at("Title")] = FieldValue::text("not sent");
-        let changed = ["LastName", "Department", "Level__c"]
-            .map(|name| user.at(name))
-            .into();
+        let changed = ["LastName", "Department", "Level__c"].map(|name| user.at(name)).into();
         let bytes = datum(
             &schema,
             &header(vec!["0x20".into()]),
@@ -254,22 +227,13 @@ mod tests {
             field(field(&decoded, "Name"), "LastName"),
             &Value::String("O’Hara".into())
         );
-        assert_eq!(
-            field(&decoded, "Department"),
-            &Value::String("Sales".into())
-        );
+        assert_eq!(field(&decoded, "Department"), &Value::String("Sales".into()));
         assert_eq!(field(&decoded, "Level__c"), &Value::Double(2.5));
         assert_eq!(field(&decoded, "Title"), &Value::Null);
         assert_eq!(field(&decoded, "UserPreferences"), &Value::Null);
         let header = field(&decoded, "ChangeEventHeader");
-        assert_eq!(
-            field(header, "commitNumber"),
-            &Value::Long(11_000_000_000_000_001)
-        );
-        assert_eq!(
-            field(header, "changeType"),
-            &Value::Enum(1, "UPDATE".into())
-        );
+        assert_eq!(field(header, "commitNumber"), &Value::Long(11_000_000_000_000_001));
+        assert_eq!(field(header, "changeType"), &Value::Enum(1, "UPDATE".into()));
     }
 
     #[test]

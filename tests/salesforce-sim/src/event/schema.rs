@@ -129,8 +129,7 @@ pub(crate) struct EventSchema {
 
 impl EventSchema {
     pub(crate) fn of(user: &ObjectDef, extra_change_types: &[String]) -> Self {
-        let mut change_types: Vec<String> =
-            CHANGE_TYPES.iter().map(|&name| name.to_owned()).collect();
+        let mut change_types: Vec<String> = CHANGE_TYPES.iter().map(|&name| name.to_owned()).collect();
         change_types.extend_from_slice(extra_change_types);
         let mut fields = vec![header(&change_types)];
         let mut sources = Vec::new();
@@ -197,10 +196,7 @@ fn places(sources: &[Source]) -> HashMap<usize, Place> {
 
 fn standard(name: &str, user: &ObjectDef) -> (Value, Source) {
     if name == "Name" {
-        let children = PERSON_NAME
-            .iter()
-            .map(|child| user.position(child))
-            .collect();
+        let children = PERSON_NAME.iter().map(|child| user.position(child)).collect();
         return (
             compound(name, "PersonName", "Data:PersonName", &PERSON_NAME),
             Source::Compound(children),
@@ -219,9 +215,7 @@ fn standard(name: &str, user: &ObjectDef) -> (Value, Source) {
             .iter()
             .enumerate()
             .filter(|(_, field)| field.kind == FieldKind::Boolean)
-            .filter_map(|(position, field)| {
-                Some((position, field.name.strip_prefix(prefix)?.to_owned()))
-            })
+            .filter_map(|(position, field)| Some((position, field.name.strip_prefix(prefix)?.to_owned())))
             .collect();
         let field = json!({
             "name": name, "type": ["null", {"type": "array", "items": "string"}], "doc": "Data:MultiEnum", "default": null,
@@ -249,10 +243,7 @@ fn standard(name: &str, user: &ObjectDef) -> (Value, Source) {
     } else {
         kind.event_doc()
     };
-    (
-        nullable(name, kind.avro_type(), doc),
-        Source::Scalar(position),
-    )
+    (nullable(name, kind.avro_type(), doc), Source::Scalar(position))
 }
 
 fn nullable(name: &str, avro: &str, doc: &str) -> Value {
@@ -321,11 +312,7 @@ mod tests {
             ("IndividualId", (59, None)),
             ("Badge__c", (60, None)),
         ] {
-            assert_eq!(
-                position_in_schema(&schema, &user, field),
-                Some(place),
-                "{field}"
-            );
+            assert_eq!(position_in_schema(&schema, &user, field), Some(place), "{field}");
         }
         assert_eq!(position_in_schema(&schema, &user, "SystemModstamp"), None);
         assert_eq!(position_in_schema(&schema, &user, "Id"), None);
@@ -343,13 +330,7 @@ mod tests {
     fn another_field_is_another_schema_id() {
         let user = objects::user(&[]);
         let more = objects::user(&objects::default_custom_fields());
-        assert_eq!(
-            EventSchema::of(&user, &[]).id,
-            EventSchema::of(&user, &[]).id
-        );
-        assert_ne!(
-            EventSchema::of(&user, &[]).id,
-            EventSchema::of(&more, &[]).id
-        );
+        assert_eq!(EventSchema::of(&user, &[]).id, EventSchema::of(&user, &[]).id);
+        assert_ne!(EventSchema::of(&user, &[]).id, EventSchema::of(&more, &[]).id);
     }
 }

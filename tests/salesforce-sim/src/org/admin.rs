@@ -47,12 +47,7 @@ impl Org {
 
     /// The ids of everybody, without copying their fields.
     pub fn user_ids(&self) -> Vec<String> {
-        self.state()
-            .users()
-            .rows
-            .keys()
-            .map(ToString::to_string)
-            .collect()
+        self.state().users().rows.keys().map(ToString::to_string).collect()
     }
 
     /// How many users there are.
@@ -118,10 +113,7 @@ impl Org {
     ///
     /// # Errors
     /// The first refusal; nothing is changed then.
-    pub fn update_users_in_one_transaction(
-        &self,
-        changes: &[(String, Value)],
-    ) -> Result<(), SalesforceError> {
+    pub fn update_users_in_one_transaction(&self, changes: &[(String, Value)]) -> Result<(), SalesforceError> {
         let bodies = changes
             .iter()
             .map(|(id, fields)| Ok((id.clone(), object_of(fields.clone())?)))
@@ -174,14 +166,9 @@ impl Org {
         self.create_one(object, object_of(fields)?)
     }
 
-    fn create_one(
-        &self,
-        object: &str,
-        body: Map<String, Value>,
-    ) -> Result<String, SalesforceError> {
+    fn create_one(&self, object: &str, body: Map<String, Value>) -> Result<String, SalesforceError> {
         let object = self.object_name(object)?;
-        self.create_all(object, &[body], &self.admin(), true)
-            .remove(0)
+        self.create_all(object, &[body], &self.admin(), true).remove(0)
     }
 
     /// Changes a record of any object as the administrator.
@@ -190,13 +177,8 @@ impl Org {
     /// What Salesforce would refuse.
     pub fn update(&self, object: &str, id: &str, fields: Value) -> Result<(), SalesforceError> {
         let object = self.object_name(object)?;
-        self.update_all(
-            object,
-            &[(id.to_owned(), object_of(fields)?)],
-            &self.admin(),
-            false,
-        )
-        .remove(0)
+        self.update_all(object, &[(id.to_owned(), object_of(fields)?)], &self.admin(), false)
+            .remove(0)
     }
 
     /// Removes a record of any object that has deletion.

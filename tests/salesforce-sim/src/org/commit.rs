@@ -51,23 +51,14 @@ pub(crate) struct Author {
 
 impl Org {
     /// Emits the events of one transaction.
-    pub(crate) fn commit(
-        &self,
-        state: &mut State,
-        changes: &[Change],
-        author: &Author,
-        now_ms: i64,
-    ) {
+    pub(crate) fn commit(&self, state: &mut State, changes: &[Change], author: &Author, now_ms: i64) {
         let transaction_key = random::uuid(&mut state.rng);
         for (index, group) in merge(state, changes).into_iter().enumerate() {
             if self.faults.take_lost_event() {
                 continue;
             }
             let first = &changes[group[0]];
-            let ids: Vec<Arc<str>> = group
-                .iter()
-                .map(|&member| Arc::clone(&changes[member].user))
-                .collect();
+            let ids: Vec<Arc<str>> = group.iter().map(|&member| Arc::clone(&changes[member].user)).collect();
             let header = Header {
                 sequence_number: i32::try_from(index + 1).unwrap_or(i32::MAX),
                 transaction_key: transaction_key.clone(),
@@ -81,23 +72,16 @@ impl Org {
     fn append_change(&self, state: &State, mut header: Header, change: &Change, now_ms: i64) {
         let schema = Arc::clone(state.schema());
         let empty = Vec::new();
-        let values: &Vec<FieldValue> = state
-            .users()
-            .rows
-            .get(&change.user)
-            .map_or(&empty, |row| &row.values);
+        let values: &Vec<FieldValue> = state.users().rows.get(&change.user).map_or(&empty, |row| &row.values);
         let body = match &change.kind {
             ChangeKind::Delete => Body::Empty,
             ChangeKind::Create | ChangeKind::Undelete => Body::Full(values),
             ChangeKind::Update(changed) => {
-                header.changed_fields =
-                    bitmap::encode(changed.iter().filter_map(|&field| schema.place(field)));
+                header.changed_fields = bitmap::encode(changed.iter().filter_map(|&field| schema.place(field)));
                 let nulled = changed.iter().filter(|&&field| {
-                    !state.unreadable.contains(&field)
-                        && values.get(field).is_none_or(FieldValue::is_null)
+                    !state.unreadable.contains(&field) && values.get(field).is_none_or(FieldValue::is_null)
                 });
-                header.nulled_fields =
-                    bitmap::encode(nulled.filter_map(|&field| schema.place(field)));
+                header.nulled_fields = bitmap::encode(nulled.filter_map(|&field| schema.place(field)));
                 Body::Changed(values, changed)
             }
         };
@@ -135,9 +119,7 @@ impl Org {
 fn merge(state: &State, changes: &[Change]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, change) in changes.iter().enumerate() {
-        let fits = groups
-            .iter()
-            .position(|group| equal(state, &changes[group[0]], change));
+        let fits = groups.iter().position(|group| equal(state, &changes[group[0]], change));
         match fits {
             Some(group) => groups[group].push(index),
             None => groups.push(vec![index]),

@@ -20,16 +20,8 @@ pub(super) fn check_unique(
     let def = &state.table(object).def;
     match object {
         "User" => {
-            let username = row
-                .get(def.at("Username"))
-                .as_text()
-                .map(fold)
-                .unwrap_or_default();
-            if state
-                .usernames
-                .get(&username)
-                .is_some_and(|holder| Some(holder) != own)
-            {
+            let username = row.get(def.at("Username")).as_text().map(fold).unwrap_or_default();
+            if state.usernames.get(&username).is_some_and(|holder| Some(holder) != own) {
                 return Err(SalesforceError::bad_request(
                     "DUPLICATE_USERNAME",
                     "Duplicate Username.The username already exists in this or another Salesforce organization. \
@@ -41,9 +33,7 @@ pub(super) fn check_unique(
             Ok(())
         }
         "GroupMember" => unique_pair(state, object, row, own, ["GroupId", "UserOrGroupId"]),
-        "PermissionSetAssignment" => {
-            unique_pair(state, object, row, own, ["PermissionSetId", "AssigneeId"])
-        }
+        "PermissionSetAssignment" => unique_pair(state, object, row, own, ["PermissionSetId", "AssigneeId"]),
         _ => Ok(()),
     }
 }
@@ -57,12 +47,10 @@ fn unique_pair(
 ) -> Result<(), SalesforceError> {
     let table = state.table(object);
     let fields = pair.map(|name| table.def.at(name));
-    let twin = table.rows.values().find(|other| {
-        Some(&other.id) != own
-            && fields
-                .iter()
-                .all(|&field| other.get(field) == row.get(field))
-    });
+    let twin = table
+        .rows
+        .values()
+        .find(|other| Some(&other.id) != own && fields.iter().all(|&field| other.get(field) == row.get(field)));
     match twin {
         None => Ok(()),
         Some(twin) => Err(SalesforceError::bad_request(
@@ -81,10 +69,7 @@ pub(crate) fn insert(state: &mut State, object: &str, row: Row) {
         let login_id = state.ids.next("0Yw");
         let table = state.table("UserLogin");
         let mut login = table.blank(Arc::clone(&login_id));
-        login.set(
-            table.def.at("UserId"),
-            FieldValue::Text(Arc::clone(&row.id)),
-        );
+        login.set(table.def.at("UserId"), FieldValue::Text(Arc::clone(&row.id)));
         let users = &state.users().def;
         login.set(
             table.def.at("LastModifiedDate"),
@@ -94,9 +79,7 @@ pub(crate) fn insert(state: &mut State, object: &str, row: Row) {
             table.def.at("LastModifiedById"),
             row.get(users.at("CreatedById")).clone(),
         );
-        state
-            .logins
-            .insert(Arc::clone(&row.id), Arc::clone(&login_id));
+        state.logins.insert(Arc::clone(&row.id), Arc::clone(&login_id));
         state.table_mut("UserLogin").rows.insert(login_id, login);
     }
     replace(state, object, row);
@@ -120,10 +103,7 @@ pub(super) fn replace(state: &mut State, object: &str, row: Row) {
             state.usernames.insert(username, Arc::clone(&row.id));
         }
     }
-    state
-        .table_mut(object)
-        .rows
-        .insert(Arc::clone(&row.id), row);
+    state.table_mut(object).rows.insert(Arc::clone(&row.id), row);
 }
 
 pub(super) fn forget(state: &mut State, object: &str, id: &Arc<str>) {

@@ -19,10 +19,7 @@ impl Org {
         let by = FieldValue::Text(Arc::clone(&state.admin_id));
         for (name, value) in [
             ("Name", FieldValue::text(&definition.name)),
-            (
-                "DeveloperName",
-                FieldValue::text(&definition.developer_name),
-            ),
+            ("DeveloperName", FieldValue::text(&definition.developer_name)),
             ("FolderName", FieldValue::text(&definition.folder)),
             ("OwnerId", FieldValue::Text(folder)),
             ("Format", FieldValue::text(definition.format.record_name())),
@@ -116,10 +113,7 @@ fn folder_id(state: &mut State, name: &str) -> Arc<str> {
     let table = state.table("Folder");
     let mut row = table.blank(Arc::clone(&id));
     row.set(position, FieldValue::text(name));
-    row.set(
-        table.def.at("DeveloperName"),
-        FieldValue::text(&name.replace(' ', "_")),
-    );
+    row.set(table.def.at("DeveloperName"), FieldValue::text(&name.replace(' ', "_")));
     row.set(table.def.at("Type"), FieldValue::text("Report"));
     state.table_mut("Folder").rows.insert(Arc::clone(&id), row);
     id

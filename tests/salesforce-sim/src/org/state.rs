@@ -174,9 +174,7 @@ impl State {
     }
 
     pub(crate) fn schema(&self) -> &Arc<EventSchema> {
-        self.schemas
-            .last()
-            .expect("an org has a schema from its start")
+        self.schemas.last().expect("an org has a schema from its start")
     }
 
     /// Whether the field exists for the integration user.

@@ -54,9 +54,7 @@ pub(crate) fn values(
         }
         let position = def
             .position(name)
-            .filter(|&position| {
-                author != &*state.integration_id || state.readable(def.name, position)
-            })
+            .filter(|&position| author != &*state.integration_id || state.readable(def.name, position))
             .ok_or_else(|| no_such_column(name, def.name))?;
         let field = &def.fields[position];
         let allowed = if write == Write::Create {
@@ -86,22 +84,13 @@ pub(crate) fn values(
 }
 
 /// Required fields must be there on create.
-pub(crate) fn required(
-    def: &ObjectDef,
-    given: &[(usize, FieldValue)],
-) -> Result<(), SalesforceError> {
+pub(crate) fn required(def: &ObjectDef, given: &[(usize, FieldValue)]) -> Result<(), SalesforceError> {
     let absent: Vec<&str> = def
         .fields
         .iter()
         .enumerate()
-        .filter(|(_, field)| {
-            field.createable && !field.nillable && field.kind != FieldKind::Boolean
-        })
-        .filter(|(position, _)| {
-            !given
-                .iter()
-                .any(|(given, value)| given == position && !value.is_null())
-        })
+        .filter(|(_, field)| field.createable && !field.nillable && field.kind != FieldKind::Boolean)
+        .filter(|(position, _)| !given.iter().any(|(given, value)| given == position && !value.is_null()))
         .map(|(_, field)| field.name.as_str())
         .collect();
     if absent.is_empty() {
@@ -126,11 +115,7 @@ fn no_such_column(name: &str, object: &str) -> SalesforceError {
     )
 }
 
-fn check_reference(
-    state: &State,
-    field: &FieldDef,
-    value: &FieldValue,
-) -> Result<(), SalesforceError> {
+fn check_reference(state: &State, field: &FieldDef, value: &FieldValue) -> Result<(), SalesforceError> {
     let (Some((_, object)), Some(target)) = (&field.reference, value.as_text()) else {
         return Ok(());
     };
@@ -180,15 +165,13 @@ pub(crate) fn value_of(field: &FieldDef, json: &Value) -> Result<FieldValue, Sal
             if text.is_empty() {
                 return Ok(FieldValue::Null);
             }
-            id::normalize(text)
-                .map(|id| FieldValue::text(&id))
-                .ok_or_else(|| {
-                    SalesforceError::bad_request(
-                        "MALFORMED_ID",
-                        format!("{}: id value of incorrect type: {text}", field.label),
-                    )
-                    .on_fields(&[&field.name])
-                })
+            id::normalize(text).map(|id| FieldValue::text(&id)).ok_or_else(|| {
+                SalesforceError::bad_request(
+                    "MALFORMED_ID",
+                    format!("{}: id value of incorrect type: {text}", field.label),
+                )
+                .on_fields(&[&field.name])
+            })
         }
         _ => text_value(field, json.as_str().ok_or_else(wrong_type)?),
     }
@@ -209,10 +192,7 @@ fn text_value(field: &FieldDef, text: &str) -> Result<FieldValue, SalesforceErro
     if field.name == "TimeZoneSidKey" && !text.is_empty() && !TIME_ZONES.contains(&text) {
         return Err(SalesforceError::bad_request(
             "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
-            format!(
-                "{}: bad value for restricted picklist field: {text}",
-                field.label
-            ),
+            format!("{}: bad value for restricted picklist field: {text}", field.label),
         )
         .on_fields(&[&field.name]));
     }
@@ -236,9 +216,6 @@ fn text_value(field: &FieldDef, text: &str) -> Result<FieldValue, SalesforceErro
 
 fn is_mail_like(text: &str) -> bool {
     text.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty()
-            && domain.contains('.')
-            && !domain.contains('@')
-            && !text.contains(char::is_whitespace)
+        !local.is_empty() && domain.contains('.') && !domain.contains('@') && !text.contains(char::is_whitespace)
     })
 }

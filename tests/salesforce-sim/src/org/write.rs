@@ -114,11 +114,7 @@ impl Org {
     }
 
     /// Removes a portal user to the bin, as disabling and deleting a contact's user does.
-    pub(crate) fn delete_portal_user(
-        &self,
-        id: &str,
-        author: &Author,
-    ) -> Result<(), SalesforceError> {
+    pub(crate) fn delete_portal_user(&self, id: &str, author: &Author) -> Result<(), SalesforceError> {
         let mut state = self.state_mut();
         let id = existing(&state, "User", id)?;
         let row = state
@@ -148,17 +144,10 @@ impl Org {
     }
 
     /// Brings a deleted portal user back.
-    pub(crate) fn undelete_portal_user(
-        &self,
-        id: &str,
-        author: &Author,
-    ) -> Result<(), SalesforceError> {
+    pub(crate) fn undelete_portal_user(&self, id: &str, author: &Author) -> Result<(), SalesforceError> {
         let mut state = self.state_mut();
         let id = id::normalize(id).ok_or_else(SalesforceError::not_found)?;
-        let mut row = state
-            .bin
-            .remove(id.as_str())
-            .ok_or_else(SalesforceError::not_found)?;
+        let mut row = state.bin.remove(id.as_str()).ok_or_else(SalesforceError::not_found)?;
         let now = self.now_ms();
         let stamp = state.users().def.at("SystemModstamp");
         row.set(stamp, FieldValue::DateTime(clock::whole_seconds(now)));
@@ -255,10 +244,7 @@ fn new_row(
     if object == "User" {
         derive(def, &mut row);
         row.set(def.at("UserType"), user_type(state, &row));
-        row.set(
-            def.at("IsActive"),
-            FieldValue::Bool(!is_false(body, "IsActive")),
-        );
+        row.set(def.at("IsActive"), FieldValue::Bool(!is_false(body, "IsActive")));
     }
     let id = state.ids.next(prefix);
     row.set(0, FieldValue::Text(Arc::clone(&id)));
@@ -333,10 +319,7 @@ fn apply(
     for (field, value) in [
         ("LastModifiedDate", stamp.clone()),
         ("SystemModstamp", stamp),
-        (
-            "LastModifiedById",
-            FieldValue::Text(Arc::clone(&author.user)),
-        ),
+        ("LastModifiedById", FieldValue::Text(Arc::clone(&author.user))),
     ] {
         if let Some(position) = def.position(field) {
             // The date counts as changed on every update, the person only when it is another one.

@@ -29,10 +29,7 @@ const PROFILES: [(&str, &str); 7] = [
     ("Read Only", "Standard"),
     ("Customer Community User", "CspLitePortal"),
     ("Guest Site Profile", "Guest"),
-    (
-        "Salesforce API Only System Integrations",
-        "CloudIntegrationUser",
-    ),
+    ("Salesforce API Only System Integrations", "CloudIntegrationUser"),
 ];
 const AUTOMATED_PROFILE: (&str, &str) = ("Automated Process", "AutomatedProcess");
 const ROLES: [&str; 6] = [
@@ -78,8 +75,7 @@ impl Builder<'_> {
         } else {
             self.state.ids.next(prefix)
         };
-        let created =
-            clock::whole_seconds(self.now_ms - self.rng.random_range(30..2000) * DAY_MS - 1000);
+        let created = clock::whole_seconds(self.now_ms - self.rng.random_range(30..2000) * DAY_MS - 1000);
         let modified = created + self.rng.random_range(0..20) * DAY_MS;
         let table = self.state.table(object);
         let mut row = table.blank(Arc::clone(&id));
@@ -110,13 +106,7 @@ impl Builder<'_> {
     fn named(&mut self, object: &'static str, name: &str, more: &[(&str, FieldValue)]) -> Arc<str> {
         let developer_name: String = name
             .chars()
-            .map(|letter| {
-                if letter.is_ascii_alphanumeric() {
-                    letter
-                } else {
-                    '_'
-                }
-            })
+            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
             .collect();
         let mut fields = vec![
             ("Name", FieldValue::text(name)),
@@ -153,10 +143,7 @@ impl Builder<'_> {
         }
         let admin = self.put("User", &self.setup_user("admin", "System Administrator", 0));
         self.state.admin_id = admin;
-        let integration = self.put(
-            "User",
-            &self.setup_user("usher.integration", "Usher Integration", 6),
-        );
+        let integration = self.put("User", &self.setup_user("usher.integration", "Usher Integration", 6));
         self.state.integration_id = integration;
         self.put("User", &self.setup_user("autoproc", "Automated Process", 7));
         self.put(
@@ -181,12 +168,7 @@ impl Builder<'_> {
         );
     }
 
-    fn setup_user(
-        &self,
-        local: &str,
-        last_name: &str,
-        profile: usize,
-    ) -> Vec<(&'static str, FieldValue)> {
+    fn setup_user(&self, local: &str, last_name: &str, profile: usize) -> Vec<(&'static str, FieldValue)> {
         let text = FieldValue::text;
         let user_type = PROFILES.get(profile).unwrap_or(&AUTOMATED_PROFILE).1;
         vec![
@@ -196,10 +178,7 @@ impl Builder<'_> {
             ("Alias", text(local.get(..8).unwrap_or(local))),
             ("CommunityNickname", text(local)),
             ("IsActive", FieldValue::Bool(true)),
-            (
-                "ProfileId",
-                FieldValue::Text(Arc::clone(&self.profiles[profile])),
-            ),
+            ("ProfileId", FieldValue::Text(Arc::clone(&self.profiles[profile]))),
             ("UserType", text(user_type)),
             ("TimeZoneSidKey", text("GMT")),
             ("LocaleSidKey", text("en_US")),
@@ -218,10 +197,7 @@ impl Builder<'_> {
             permission_sets.push(self.named("PermissionSet", name, &[]));
         }
         // EMEA sits inside All Sales: membership can be indirect.
-        self.link(
-            "GroupMember",
-            [("GroupId", &groups[0]), ("UserOrGroupId", &groups[1])],
-        );
+        self.link("GroupMember", [("GroupId", &groups[0]), ("UserOrGroupId", &groups[1])]);
         let mut managers: Vec<Arc<str>> = vec![Arc::clone(&self.state.admin_id)];
         for number in self.state.users().rows.len()..count {
             let fields = self.person(number, &managers);
@@ -231,14 +207,10 @@ impl Builder<'_> {
             }
             if self.rng.random_ratio(1, 4) {
                 let group = Arc::clone(&groups[self.rng.random_range(1..groups.len())]);
-                self.link(
-                    "GroupMember",
-                    [("GroupId", &group), ("UserOrGroupId", &person)],
-                );
+                self.link("GroupMember", [("GroupId", &group), ("UserOrGroupId", &person)]);
             }
             if self.rng.random_ratio(1, 5) {
-                let set =
-                    Arc::clone(&permission_sets[self.rng.random_range(0..permission_sets.len())]);
+                let set = Arc::clone(&permission_sets[self.rng.random_range(0..permission_sets.len())]);
                 self.link(
                     "PermissionSetAssignment",
                     [("PermissionSetId", &set), ("AssigneeId", &person)],
@@ -263,16 +235,15 @@ pub(crate) fn with_defaults(state: &State, mut body: Map<String, Value>) -> Map<
         .unwrap_or_default()
         .to_owned();
     let local = username.split('@').next().unwrap_or_default();
-    let sales = state.table("Profile").rows.values().find(|row: &&Row| {
-        row.get(state.table("Profile").def.at("Name")).as_text() == Some("Sales User")
-    });
+    let sales = state
+        .table("Profile")
+        .rows
+        .values()
+        .find(|row: &&Row| row.get(state.table("Profile").def.at("Name")).as_text() == Some("Sales User"));
     let defaults = [
         ("Email", json!(username)),
         ("Alias", json!(local.chars().take(8).collect::<String>())),
-        (
-            "CommunityNickname",
-            json!(local.chars().take(40).collect::<String>()),
-        ),
+        ("CommunityNickname", json!(local.chars().take(40).collect::<String>())),
         ("TimeZoneSidKey", json!("GMT")),
         ("LocaleSidKey", json!("en_US")),
         ("LanguageLocaleKey", json!("en_US")),

@@ -160,11 +160,7 @@ pub(crate) const CULTURES: [Culture; 10] = [
     },
     Culture {
         weight: 5,
-        given: &[
-            ("محمد", "mohammed"),
-            ("فاطمة", "fatima"),
-            ("عائشة", "aisha"),
-        ],
+        given: &[("محمد", "mohammed"), ("فاطمة", "fatima"), ("عائشة", "aisha")],
         family: &[("الخوارزمي", "alkhwarizmi"), ("بن علي", "benali")],
         time_zones: &["Asia/Jerusalem", "GMT"],
         locale: "ar_AE",
@@ -208,11 +204,7 @@ pub(crate) const CULTURES: [Culture; 10] = [
     },
     Culture {
         weight: 3,
-        given: &[
-            ("Ирина", "irina"),
-            ("Θεόδωρος", "theodoros"),
-            ("प्रिया", "priya"),
-        ],
+        given: &[("Ирина", "irina"), ("Θεόδωρος", "theodoros"), ("प्रिया", "priya")],
         family: &[
             ("Ковалёва", "kovaleva"),
             ("Παπαδόπουλος", "papadopoulos"),

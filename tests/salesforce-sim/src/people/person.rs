@@ -17,11 +17,7 @@ use crate::{
 };
 
 impl Builder<'_> {
-    pub(super) fn person(
-        &mut self,
-        number: usize,
-        managers: &[Arc<str>],
-    ) -> Vec<(&'static str, FieldValue)> {
+    pub(super) fn person(&mut self, number: usize, managers: &[Arc<str>]) -> Vec<(&'static str, FieldValue)> {
         let culture = self.culture();
         let rng = &mut self.rng;
         let pick = |rng: &mut StdRng, list: &[&'static str]| list[rng.random_range(0..list.len())];
@@ -50,9 +46,7 @@ impl Builder<'_> {
                 value
             }
         };
-        let login = clock::whole_seconds(
-            self.now_ms - rng.random_range(0..90) * DAY_MS - rng.random_range(0..DAY_MS),
-        );
+        let login = clock::whole_seconds(self.now_ms - rng.random_range(0..90) * DAY_MS - rng.random_range(0..DAY_MS));
         let nickname: String = local.chars().take(40).collect();
         let alias: String = format!("u{number}").chars().take(8).collect();
         let mut fields = vec![
@@ -64,27 +58,15 @@ impl Builder<'_> {
             ("CommunityNickname", text(&nickname)),
             ("IsActive", FieldValue::Bool(active)),
             ("UserType", text(PROFILES[kind].1)),
-            (
-                "ProfileId",
-                FieldValue::Text(Arc::clone(&self.profiles[kind])),
-            ),
+            ("ProfileId", FieldValue::Text(Arc::clone(&self.profiles[kind]))),
             ("TimeZoneSidKey", text(pick(rng, culture.time_zones))),
             ("LocaleSidKey", text(culture.locale)),
             ("LanguageLocaleKey", text(culture.language)),
             ("EmailEncodingKey", text("UTF-8")),
             ("LastLoginDate", maybe(rng, 10, FieldValue::DateTime(login))),
-            (
-                "ReceivesInfoEmails",
-                FieldValue::Bool(rng.random_ratio(1, 3)),
-            ),
-            (
-                "UserPermissionsMarketingUser",
-                FieldValue::Bool(rng.random_ratio(1, 5)),
-            ),
-            (
-                "UserPreferencesLightningExperiencePreferred",
-                FieldValue::Bool(true),
-            ),
+            ("ReceivesInfoEmails", FieldValue::Bool(rng.random_ratio(1, 3))),
+            ("UserPermissionsMarketingUser", FieldValue::Bool(rng.random_ratio(1, 5))),
+            ("UserPreferencesLightningExperiencePreferred", FieldValue::Bool(true)),
             (
                 "UserPreferencesActivityRemindersPopup",
                 FieldValue::Bool(rng.random_ratio(1, 2)),
@@ -95,35 +77,21 @@ impl Builder<'_> {
             let phone = format!("{} {:04}", culture.dial, number % 10_000);
             let role = Arc::clone(&self.roles[rng.random_range(0..self.roles.len())]);
             let manager = Arc::clone(&managers[rng.random_range(0..managers.len())]);
-            let (division, department, title) = (
-                pick(rng, &DIVISIONS),
-                pick(rng, &DEPARTMENTS),
-                pick(rng, &TITLES),
-            );
+            let (division, department, title) = (pick(rng, &DIVISIONS), pick(rng, &DEPARTMENTS), pick(rng, &TITLES));
             fields.extend([
                 ("CompanyName", text("Acme")),
                 ("Division", maybe(rng, 2, text(division))),
                 ("Department", maybe(rng, 12, text(department))),
                 ("Title", maybe(rng, 12, text(title))),
-                (
-                    "EmployeeNumber",
-                    maybe(rng, 9, text(&format!("{:06}", number + 1000))),
-                ),
+                ("EmployeeNumber", maybe(rng, 9, text(&format!("{:06}", number + 1000)))),
                 ("Phone", maybe(rng, 5, text(&phone))),
                 ("MobilePhone", maybe(rng, 2, text(&phone))),
-                (
-                    "Extension",
-                    maybe(rng, 3, text(&(number % 1000).to_string())),
-                ),
+                ("Extension", maybe(rng, 3, text(&(number % 1000).to_string()))),
                 ("City", maybe(rng, 4, text(city))),
                 ("Country", maybe(rng, 6, text(culture.country))),
                 (
                     "Street",
-                    maybe(
-                        rng,
-                        3,
-                        text(&format!("{} Main Street\nFloor 2", number % 300)),
-                    ),
+                    maybe(rng, 3, text(&format!("{} Main Street\nFloor 2", number % 300))),
                 ),
                 ("UserRoleId", maybe(rng, 10, FieldValue::Text(role))),
                 ("ManagerId", maybe(rng, 15, FieldValue::Text(manager))),

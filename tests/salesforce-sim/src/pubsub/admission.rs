@@ -21,12 +21,7 @@ pub(crate) fn admit(org: &Org, metadata: &MetadataMap, method: &str) -> Result<A
         if fault.suffix.is_empty() {
             return Err(Status::new(fault.code, "ordered by a test"));
         }
-        return Err(status(
-            fault.code,
-            &fault.suffix,
-            "ordered by a test",
-            &rpc_id,
-        ));
+        return Err(status(fault.code, &fault.suffix, "ordered by a test", &rpc_id));
     }
     if org.faults.values().throttled {
         return Err(status(
@@ -42,8 +37,7 @@ pub(crate) fn admit(org: &Org, metadata: &MetadataMap, method: &str) -> Result<A
             .and_then(|value| value.to_str().ok())
             .filter(|value| !value.is_empty())
     };
-    let (Some(token), Some(instance), Some(tenant)) =
-        (text("accesstoken"), text("instanceurl"), text("tenantid"))
+    let (Some(token), Some(instance), Some(tenant)) = (text("accesstoken"), text("instanceurl"), text("tenantid"))
     else {
         return Err(headers_invalid(&rpc_id));
     };
@@ -103,8 +97,7 @@ pub(crate) fn topic(org: &Org, name: &str, rpc_id: &str) -> Result<Topic, Status
             rpc_id,
         ));
     }
-    let multi =
-        name == "/data/ChangeEvents" || org.config.channels.iter().any(|channel| channel == name);
+    let multi = name == "/data/ChangeEvents" || org.config.channels.iter().any(|channel| channel == name);
     if !multi && name != "/data/UserChangeEvent" || !permissions.users_captured {
         return Err(status(
             Code::NotFound,

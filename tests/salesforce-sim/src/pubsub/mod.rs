@@ -9,8 +9,8 @@ mod status;
 mod subscribe;
 
 pub use self::proto::{
-    ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent, ReplayPreset, SchemaInfo,
-    SchemaRequest, TopicInfo, TopicRequest, pub_sub_client::PubSubClient,
+    ConsumerEvent, FetchRequest, FetchResponse, ProducerEvent, ReplayPreset, SchemaInfo, SchemaRequest, TopicInfo,
+    TopicRequest, pub_sub_client::PubSubClient,
 };
 pub(crate) use self::{service::Service, subscribe::KEEPALIVE_MIN};
 

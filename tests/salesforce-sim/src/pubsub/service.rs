@@ -11,9 +11,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::{
     admission::{self, SharedOrg},
     proto::{
-        FetchRequest, FetchResponse, ManagedFetchRequest, ManagedFetchResponse, PublishRequest,
-        PublishResponse, SchemaInfo, SchemaRequest, TopicInfo, TopicRequest,
-        pub_sub_server::PubSub,
+        FetchRequest, FetchResponse, ManagedFetchRequest, ManagedFetchResponse, PublishRequest, PublishResponse,
+        SchemaInfo, SchemaRequest, TopicInfo, TopicRequest, pub_sub_server::PubSub,
     },
     status::{invalid, status},
     subscribe::Subscription,
@@ -61,10 +60,7 @@ impl PubSub for Service {
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 
-    async fn get_schema(
-        &self,
-        request: Request<SchemaRequest>,
-    ) -> Result<Response<SchemaInfo>, Status> {
+    async fn get_schema(&self, request: Request<SchemaRequest>) -> Result<Response<SchemaInfo>, Status> {
         let admitted = admission::admit(&self.org, request.metadata(), "GetSchema")?;
         let wanted = request.into_inner().schema_id;
         if wanted.is_empty() {
@@ -94,10 +90,7 @@ impl PubSub for Service {
         }))
     }
 
-    async fn get_topic(
-        &self,
-        request: Request<TopicRequest>,
-    ) -> Result<Response<TopicInfo>, Status> {
+    async fn get_topic(&self, request: Request<TopicRequest>) -> Result<Response<TopicInfo>, Status> {
         let admitted = admission::admit(&self.org, request.metadata(), "GetTopic")?;
         let name = request.into_inner().topic_name;
         admission::topic(&self.org, &name, &admitted.rpc_id)?;
@@ -112,10 +105,7 @@ impl PubSub for Service {
         }))
     }
 
-    async fn publish(
-        &self,
-        request: Request<PublishRequest>,
-    ) -> Result<Response<PublishResponse>, Status> {
+    async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
         let admitted = admission::admit(&self.org, request.metadata(), "Publish")?;
         Err(no_publishing(&admitted.rpc_id))
     }
@@ -133,8 +123,6 @@ impl PubSub for Service {
         request: Request<Streaming<ManagedFetchRequest>>,
     ) -> Result<Response<Self::ManagedSubscribeStream>, Status> {
         admission::admit(&self.org, request.metadata(), "ManagedSubscribe")?;
-        Err(Status::unimplemented(
-            "the simulator has no managed subscriptions",
-        ))
+        Err(Status::unimplemented("the simulator has no managed subscriptions"))
     }
 }

@@ -76,11 +76,7 @@ impl Subscription {
         }
     }
 
-    pub(crate) async fn run(
-        mut self,
-        mut requests: Streaming<FetchRequest>,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn run(mut self, mut requests: Streaming<FetchRequest>, stop: CancellationToken) {
         let ended = tokio::select! {
             ended = self.serve(&mut requests) => ended,
             () = stop.cancelled() => Err(End::Error(Status::unavailable("the server is going away"))),
@@ -164,11 +160,7 @@ impl Subscription {
                 .map_err(|error| status::replay(error, rpc_id))?,
         };
         drop(log);
-        let place = if topic == Topic::Silent {
-            u64::MAX
-        } else {
-            place
-        };
+        let place = if topic == Topic::Silent { u64::MAX } else { place };
         let mut position = Position {
             topic: first.topic_name.clone(),
             place,
@@ -195,10 +187,7 @@ impl Subscription {
                 &self.admitted.rpc_id,
             ));
         }
-        position.pending = position
-            .pending
-            .saturating_add(request.num_requested)
-            .min(PENDING_MAX);
+        position.pending = position.pending.saturating_add(request.num_requested).min(PENDING_MAX);
         Ok(())
     }
 
@@ -295,9 +284,7 @@ impl Subscription {
         };
         let sent = events.len();
         position.pending -= i32::try_from(sent).unwrap_or(position.pending);
-        self.org
-            .delivered_events
-            .fetch_add(sent as u64, Ordering::Relaxed);
+        self.org.delivered_events.fetch_add(sent as u64, Ordering::Relaxed);
         self.send(events, latest, position.pending).await?;
         Ok(true)
     }
@@ -314,12 +301,7 @@ impl Subscription {
         self.send(Vec::new(), latest, position.pending).await
     }
 
-    async fn send(
-        &self,
-        events: Vec<ConsumerEvent>,
-        latest_replay_id: Vec<u8>,
-        pending: i32,
-    ) -> Result<(), End> {
+    async fn send(&self, events: Vec<ConsumerEvent>, latest_replay_id: Vec<u8>, pending: i32) -> Result<(), End> {
         let answer = FetchResponse {
             events,
             latest_replay_id,

@@ -45,11 +45,7 @@ const STANDARD: [(&str, &str, &str); 24] = [
     ("CREATED_DATE", "Created Date", "CreatedDate"),
     ("LAST_UPDATE", "Last Modified Date", "LastModifiedDate"),
     ("LAST_LOGIN", "Last Login", "LastLoginDate"),
-    (
-        "FEDERATION_ID",
-        "SAML Federation ID",
-        "FederationIdentifier",
-    ),
+    ("FEDERATION_ID", "SAML Federation ID", "FederationIdentifier"),
 ];
 
 /// Every column that the integration user may see.
@@ -63,13 +59,7 @@ pub(crate) fn all(state: &State) -> Vec<Column> {
         .iter()
         .enumerate()
         .filter(|(_, field)| field.custom)
-        .map(|(position, field)| {
-            (
-                format!("User.{}", field.name),
-                field.label.clone(),
-                position,
-            )
-        });
+        .map(|(position, field)| (format!("User.{}", field.name), field.label.clone(), position));
     standard
         .chain(custom)
         .filter(|(_, _, field)| state.readable("User", *field))

@@ -40,10 +40,7 @@ fn refused(message: String) -> SalesforceError {
     SalesforceError::bad_request("BAD_REQUEST", message)
 }
 
-pub(crate) fn bind(
-    filter: &ReportFilter,
-    columns: &[Column],
-) -> Result<BoundFilter, SalesforceError> {
+pub(crate) fn bind(filter: &ReportFilter, columns: &[Column]) -> Result<BoundFilter, SalesforceError> {
     let column = columns
         .iter()
         .find(|column| column.name == filter.column)
@@ -118,19 +115,13 @@ fn parse(column: &Column, text: &str) -> Result<FieldValue, SalesforceError> {
             "false" | "0" => Ok(FieldValue::Bool(false)),
             _ => Err(wrong()),
         },
-        FieldKind::Int | FieldKind::Double => {
-            text.parse().map(FieldValue::Double).map_err(|_| wrong())
-        }
+        FieldKind::Int | FieldKind::Double => text.parse().map(FieldValue::Double).map_err(|_| wrong()),
         FieldKind::DateTime => clock::parse_datetime(text)
             .or_else(|| clock::parse_date(text))
             .map(FieldValue::DateTime)
             .ok_or_else(wrong),
-        FieldKind::Date => clock::parse_date(text)
-            .map(FieldValue::Date)
-            .ok_or_else(wrong),
-        FieldKind::Id | FieldKind::Reference => id::normalize(text)
-            .map(|id| FieldValue::text(&id))
-            .ok_or_else(wrong),
+        FieldKind::Date => clock::parse_date(text).map(FieldValue::Date).ok_or_else(wrong),
+        FieldKind::Id | FieldKind::Reference => id::normalize(text).map(|id| FieldValue::text(&id)).ok_or_else(wrong),
         _ => Ok(FieldValue::text(text)),
     }
 }
@@ -237,9 +228,7 @@ impl Logic {
             return Self::one(words, at, filters).map(|inner| Self::Not(Box::new(inner)));
         }
         let number: usize = word.parse().ok()?;
-        (1..=filters)
-            .contains(&number)
-            .then(|| Self::Filter(number - 1))
+        (1..=filters).contains(&number).then(|| Self::Filter(number - 1))
     }
 
     fn names(&self, number: usize) -> bool {

@@ -36,8 +36,7 @@ pub(crate) fn changed(
             .collect()
     };
     if let Some(columns) = metadata.get("detailColumns") {
-        definition.columns =
-            texts(columns).ok_or_else(|| refused("detailColumns is not a list of names."))?;
+        definition.columns = texts(columns).ok_or_else(|| refused("detailColumns is not a list of names."))?;
     }
     if let Some(filters) = metadata.get("reportFilters") {
         let filters = filters
@@ -49,10 +48,7 @@ pub(crate) fn changed(
         definition.filters = filters.iter().map(read_filter).collect::<Result<_, _>>()?;
         // A saved boolean filter does not fit another list of filters.
         if !metadata.contains_key("reportBooleanFilter") && definition.boolean_filter.is_some() {
-            Logic::parse(
-                definition.boolean_filter.as_deref(),
-                definition.filters.len(),
-            )?;
+            Logic::parse(definition.boolean_filter.as_deref(), definition.filters.len())?;
         }
     }
     if let Some(logic) = metadata.get("reportBooleanFilter") {
@@ -71,9 +67,7 @@ pub(crate) fn changed(
         });
     }
     if let Some(limit) = metadata.get("topRows") {
-        definition.row_limit = limit["rowLimit"]
-            .as_u64()
-            .and_then(|limit| usize::try_from(limit).ok());
+        definition.row_limit = limit["rowLimit"].as_u64().and_then(|limit| usize::try_from(limit).ok());
     }
     Ok(definition)
 }
@@ -96,10 +90,7 @@ fn read_filter(json: &Value) -> Result<ReportFilter, SalesforceError> {
 }
 
 /// The columns of a definition; one that no longer exists is an error of the run.
-fn selected(
-    definition: &ReportDefinition,
-    known: &[Column],
-) -> Result<Vec<Column>, SalesforceError> {
+fn selected(definition: &ReportDefinition, known: &[Column]) -> Result<Vec<Column>, SalesforceError> {
     if definition.columns.len() > 100 {
         return Err(refused("The report can't have more than 100 columns."));
     }
@@ -197,11 +188,7 @@ pub(crate) fn run(
         let column = shown
             .iter()
             .find(|column| column.name == *name)
-            .ok_or_else(|| {
-                refused(format!(
-                    "The sort column {name} must be one of the selected columns."
-                ))
-            })?;
+            .ok_or_else(|| refused(format!("The sort column {name} must be one of the selected columns.")))?;
         rows.sort_by(|left, right| {
             let order = filter::order(column.kind, left.get(column.field), right.get(column.field));
             if *descending { order.reverse() } else { order }
@@ -277,21 +264,9 @@ fn cell(state: &State, row: &Row, column: &Column, show: Show) -> Value {
         (_, FieldValue::DateTime(ms)) => {
             let raw = clock::report_datetime(*ms);
             let label = if show.localized {
-                format!(
-                    "{}.{}.{}, {}",
-                    &raw[8..10],
-                    &raw[5..7],
-                    &raw[..4],
-                    &raw[11..16]
-                )
+                format!("{}.{}.{}, {}", &raw[8..10], &raw[5..7], &raw[..4], &raw[11..16])
             } else {
-                format!(
-                    "{}/{}/{} {}",
-                    &raw[5..7],
-                    &raw[8..10],
-                    &raw[..4],
-                    &raw[11..16]
-                )
+                format!("{}/{}/{} {}", &raw[5..7], &raw[8..10], &raw[..4], &raw[11..16])
             };
             json!({"label": label, "value": raw})
         }
@@ -301,11 +276,7 @@ fn cell(state: &State, row: &Row, column: &Column, show: Show) -> Value {
         }
         (_, FieldValue::Double(number)) => {
             let plain = number.to_string();
-            let label = if show.localized {
-                plain.replace('.', ",")
-            } else {
-                plain
-            };
+            let label = if show.localized { plain.replace('.', ",") } else { plain };
             json!({"label": label, "value": number})
         }
         _ => json!({"label": label_or_dash(value), "value": value.to_json()}),
@@ -319,8 +290,6 @@ fn label_or_dash(value: &FieldValue) -> String {
 fn name_of(state: &State, id: &str) -> Option<String> {
     state.tables.values().find_map(|table| {
         let row = table.rows.get(id)?;
-        row.get(table.def.position("Name")?)
-            .as_text()
-            .map(ToOwned::to_owned)
+        row.get(table.def.position("Name")?).as_text().map(ToOwned::to_owned)
     })
 }

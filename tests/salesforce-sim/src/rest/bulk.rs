@@ -109,8 +109,8 @@ pub(crate) async fn create(
         csv(&state, &found, delimiter)
     };
     let mut jobs = org.bulk_jobs();
-    let id = crate::id::normalize(&format!("7505f000000{:04}", jobs.len() + 1))
-        .ok_or_else(SalesforceError::not_found)?;
+    let id =
+        crate::id::normalize(&format!("7505f000000{:04}", jobs.len() + 1)).ok_or_else(SalesforceError::not_found)?;
     let job = Job {
         query: text.to_owned(),
         version: caller.version,
@@ -130,9 +130,7 @@ pub(crate) async fn create(
 
 fn csv(state: &Tables, found: &Found, delimiter: char) -> (String, Vec<String>) {
     let name = |column: &Bound| {
-        let field = state.table(column.object).def.fields[column.field]
-            .name
-            .as_str();
+        let field = state.table(column.object).def.fields[column.field].name.as_str();
         column
             .hops
             .iter()
@@ -169,10 +167,7 @@ fn missing() -> SalesforceError {
     SalesforceError::not_found()
 }
 
-pub(crate) async fn status(
-    State(org): State<Arc<Org>>,
-    Path(parameters): Path<HashMap<String, String>>,
-) -> Answer {
+pub(crate) async fn status(State(org): State<Arc<Org>>, Path(parameters): Path<HashMap<String, String>>) -> Answer {
     let mut jobs = org.bulk_jobs();
     let id = &parameters["id"];
     let job = jobs.get_mut(id).ok_or_else(missing)?;
@@ -196,10 +191,7 @@ pub(crate) async fn results(
         ));
     }
     if job.state() != "JobComplete" {
-        return Err(SalesforceError::bad_request(
-            "INVALIDJOBSTATE",
-            "Job is not complete",
-        ));
+        return Err(SalesforceError::bad_request("INVALIDJOBSTATE", "Job is not complete"));
     }
     let start = match query.get("locator").map(|text| locator_offset(text)) {
         None => 0,
@@ -228,10 +220,7 @@ pub(crate) async fn results(
         "null".to_owned()
     };
     let headers = [
-        (
-            header::CONTENT_TYPE.as_str(),
-            "text/csv; charset=UTF-8".to_owned(),
-        ),
+        (header::CONTENT_TYPE.as_str(), "text/csv; charset=UTF-8".to_owned()),
         ("Sforce-NumberOfRecords", (end - start).to_string()),
         ("Sforce-Locator", locator),
     ];
@@ -249,10 +238,7 @@ fn locator_offset(text: &str) -> Option<usize> {
         .map(|number| number ^ 0x5a5a5a)
 }
 
-pub(crate) async fn abort(
-    State(org): State<Arc<Org>>,
-    Path(parameters): Path<HashMap<String, String>>,
-) -> Answer {
+pub(crate) async fn abort(State(org): State<Arc<Org>>, Path(parameters): Path<HashMap<String, String>>) -> Answer {
     let mut jobs = org.bulk_jobs();
     let id = &parameters["id"];
     let job = jobs.get_mut(id).ok_or_else(missing)?;
@@ -260,12 +246,7 @@ pub(crate) async fn abort(
     Ok(Json(job.describe(id)).into_response())
 }
 
-pub(crate) async fn remove(
-    State(org): State<Arc<Org>>,
-    Path(parameters): Path<HashMap<String, String>>,
-) -> Answer {
-    org.bulk_jobs()
-        .remove(&parameters["id"])
-        .ok_or_else(missing)?;
+pub(crate) async fn remove(State(org): State<Arc<Org>>, Path(parameters): Path<HashMap<String, String>>) -> Answer {
+    org.bulk_jobs().remove(&parameters["id"]).ok_or_else(missing)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -27,22 +27,13 @@ pub(crate) async fn retrieve(
 ) -> Answer {
     let body = body_object(&headers, &body)?;
     let list = |name: &str| -> Result<Vec<String>, SalesforceError> {
-        let entries = body
-            .get(name)
-            .and_then(Value::as_array)
-            .ok_or_else(|| missing(name))?;
+        let entries = body.get(name).and_then(Value::as_array).ok_or_else(|| missing(name))?;
         Ok(entries
             .iter()
             .map(|entry| entry.as_str().unwrap_or_default().to_owned())
             .collect())
     };
-    answer(
-        &org,
-        &caller,
-        &parameters["object"],
-        &list("ids")?,
-        &list("fields")?,
-    )
+    answer(&org, &caller, &parameters["object"], &list("ids")?, &list("fields")?)
 }
 
 pub(crate) async fn retrieve_by_get(
@@ -59,20 +50,11 @@ pub(crate) async fn retrieve_by_get(
             .map(|entry| entry.trim().to_owned())
             .collect())
     };
-    answer(
-        &org,
-        &caller,
-        &parameters["object"],
-        &list("ids")?,
-        &list("fields")?,
-    )
+    answer(&org, &caller, &parameters["object"], &list("ids")?, &list("fields")?)
 }
 
 fn missing(name: &str) -> SalesforceError {
-    SalesforceError::bad_request(
-        "MISSING_ARGUMENT",
-        format!("The {name} parameter is required"),
-    )
+    SalesforceError::bad_request("MISSING_ARGUMENT", format!("The {name} parameter is required"))
 }
 
 fn answer(org: &Org, caller: &Caller, object: &str, ids: &[String], fields: &[String]) -> Answer {
@@ -80,9 +62,7 @@ fn answer(org: &Org, caller: &Caller, object: &str, ids: &[String], fields: &[St
     if ids.len() > RETRIEVE_MAX {
         return Err(SalesforceError::bad_request(
             "EXCEEDED_ID_LIMIT",
-            format!(
-                "record limit reached. cannot submit more than {RETRIEVE_MAX} records into this call"
-            ),
+            format!("record limit reached. cannot submit more than {RETRIEVE_MAX} records into this call"),
         ));
     }
     if ids.is_empty() || fields.is_empty() {
@@ -113,23 +93,19 @@ fn records(body: &Map<String, Value>) -> Result<(Vec<Map<String, Value>>, bool),
     if list.len() > WRITE_MAX {
         return Err(SalesforceError::bad_request(
             "EXCEEDED_MAX_SIZE_REQUEST",
-            format!(
-                "record limit reached. cannot submit more than {WRITE_MAX} records into this call"
-            ),
+            format!("record limit reached. cannot submit more than {WRITE_MAX} records into this call"),
         ));
     }
     let maps = list
         .iter()
         .map(|record| {
-            record.as_object().cloned().ok_or_else(|| {
-                SalesforceError::bad_request("JSON_PARSER_ERROR", "a record is not an object")
-            })
+            record
+                .as_object()
+                .cloned()
+                .ok_or_else(|| SalesforceError::bad_request("JSON_PARSER_ERROR", "a record is not an object"))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let all_or_none = body
-        .get("allOrNone")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
+    let all_or_none = body.get("allOrNone").and_then(Value::as_bool).unwrap_or(false);
     Ok((maps, all_or_none))
 }
 
@@ -151,9 +127,8 @@ fn object_of(org: &Org, records: &[Map<String, Value>]) -> Result<&'static str, 
             "the simulator takes one object type per call",
         ));
     }
-    org.object_name(first).map_err(|_| {
-        SalesforceError::bad_request("INVALID_TYPE", format!("unknown type '{first}'"))
-    })
+    org.object_name(first)
+        .map_err(|_| SalesforceError::bad_request("INVALID_TYPE", format!("unknown type '{first}'")))
 }
 
 pub(crate) async fn create(
@@ -186,10 +161,7 @@ pub(crate) async fn update(
     let changes: Vec<(String, Map<String, Value>)> = records
         .into_iter()
         .map(|mut record| {
-            let key = record
-                .keys()
-                .find(|key| key.eq_ignore_ascii_case("id"))
-                .cloned();
+            let key = record.keys().find(|key| key.eq_ignore_ascii_case("id")).cloned();
             let id = key
                 .and_then(|key| record.remove(&key))
                 .and_then(|id| id.as_str().map(ToOwned::to_owned));

@@ -28,20 +28,14 @@ fn summary(def: &ObjectDef, version: &str) -> Map<String, Value> {
     }
 }
 
-pub(crate) async fn list(
-    State(org): State<Arc<Org>>,
-    Extension(caller): Extension<Caller>,
-) -> Answer {
+pub(crate) async fn list(State(org): State<Arc<Org>>, Extension(caller): Extension<Caller>) -> Answer {
     let state = org.state();
     let objects: Vec<Value> = state
         .tables
         .values()
         .map(|table| Value::Object(summary(&table.def, &caller.version)))
         .collect();
-    Ok(
-        Json(json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects}))
-            .into_response(),
-    )
+    Ok(Json(json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects})).into_response())
 }
 
 pub(crate) async fn basic(

@@ -62,14 +62,8 @@ impl Caller {
 pub(crate) type Answer = Result<Response, SalesforceError>;
 
 /// Clients differ in whether they end a path with a slash.
-fn both<S: Clone + Send + Sync + 'static>(
-    router: Router<S>,
-    path: &str,
-    methods: MethodRouter<S>,
-) -> Router<S> {
-    router
-        .route(path, methods.clone())
-        .route(&format!("{path}/"), methods)
+fn both<S: Clone + Send + Sync + 'static>(router: Router<S>, path: &str, methods: MethodRouter<S>) -> Router<S> {
+    router.route(path, methods.clone()).route(&format!("{path}/"), methods)
 }
 
 pub(crate) fn router(org: Arc<Org>) -> Router {
@@ -80,17 +74,12 @@ pub(crate) fn router(org: Arc<Org>) -> Router {
         ("/queryAll", get(query::query)),
         ("/queryAll/{locator}", get(query::more)),
         ("/sobjects", get(describe::list)),
-        (
-            "/sobjects/{object}",
-            get(describe::basic).post(sobjects::create),
-        ),
+        ("/sobjects/{object}", get(describe::basic).post(sobjects::create)),
         ("/sobjects/{object}/describe", get(describe::describe)),
         ("/sobjects/{object}/updated", get(sobjects::updated)),
         (
             "/sobjects/{object}/{id}",
-            get(sobjects::read)
-                .patch(sobjects::update)
-                .delete(sobjects::remove),
+            get(sobjects::read).patch(sobjects::update).delete(sobjects::remove),
         ),
         (
             "/composite/sobjects",
@@ -125,10 +114,7 @@ pub(crate) fn router(org: Arc<Org>) -> Router {
         .route("/services/data", get(versions))
         .route("/services/data/", get(versions))
         .route("/services/oauth2/token", post(oauth::token))
-        .route(
-            "/services/oauth2/revoke",
-            post(oauth::revoke).get(oauth::revoke_by_get),
-        )
+        .route("/services/oauth2/revoke", post(oauth::revoke).get(oauth::revoke_by_get))
         .route("/services/oauth2/introspect", post(oauth::introspect))
         .route(
             "/services/oauth2/userinfo",
@@ -149,10 +135,7 @@ async fn every_call(State(org): State<Arc<Org>>, request: Request, next: Next) -
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let uri = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |whole| whole.as_str().len());
+    let uri = request.uri().path_and_query().map_or(0, |whole| whole.as_str().len());
     if uri > HEAD_MAX {
         return (StatusCode::URI_TOO_LONG, Html("<h1>414 URI Too Long</h1>")).into_response();
     }
@@ -170,8 +153,7 @@ async fn every_call(State(org): State<Arc<Org>>, request: Request, next: Next) -
     }
     match org.faults.take_rest(&path) {
         Some(fault) if fault.html => {
-            let status =
-                StatusCode::from_u16(fault.error.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            let status = StatusCode::from_u16(fault.error.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             (
                 status,
                 Html("<html><body><h1>We are down for maintenance.</h1></body></html>"),
@@ -193,12 +175,7 @@ async fn signed_in(State(org): State<Arc<Org>>, mut request: Request, next: Next
     let used = org.api_calls.fetch_add(1, Ordering::Relaxed) + 1;
     let limit = org.config.daily_api_requests;
     let mut response = if used > limit {
-        SalesforceError::new(
-            403,
-            "REQUEST_LIMIT_EXCEEDED",
-            "TotalRequests Limit exceeded.",
-        )
-        .into_response()
+        SalesforceError::new(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.").into_response()
     } else {
         next.run(request).await
     };
@@ -209,23 +186,12 @@ async fn signed_in(State(org): State<Arc<Org>>, mut request: Request, next: Next
 }
 
 fn admit(org: &Org, path: &str, headers: &HeaderMap) -> Result<Caller, SalesforceError> {
-    let version = path
-        .split('/')
-        .nth(3)
-        .filter(|_| path.starts_with("/services/data/"));
-    let number = version.and_then(|text| {
-        text.strip_prefix('v')?
-            .strip_suffix(".0")?
-            .parse::<u32>()
-            .ok()
-    });
+    let version = path.split('/').nth(3).filter(|_| path.starts_with("/services/data/"));
+    let number = version.and_then(|text| text.strip_prefix('v')?.strip_suffix(".0")?.parse::<u32>().ok());
     let known = number.is_some_and(|number| (VERSION_MIN..=VERSION_MAX).contains(&number));
     let invalid = || SalesforceError::new(401, "INVALID_SESSION_ID", "Session expired or invalid");
     let token = bearer(headers).ok_or_else(invalid)?;
-    let session = org
-        .sessions()
-        .touch(token, org.now_ms())
-        .ok_or_else(invalid)?;
+    let session = org.sessions().touch(token, org.now_ms()).ok_or_else(invalid)?;
     let version = version
         .filter(|_| known)
         .ok_or_else(SalesforceError::not_found)?
@@ -256,13 +222,8 @@ fn admit(org: &Org, path: &str, headers: &HeaderMap) -> Result<Caller, Salesforc
 
 /// The token of `Authorization: Bearer x` or `OAuth x`.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("Bearer") || scheme.eq_ignore_ascii_case("OAuth"))
-        .then_some(token.trim())
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("Bearer") || scheme.eq_ignore_ascii_case("OAuth")).then_some(token.trim())
 }
 
 async fn not_found() -> SalesforceError {
@@ -299,10 +260,7 @@ async fn resources(Extension(caller): Extension<Caller>) -> axum::Json<Value> {
 }
 
 /// A JSON object body.
-pub(crate) fn body_object(
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<Map<String, Value>, SalesforceError> {
+pub(crate) fn body_object(headers: &HeaderMap, body: &Bytes) -> Result<Map<String, Value>, SalesforceError> {
     let json_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -320,9 +278,6 @@ pub(crate) fn body_object(
             "JSON_PARSER_ERROR",
             "Unexpected type: expected an object",
         )),
-        Err(error) => Err(SalesforceError::bad_request(
-            "JSON_PARSER_ERROR",
-            error.to_string(),
-        )),
+        Err(error) => Err(SalesforceError::bad_request("JSON_PARSER_ERROR", error.to_string())),
     }
 }

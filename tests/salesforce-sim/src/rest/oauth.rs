@@ -55,39 +55,24 @@ fn form(body: &Bytes) -> HashMap<String, String> {
     url::form_urlencoded::parse(body).into_owned().collect()
 }
 
-pub(crate) async fn token(
-    State(org): State<Arc<Org>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
+pub(crate) async fn token(State(org): State<Arc<Org>>, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
     let form = form(&body);
     let user = match form.get("grant_type").map(String::as_str) {
-        Some(JWT_BEARER) => assertion(
-            &org,
-            form.get("assertion")
-                .map(String::as_str)
-                .unwrap_or_default(),
-        )?,
+        Some(JWT_BEARER) => assertion(&org, form.get("assertion").map(String::as_str).unwrap_or_default())?,
         Some("client_credentials") => {
             check_client(&org, &form, &headers)?;
             Arc::clone(&org.state().integration_id)
         }
         Some("refresh_token") => {
             check_client_id(&org, form.get("client_id"))?;
-            let token = form
-                .get("refresh_token")
-                .map(String::as_str)
-                .unwrap_or_default();
+            let token = form.get("refresh_token").map(String::as_str).unwrap_or_default();
             org.sessions()
                 .user_of_refresh(token)
                 .ok_or_else(|| refusal("invalid_grant", "expired access/refresh token"))?
         }
         Some("password") => return Err(refusal("invalid_grant", "authentication failure")),
         Some(_) => {
-            return Err(refusal(
-                "unsupported_grant_type",
-                "grant type not supported",
-            ));
+            return Err(refusal("unsupported_grant_type", "grant type not supported"));
         }
         None => return Err(refusal("invalid_request", "grant type is required")),
     };
@@ -99,10 +84,7 @@ fn answer(org: &Org, user: Arc<str>) -> Json<Value> {
     let now = org.now_ms();
     let (id, issued_at) = (identity_url(org, &user), now.to_string());
     let access_token = org.sessions().open(user, now);
-    let signature = STANDARD.encode(Sha256::digest(format!(
-        "{id}{issued_at}{}",
-        org.client_secret
-    )));
+    let signature = STANDARD.encode(Sha256::digest(format!("{id}{issued_at}{}", org.client_secret)));
     Json(json!({
         "access_token": access_token, "signature": signature, "scope": "api", "instance_url": org.instance_url(),
         "id": id, "token_type": "Bearer", "issued_at": issued_at,
@@ -121,11 +103,7 @@ fn check_client_id(org: &Org, given: Option<&String>) -> Result<(), Refusal> {
 }
 
 /// By body or by HTTP Basic.
-fn check_client(
-    org: &Org,
-    form: &HashMap<String, String>,
-    headers: &HeaderMap,
-) -> Result<(), Refusal> {
+fn check_client(org: &Org, form: &HashMap<String, String>, headers: &HeaderMap) -> Result<(), Refusal> {
     let basic = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.strip_prefix("Basic "))
@@ -187,17 +165,8 @@ fn assertion(org: &Org, text: &str) -> Result<Arc<str>, Refusal> {
     let issuer = claims["iss"].as_str().map(ToOwned::to_owned);
     check_client_id(org, issuer.as_ref())?;
     let own = org.instance_url();
-    let audience = claims["aud"]
-        .as_str()
-        .unwrap_or_default()
-        .trim_end_matches('/');
-    if audience != own
-        && !org
-            .config
-            .jwt_audiences
-            .iter()
-            .any(|known| known == audience)
-    {
+    let audience = claims["aud"].as_str().unwrap_or_default().trim_end_matches('/');
+    if audience != own && !org.config.jwt_audiences.iter().any(|known| known == audience) {
         return Err(refusal("invalid_grant", "Audience validation failed"));
     }
     let now_s = org.now_ms() / 1000;
@@ -207,22 +176,14 @@ fn assertion(org: &Org, text: &str) -> Result<Arc<str>, Refusal> {
     }
     let subject = claims["sub"].as_str().unwrap_or_default().to_lowercase();
     let unapproved = || refusal("invalid_grant", "user hasn't approved this consumer");
-    let user = org
-        .state()
-        .usernames
-        .get(&subject)
-        .cloned()
-        .ok_or_else(unapproved)?;
+    let user = org.state().usernames.get(&subject).cloned().ok_or_else(unapproved)?;
     if !org.permissions().app_approved {
         return Err(unapproved());
     }
     Ok(user)
 }
 
-pub(crate) async fn revoke(
-    State(org): State<Arc<Org>>,
-    body: Bytes,
-) -> Result<StatusCode, Refusal> {
+pub(crate) async fn revoke(State(org): State<Arc<Org>>, body: Bytes) -> Result<StatusCode, Refusal> {
     revoke_token(&org, form(&body).get("token"))
 }
 
@@ -236,10 +197,7 @@ pub(crate) async fn revoke_by_get(
 fn revoke_token(org: &Org, token: Option<&String>) -> Result<StatusCode, Refusal> {
     let known = token.is_some_and(|token| org.sessions().revoke(token));
     if !known {
-        return Err(refusal(
-            "unsupported_token_type",
-            "this token type is not supported",
-        ));
+        return Err(refusal("unsupported_token_type", "this token type is not supported"));
     }
     org.wake_streams();
     Ok(StatusCode::OK)

@@ -32,17 +32,12 @@ pub(crate) async fn query(
     let text = parameters
         .get("q")
         .filter(|text| !text.trim().is_empty())
-        .ok_or_else(|| {
-            SalesforceError::bad_request("MALFORMED_QUERY", "A query string has to be specified")
-        })?;
+        .ok_or_else(|| SalesforceError::bad_request("MALFORMED_QUERY", "A query string has to be specified"))?;
     org.requests.record_query(text);
     let query = parser::parse(text)?;
     let found = soql_query::run(&org.state(), &query, org.now_ms())?;
     if found.count_only {
-        return Ok(
-            Json(json!({"totalSize": found.ids.len(), "done": true, "records": []}))
-                .into_response(),
-        );
+        return Ok(Json(json!({"totalSize": found.ids.len(), "done": true, "records": []})).into_response());
     }
     Ok(page(
         &org,
@@ -61,16 +56,11 @@ pub(crate) async fn more(
     headers: HeaderMap,
     Path(parameters): Path<HashMap<String, String>>,
 ) -> Answer {
-    let locator = parameters
-        .get("locator")
-        .map(String::as_str)
-        .unwrap_or_default();
+    let locator = parameters.get("locator").map(String::as_str).unwrap_or_default();
     let open = org.cursors().find(locator);
     let (number, found, offset) = open
         .filter(|(_, found, offset)| *offset < found.ids.len())
-        .ok_or_else(|| {
-            SalesforceError::bad_request("INVALID_QUERY_LOCATOR", "invalid query locator")
-        })?;
+        .ok_or_else(|| SalesforceError::bad_request("INVALID_QUERY_LOCATOR", "invalid query locator"))?;
     Ok(page(
         &org,
         found,
@@ -99,14 +89,7 @@ fn batch_size(org: &Org, headers: &HeaderMap) -> usize {
         .map_or(most, |wanted| wanted.clamp(200.min(most), most))
 }
 
-fn page(
-    org: &Org,
-    found: Arc<Found>,
-    number: Option<u64>,
-    offset: usize,
-    batch: usize,
-    version: &str,
-) -> Json<Value> {
+fn page(org: &Org, found: Arc<Found>, number: Option<u64>, offset: usize, batch: usize, version: &str) -> Json<Value> {
     let end = (offset + batch).min(found.ids.len());
     let records: Vec<Value> = {
         let state = org.state();
@@ -122,9 +105,6 @@ fn page(
         return Json(json!({"totalSize": total, "done": true, "records": records}));
     }
     let number = number.unwrap_or_else(|| org.cursors().keep(found));
-    let next = format!(
-        "/services/data/{version}/query/{}",
-        cursor::locator(number, end)
-    );
+    let next = format!("/services/data/{version}/query/{}", cursor::locator(number, end));
     Json(json!({"totalSize": total, "done": false, "nextRecordsUrl": next, "records": records}))
 }

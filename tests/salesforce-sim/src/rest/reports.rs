@@ -38,27 +38,13 @@ fn find(org: &Org, report_id: &str) -> Result<(String, ReportDefinition), Salesf
             "You don't have sufficient privileges to perform this operation.",
         ));
     }
-    let missing = || {
-        SalesforceError::new(
-            404,
-            "NOT_FOUND",
-            "The data you’re trying to access is unavailable.",
-        )
-    };
+    let missing = || SalesforceError::new(404, "NOT_FOUND", "The data you’re trying to access is unavailable.");
     let full = id::normalize(report_id).ok_or_else(missing)?;
-    let definition = org
-        .state()
-        .reports
-        .get(full.as_str())
-        .cloned()
-        .ok_or_else(missing)?;
+    let definition = org.state().reports.get(full.as_str()).cloned().ok_or_else(missing)?;
     Ok((full, definition))
 }
 
-pub(crate) async fn list(
-    State(org): State<Arc<Org>>,
-    Extension(caller): Extension<Caller>,
-) -> Answer {
+pub(crate) async fn list(State(org): State<Arc<Org>>, Extension(caller): Extension<Caller>) -> Answer {
     let state = org.state();
     let list: Vec<Value> = state
         .reports
@@ -75,10 +61,7 @@ pub(crate) async fn list(
     Ok(Json(Value::Array(list)).into_response())
 }
 
-pub(crate) async fn describe(
-    State(org): State<Arc<Org>>,
-    Path(parameters): Path<HashMap<String, String>>,
-) -> Answer {
+pub(crate) async fn describe(State(org): State<Arc<Org>>, Path(parameters): Path<HashMap<String, String>>) -> Answer {
     let (id, definition) = find(&org, &parameters["id"])?;
     Ok(Json(run::describe(&org.state(), &id, &definition)).into_response())
 }
@@ -117,12 +100,7 @@ pub(crate) async fn run_changed(
     answer(&org, &id, &definition, &query)
 }
 
-fn answer(
-    org: &Org,
-    id: &str,
-    definition: &ReportDefinition,
-    query: &HashMap<String, String>,
-) -> Answer {
+fn answer(org: &Org, id: &str, definition: &ReportDefinition, query: &HashMap<String, String>) -> Answer {
     let most = org.config.hourly_report_runs;
     if org.report_runs.fetch_add(1, Ordering::Relaxed) >= most {
         return Err(SalesforceError::new(

@@ -33,9 +33,7 @@ pub(crate) async fn create(
 ) -> Answer {
     let object = org.object_name(&parameters["object"])?;
     let body = body_object(&headers, &body)?;
-    let id = org
-        .create_all(object, &[body], &caller.author(), true)
-        .remove(0)?;
+    let id = org.create_all(object, &[body], &caller.author(), true).remove(0)?;
     let location = format!("/services/data/{}/sobjects/{object}/{id}", caller.version);
     let answer = Json(json!({"id": id, "success": true, "errors": []}));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], answer).into_response())
@@ -50,9 +48,7 @@ pub(crate) async fn read(
     let object = org.object_name(&parameters["object"])?;
     let state = org.state();
     let id = write::existing(&state, object, &parameters["id"])?;
-    let names: Option<Vec<&str>> = query
-        .get("fields")
-        .map(|list| list.split(',').map(str::trim).collect());
+    let names: Option<Vec<&str>> = query.get("fields").map(|list| list.split(',').map(str::trim).collect());
     let columns = columns(&state, object, names.as_deref())?;
     let row = state
         .table(object)
@@ -63,11 +59,7 @@ pub(crate) async fn read(
 }
 
 /// Positions of the named fields, or of all readable ones. One unknown name is an error for the whole call.
-pub(super) fn columns(
-    state: &Tables,
-    object: &str,
-    names: Option<&[&str]>,
-) -> Result<Vec<usize>, SalesforceError> {
+pub(super) fn columns(state: &Tables, object: &str, names: Option<&[&str]>) -> Result<Vec<usize>, SalesforceError> {
     let def = &state.table(object).def;
     let Some(names) = names else {
         return Ok((0..def.fields.len())
@@ -84,21 +76,12 @@ pub(super) fn columns(
         .collect()
 }
 
-pub(super) fn project(
-    state: &Tables,
-    object: &str,
-    row: &Row,
-    columns: &[usize],
-    version: &str,
-) -> Value {
+pub(super) fn project(state: &Tables, object: &str, row: &Row, columns: &[usize], version: &str) -> Value {
     let table = state.table(object);
     let mut record = Map::new();
     record.insert("attributes".into(), attributes(object, &row.id, version));
     for &position in columns {
-        record.insert(
-            table.def.fields[position].name.clone(),
-            table.json(row, position),
-        );
+        record.insert(table.def.fields[position].name.clone(), table.json(row, position));
     }
     // The id comes along whether asked for or not.
     record.entry("Id").or_insert_with(|| Value::from(&*row.id));
@@ -114,20 +97,12 @@ pub(crate) async fn update(
 ) -> Answer {
     let object = org.object_name(&parameters["object"])?;
     let body = body_object(&headers, &body)?;
-    org.update_all(
-        object,
-        &[(parameters["id"].clone(), body)],
-        &caller.author(),
-        false,
-    )
-    .remove(0)?;
+    org.update_all(object, &[(parameters["id"].clone(), body)], &caller.author(), false)
+        .remove(0)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub(crate) async fn remove(
-    State(org): State<Arc<Org>>,
-    Path(parameters): Path<HashMap<String, String>>,
-) -> Answer {
+pub(crate) async fn remove(State(org): State<Arc<Org>>, Path(parameters): Path<HashMap<String, String>>) -> Answer {
     let object = org.object_name(&parameters["object"])?;
     org.delete(object, &parameters["id"])?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -144,10 +119,7 @@ pub(crate) async fn updated(
             .get(name)
             .and_then(|text| clock::parse_datetime(&text.replace(' ', "+")))
             .ok_or_else(|| {
-                SalesforceError::bad_request(
-                    "INVALID_REPLICATION_DATE",
-                    format!("{name} is not a datetime"),
-                )
+                SalesforceError::bad_request("INVALID_REPLICATION_DATE", format!("{name} is not a datetime"))
             })
     };
     let (start, end) = (time("start")?, time("end")?);
@@ -163,9 +135,7 @@ pub(crate) async fn updated(
     let ids: Vec<&str> = table
         .rows
         .values()
-        .filter(
-            |row| matches!(row.get(stamp), FieldValue::DateTime(ms) if (start..end).contains(ms)),
-        )
+        .filter(|row| matches!(row.get(stamp), FieldValue::DateTime(ms) if (start..end).contains(ms)))
         .map(|row| &*row.id)
         .collect();
     let covered = clock::rest_datetime(end.min(clock::whole_seconds(org.now_ms())));

@@ -29,11 +29,7 @@ impl Cursors {
     pub(crate) fn find(&self, locator: &str) -> Option<(u64, Arc<Found>, usize)> {
         let (number, offset) = locator.strip_prefix("01g")?.split_once('-')?;
         let number = u64::from_str_radix(number, 16).ok()?;
-        Some((
-            number,
-            Arc::clone(self.open.get(&number)?),
-            offset.parse().ok()?,
-        ))
+        Some((number, Arc::clone(self.open.get(&number)?), offset.parse().ok()?))
     }
 
     /// Forgets all of them, as after their life of about two days.

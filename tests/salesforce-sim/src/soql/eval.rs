@@ -38,12 +38,9 @@ pub(crate) fn matches(state: &State, row: &Row, test: &Test) -> bool {
         Test::And(parts) => parts.iter().all(|part| matches(state, row, part)),
         Test::Or(parts) => parts.iter().any(|part| matches(state, row, part)),
         Test::Not(inner) => !matches(state, row, inner),
-        Test::Compare(bound, operator, operand) => compare(
-            kind(state, bound),
-            value(state, row, bound),
-            *operator,
-            operand,
-        ),
+        Test::Compare(bound, operator, operand) => {
+            compare(kind(state, bound), value(state, row, bound), *operator, operand)
+        }
         Test::In(bound, negated, texts, null) => {
             let value = value(state, row, bound);
             let listed = if value.is_null() {
@@ -58,16 +55,12 @@ pub(crate) fn matches(state: &State, row: &Row, test: &Test) -> bool {
 
 fn compare(kind: FieldKind, value: &FieldValue, operator: Operator, operand: &Operand) -> bool {
     match operand {
-        Operand::Pattern(pattern) => value
-            .as_text()
-            .is_some_and(|text| like(&fold(text), pattern)),
+        Operand::Pattern(pattern) => value.as_text().is_some_and(|text| like(&fold(text), pattern)),
         Operand::Range(start, end) => in_range(value, operator, *start, *end),
         Operand::Value(FieldValue::Null) if kind == FieldKind::Boolean => {
             value.is_true() == (operator == Operator::NotEqual)
         }
-        Operand::Value(FieldValue::Bool(flag)) => {
-            (value.is_true() == *flag) == (operator == Operator::Equal)
-        }
+        Operand::Value(FieldValue::Bool(flag)) => (value.is_true() == *flag) == (operator == Operator::Equal),
         Operand::Value(other) => {
             let equal = || {
                 if kind == FieldKind::Id || kind == FieldKind::Reference {
@@ -137,11 +130,7 @@ pub(crate) fn like(text: &str, pattern: &str) -> bool {
                 continue;
             }
             let (expected, width, any) = match letter {
-                '\\' => (
-                    pattern.get(in_pattern + 1).copied().unwrap_or('\\'),
-                    2,
-                    false,
-                ),
+                '\\' => (pattern.get(in_pattern + 1).copied().unwrap_or('\\'), 2, false),
                 '_' => ('_', 1, true),
                 other => (other, 1, false),
             };
@@ -169,9 +158,7 @@ pub(crate) fn pinned_ids(test: &Test) -> Option<Vec<Arc<str>>> {
     let is_id = |bound: &Bound| bound.hops.is_empty() && bound.field == 0;
     match test {
         Test::And(parts) => parts.iter().find_map(pinned_ids),
-        Test::Compare(bound, Operator::Equal, Operand::Value(FieldValue::Text(id)))
-            if is_id(bound) =>
-        {
+        Test::Compare(bound, Operator::Equal, Operand::Value(FieldValue::Text(id))) if is_id(bound) => {
             Some(vec![Arc::clone(id)])
         }
         Test::In(bound, false, texts, _) if is_id(bound) => {

@@ -103,12 +103,8 @@ fn string(rest: &str) -> Result<(Token, usize), String> {
                         text.push(escaped);
                     }
                     'u' | 'U' => {
-                        let digits: String = (0..4)
-                            .filter_map(|_| letters.next().map(|(_, digit)| digit))
-                            .collect();
-                        let code = u32::from_str_radix(&digits, 16)
-                            .ok()
-                            .and_then(char::from_u32);
+                        let digits: String = (0..4).filter_map(|_| letters.next().map(|(_, digit)| digit)).collect();
+                        let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
                         text.push(code.ok_or("Illegal unicode sequence in string literal")?);
                     }
                     other => {

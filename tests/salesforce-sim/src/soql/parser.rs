@@ -20,16 +20,10 @@ struct Parser<'a> {
 
 pub(crate) fn parse(text: &str) -> Result<Query, SalesforceError> {
     if text.chars().count() > QUERY_MAX {
-        return Err(malformed(
-            "SOQL statements cannot be longer than 100000 characters.",
-        ));
+        return Err(malformed("SOQL statements cannot be longer than 100000 characters."));
     }
     let tokens = lexer::tokens(text).map_err(|(message, at)| at_place(text, at, &message))?;
-    let mut parser = Parser {
-        text,
-        tokens,
-        next: 0,
-    };
+    let mut parser = Parser { text, tokens, next: 0 };
     let query = parser.query()?;
     if parser.next < parser.tokens.len() {
         return Err(parser.unexpected());
@@ -44,14 +38,8 @@ fn malformed(message: impl Into<String>) -> SalesforceError {
 fn at_place(text: &str, at: usize, message: &str) -> SalesforceError {
     let excerpt: String = text[at..].chars().take(40).collect();
     let row = text[..at].matches('\n').count() + 1;
-    let column = text[..at]
-        .rsplit('\n')
-        .next()
-        .map_or(0, |line| line.chars().count())
-        + 1;
-    malformed(format!(
-        "\n{excerpt}\n^\nERROR at Row:{row}:Column:{column}\n{message}"
-    ))
+    let column = text[..at].rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    malformed(format!("\n{excerpt}\n^\nERROR at Row:{row}:Column:{column}\n{message}"))
 }
 
 impl Parser<'_> {
@@ -121,9 +109,7 @@ impl Parser<'_> {
     fn path(&mut self) -> Result<Path, SalesforceError> {
         let path: Path = self.name()?.split('.').map(ToOwned::to_owned).collect();
         if path.iter().any(String::is_empty) || path.len() > 6 {
-            return Err(malformed(
-                "relationship path is malformed or has more than five levels",
-            ));
+            return Err(malformed("relationship path is malformed or has more than five levels"));
         }
         Ok(path)
     }
@@ -202,9 +188,7 @@ impl Parser<'_> {
 
     fn count(&mut self) -> Result<usize, SalesforceError> {
         match self.peek() {
-            Some(Token::Number(number))
-                if *number >= 0.0 && number.fract() == 0.0 && *number < 1e9 =>
-            {
+            Some(Token::Number(number)) if *number >= 0.0 && number.fract() == 0.0 && *number < 1e9 => {
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
@@ -340,10 +324,7 @@ mod tests {
         assert_eq!(query.from, "User");
         assert_eq!(
             query.select,
-            Select::Fields(vec![
-                vec!["Id".into()],
-                vec!["Manager".into(), "Email".into()]
-            ])
+            Select::Fields(vec![vec!["Id".into()], vec!["Manager".into(), "Email".into()]])
         );
         assert_eq!(query.order.len(), 2);
         assert_eq!((query.limit, query.offset), (Some(10), Some(5)));

@@ -103,19 +103,11 @@ fn matching<'a>(state: &'a State, object: &str, test: Option<&Test>) -> Vec<&'a 
             found.dedup_by(|left, right| left.id == right.id);
             found
         }
-        None => rows
-            .values()
-            .filter(|row| eval::matches(state, row, test))
-            .collect(),
+        None => rows.values().filter(|row| eval::matches(state, row, test)).collect(),
     }
 }
 
-fn sort(
-    state: &State,
-    object: &'static str,
-    query: &Query,
-    rows: &mut [&Row],
-) -> Result<(), SalesforceError> {
+fn sort(state: &State, object: &'static str, query: &Query, rows: &mut [&Row]) -> Result<(), SalesforceError> {
     if query.order.is_empty() {
         if query.limit != Some(1) && query.select != Select::Count {
             rows.sort_by_cached_key(|row| {
@@ -143,10 +135,7 @@ fn sort(
         .collect::<Result<Vec<_>, SalesforceError>>()?;
     rows.sort_by(|left, right| {
         for (bound, descending, nulls_last, is_id) in &keys {
-            let (left, right) = (
-                eval::value(state, left, bound),
-                eval::value(state, right, bound),
-            );
+            let (left, right) = (eval::value(state, left, bound), eval::value(state, right, bound));
             let order = match (left.is_null(), right.is_null()) {
                 (true, true) => Ordering::Equal,
                 (true, false) if *nulls_last => Ordering::Greater,
@@ -179,24 +168,14 @@ pub(crate) fn attributes(object: &str, id: &str, version: &str) -> Value {
 /// One record of the answer; parents are nested.
 pub(crate) fn record(state: &State, found: &Found, row: &Row, version: &str) -> Value {
     let mut record = Map::new();
-    record.insert(
-        "attributes".into(),
-        attributes(found.object, &row.id, version),
-    );
+    record.insert("attributes".into(), attributes(found.object, &row.id, version));
     for column in &found.columns {
         put(state, row, column, &mut record, 0, version);
     }
     Value::Object(record)
 }
 
-fn put(
-    state: &State,
-    row: &Row,
-    column: &Bound,
-    record: &mut Map<String, Value>,
-    level: usize,
-    version: &str,
-) {
+fn put(state: &State, row: &Row, column: &Bound, record: &mut Map<String, Value>, level: usize, version: &str) {
     let Some(hop) = column.hops.get(level) else {
         let table = state.table(column.object);
         record.insert(
@@ -215,10 +194,7 @@ fn put(
     };
     let entry = record.entry(hop.name.clone()).or_insert_with(|| {
         let mut nested = Map::new();
-        nested.insert(
-            "attributes".into(),
-            attributes(hop.object, &parent.id, version),
-        );
+        nested.insert("attributes".into(), attributes(hop.object, &parent.id, version));
         Value::Object(nested)
     });
     if let Value::Object(nested) = entry {

@@ -54,11 +54,7 @@ pub(crate) enum Operand {
     Range(i64, i64),
 }
 
-pub(crate) fn bind(
-    state: &State,
-    object: &'static str,
-    path: &[String],
-) -> Result<Bound, SalesforceError> {
+pub(crate) fn bind(state: &State, object: &'static str, path: &[String]) -> Result<Bound, SalesforceError> {
     let (last, relationships) = path
         .split_last()
         .ok_or_else(|| SalesforceError::no_such_column("", object))?;
@@ -85,9 +81,7 @@ pub(crate) fn bind(
                     ),
                 )
             })?;
-        let target = state
-            .find_table(target)
-            .map_or("User", |table| table.def.name);
+        let target = state.find_table(target).map_or("User", |table| table.def.name);
         let name = def.fields[field]
             .reference
             .as_ref()
@@ -156,9 +150,7 @@ pub(crate) fn list_key(kind: FieldKind, value: &FieldValue) -> String {
     match (kind, value) {
         (FieldKind::Id | FieldKind::Reference, FieldValue::Text(text)) => text.to_string(),
         (_, FieldValue::Text(text)) => fold(text),
-        (FieldKind::Int | FieldKind::Double, number) => {
-            number.number().unwrap_or_default().to_string()
-        }
+        (FieldKind::Int | FieldKind::Double, number) => number.number().unwrap_or_default().to_string(),
         (_, other) => other.to_csv(),
     }
 }
@@ -195,12 +187,7 @@ fn wrong_type(field: &FieldDef) -> SalesforceError {
     )
 }
 
-fn operand(
-    field: &FieldDef,
-    operator: Operator,
-    literal: &Literal,
-    now_ms: i64,
-) -> Result<Operand, SalesforceError> {
+fn operand(field: &FieldDef, operator: Operator, literal: &Literal, now_ms: i64) -> Result<Operand, SalesforceError> {
     let invalid_operator = || {
         SalesforceError::bad_request(
             "INVALID_QUERY_FILTER_OPERATOR",
@@ -224,14 +211,11 @@ fn operand(
         (_, Literal::Null) if equality => FieldValue::Null,
         (_, Literal::Null) => return Err(invalid_operator()),
         (FieldKind::Boolean, Literal::Bool(flag)) => FieldValue::Bool(*flag),
-        (FieldKind::Int | FieldKind::Double, Literal::Number(number)) => {
-            FieldValue::Double(*number)
-        }
+        (FieldKind::Int | FieldKind::Double, Literal::Number(number)) => FieldValue::Double(*number),
         (FieldKind::DateTime, Literal::DateTime(ms)) => FieldValue::DateTime(*ms),
         (FieldKind::Date, Literal::Date(ms)) => FieldValue::Date(*ms),
         (FieldKind::DateTime | FieldKind::Date, Literal::Named(name, count)) => {
-            let (start, end) =
-                named_range(name, *count, now_ms).ok_or_else(|| wrong_type(field))?;
+            let (start, end) = named_range(name, *count, now_ms).ok_or_else(|| wrong_type(field))?;
             return Ok(Operand::Range(start, end));
         }
         (FieldKind::Id | FieldKind::Reference, Literal::Text(text)) => {
@@ -240,10 +224,7 @@ fn operand(
                 FieldValue::Null
             } else {
                 let id = id::normalize(&text).ok_or_else(|| {
-                    SalesforceError::bad_request(
-                        "INVALID_QUERY_FILTER_OPERATOR",
-                        format!("invalid ID field: {text}"),
-                    )
+                    SalesforceError::bad_request("INVALID_QUERY_FILTER_OPERATOR", format!("invalid ID field: {text}"))
                 })?;
                 FieldValue::text(&id)
             }
@@ -257,8 +238,7 @@ fn operand(
 /// First and last millisecond of a named literal, in UTC days (SOQL Reference, "Date Formats and Date Literals").
 fn named_range(name: &str, count: Option<i64>, now_ms: i64) -> Option<(i64, i64)> {
     let today = now_ms.div_euclid(DAY_MS) * DAY_MS;
-    let days =
-        |first: i64, last: i64| Some((today + first * DAY_MS, today + (last + 1) * DAY_MS - 1));
+    let days = |first: i64, last: i64| Some((today + first * DAY_MS, today + (last + 1) * DAY_MS - 1));
     match (name, count) {
         ("TODAY", None) => days(0, 0),
         ("YESTERDAY", None) => days(-1, -1),

@@ -11,9 +11,7 @@ use std::{
 use apache_avro::{Schema, reader::datum::GenericDatumReader, types::Value as Avro};
 use salesforce_sim::{
     Sim, SimConfig,
-    eventbus::{
-        ConsumerEvent, FetchRequest, FetchResponse, PubSubClient, ReplayPreset, SchemaRequest,
-    },
+    eventbus::{ConsumerEvent, FetchRequest, FetchResponse, PubSubClient, ReplayPreset, SchemaRequest},
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -61,10 +59,7 @@ impl Rest {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
-        (
-            status,
-            serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        )
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
@@ -72,21 +67,11 @@ impl Rest {
     }
 
     pub async fn query(&self, soql: &str) -> (u16, Value) {
-        let url = reqwest::Url::parse_with_params(&format!("{}/query", self.base), [("q", soql)])
-            .unwrap();
-        let response = self
-            .http
-            .get(url)
-            .bearer_auth(&self.token)
-            .send()
-            .await
-            .unwrap();
+        let url = reqwest::Url::parse_with_params(&format!("{}/query", self.base), [("q", soql)]).unwrap();
+        let response = self.http.get(url).bearer_auth(&self.token).send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
-        (
-            status,
-            serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        )
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
     /// The records of a query that must succeed.
@@ -123,9 +108,7 @@ pub struct Stream {
 impl Bus {
     pub async fn new(sim: &Sim) -> Self {
         Self {
-            client: PubSubClient::connect(sim.grpc_url().to_owned())
-                .await
-                .unwrap(),
+            client: PubSubClient::connect(sim.grpc_url().to_owned()).await.unwrap(),
             token: sim.access_token().to_owned(),
             instance: sim.http_url().to_owned(),
             tenant: sim.org_id(),
@@ -295,11 +278,7 @@ impl Event {
         for entry in self.header(list).as_array().unwrap() {
             let entry = entry.as_str().unwrap();
             match entry.split_once('-') {
-                None => names.extend(
-                    bits(entry)
-                        .into_iter()
-                        .map(|bit| root.fields[bit].name.clone()),
-                ),
+                None => names.extend(bits(entry).into_iter().map(|bit| root.fields[bit].name.clone())),
                 Some((parent, digits)) => {
                     let parent = &root.fields[parent.parse::<usize>().unwrap()];
                     let Schema::Union(union) = &parent.schema else {

@@ -14,14 +14,8 @@ pub(crate) fn matches(filter: &Filter, resource: &Map<String, Value>) -> bool {
         Filter::And(left, right) => matches(left, resource) && matches(right, resource),
         Filter::Or(left, right) => matches(left, resource) || matches(right, resource),
         Filter::Not(inner) => !matches(inner, resource),
-        Filter::Present(path) => values(path, resource)
-            .into_iter()
-            .any(|value| present(Some(value))),
-        Filter::Compare {
-            path,
-            operator,
-            value,
-        } => compare_any(
+        Filter::Present(path) => values(path, resource).into_iter().any(|value| present(Some(value))),
+        Filter::Compare { path, operator, value } => compare_any(
             path.sub.unwrap_or(path.attribute),
             *operator,
             &values(path, resource),
@@ -82,12 +76,7 @@ fn values<'a>(path: &AttributePath, resource: &'a Map<String, Value>) -> Vec<&'a
     }
 }
 
-fn compare_any(
-    attribute: &Attribute,
-    operator: Operator,
-    found: &[&Value],
-    wanted: &Value,
-) -> bool {
+fn compare_any(attribute: &Attribute, operator: Operator, found: &[&Value], wanted: &Value) -> bool {
     if wanted.is_null() {
         let absent = !found.iter().any(|value| present(Some(value)));
         return absent == (operator == Operator::Eq);
@@ -96,9 +85,7 @@ fn compare_any(
     if operator == Operator::Ne {
         return !compare_any(attribute, Operator::Eq, found, wanted);
     }
-    found
-        .iter()
-        .any(|value| compare(attribute, operator, value, wanted))
+    found.iter().any(|value| compare(attribute, operator, value, wanted))
 }
 
 fn compare(attribute: &Attribute, operator: Operator, found: &Value, wanted: &Value) -> bool {
@@ -219,10 +206,7 @@ mod tests {
         check(r#"emails[type eq "work" and value co "+work"]"#, true);
         check(r#"emails[type eq "home" and value co "+work"]"#, false);
         check(r#"emails.type eq "home" and emails.value co "+work""#, true);
-        check(
-            r#"emails[type eq "work"].value eq "ada+work@example.com""#,
-            true,
-        );
+        check(r#"emails[type eq "work"].value eq "ada+work@example.com""#, true);
         check(r#"emails[type eq "home"].primary eq true"#, false);
         check(r#"emails eq "ada@home.example""#, true);
     }

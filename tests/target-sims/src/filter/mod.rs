@@ -70,17 +70,11 @@ impl Filter {
             {
                 value.as_str()
             }
-            Filter::Element { list, inner, part } if list.attribute.name == attribute => {
-                match (part, sub) {
-                    (Some((part, PartTest::Compare(Operator::Eq, value))), Some(sub))
-                        if part.name == sub =>
-                    {
-                        value.as_str()
-                    }
-                    (_, Some(sub)) => inner.required_text(sub, None),
-                    (_, None) => None,
-                }
-            }
+            Filter::Element { list, inner, part } if list.attribute.name == attribute => match (part, sub) {
+                (Some((part, PartTest::Compare(Operator::Eq, value))), Some(sub)) if part.name == sub => value.as_str(),
+                (_, Some(sub)) => inner.required_text(sub, None),
+                (_, None) => None,
+            },
             _ => None,
         }
     }

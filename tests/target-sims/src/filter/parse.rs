@@ -48,8 +48,7 @@ impl<'a> Parser<'a> {
 
     /// An attribute path's text: everything that may stand in a URN or a name.
     pub(crate) fn name(&mut self) -> &'a str {
-        let allowed =
-            |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '$');
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '$');
         let rest = self.rest();
         let end = rest.find(|c| !allowed(c)).unwrap_or(rest.len());
         self.at += end;
@@ -66,10 +65,7 @@ impl<'a> Parser<'a> {
     }
 
     fn error(&self, problem: &str) -> ScimError {
-        ScimError::invalid_filter(format!(
-            "{problem} at position {} of {:?}",
-            self.at, self.text
-        ))
+        ScimError::invalid_filter(format!("{problem} at position {} of {:?}", self.at, self.text))
     }
 
     /// Takes a word (case-insensitively) that ends at a space, a bracket or the end.
@@ -156,11 +152,7 @@ impl<'a> Parser<'a> {
         let value = self.value()?;
         let path = compared(path);
         check(path, operator, &value).map_err(|problem| self.error(problem))?;
-        Ok(Filter::Compare {
-            path,
-            operator,
-            value,
-        })
+        Ok(Filter::Compare { path, operator, value })
     }
 
     fn element(&mut self, list: AttributePath, depth: u32) -> Result<Filter, ScimError> {
@@ -191,11 +183,7 @@ impl<'a> Parser<'a> {
     }
 
     /// What stands between `[` (already taken) and `]`.
-    pub(crate) fn brackets(
-        &mut self,
-        list: AttributePath,
-        depth: u32,
-    ) -> Result<Box<Filter>, ScimError> {
+    pub(crate) fn brackets(&mut self, list: AttributePath, depth: u32) -> Result<Box<Filter>, ScimError> {
         if list.sub.is_some() || list.attribute.sub_attributes().is_empty() {
             return Err(self.error("only lists of elements can be filtered"));
         }

@@ -26,8 +26,7 @@ fn patch(operations: Value) -> Result<Value, ScimError> {
 /// Applies one operation and returns the attribute at `pointer`.
 #[track_caller]
 fn after(operation: Value, pointer: &str) -> Value {
-    let changed =
-        patch(json!([operation])).unwrap_or_else(|error| panic!("{operation}: {error:?}"));
+    let changed = patch(json!([operation])).unwrap_or_else(|error| panic!("{operation}: {error:?}"));
     changed.pointer(pointer).cloned().unwrap_or_default()
 }
 
@@ -54,15 +53,9 @@ fn simple_paths_set_and_unset() {
 #[test]
 fn sub_attributes_leave_their_siblings_alone() {
     let op = json!({"op": "replace", "path": "name.familyName", "value": "King"});
-    assert_eq!(
-        after(op, "/name"),
-        json!({"familyName": "King", "givenName": "Ada"})
-    );
+    assert_eq!(after(op, "/name"), json!({"familyName": "King", "givenName": "Ada"}));
     let op = json!({"op": "replace", "path": "name", "value": {"familyName": "King"}});
-    assert_eq!(
-        after(op, "/name"),
-        json!({"familyName": "King", "givenName": "Ada"})
-    );
+    assert_eq!(after(op, "/name"), json!({"familyName": "King", "givenName": "Ada"}));
     let op = json!({"op": "remove", "path": "name.givenName"});
     assert_eq!(after(op, "/name"), json!({"familyName": "Byron"}));
 }
@@ -87,24 +80,19 @@ fn extension_attributes_are_reached_by_urn() {
 
 #[test]
 fn value_filters_reach_one_element() {
-    let op =
-        json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "new@work"});
+    let op = json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "new@work"});
     let emails = after(op, "/emails");
     assert_eq!(emails[0]["value"], "new@work");
     assert_eq!(emails[1]["value"], "ada@home");
     let op = json!({"op": "remove", "path": "emails[type eq \"work\"]"});
-    assert_eq!(
-        after(op, "/emails"),
-        json!([{"value": "ada@home", "type": "home"}])
-    );
+    assert_eq!(after(op, "/emails"), json!([{"value": "ada@home", "type": "home"}]));
     let op = json!({"op": "replace", "path": "emails[type eq \"home\"].primary", "value": true});
     let emails = after(op, "/emails");
     assert_eq!(
         (&emails[0]["primary"], &emails[1]["primary"]),
         (&json!(false), &json!(true))
     );
-    let op =
-        json!({"op": "replace", "path": "emails[primary eq true]", "value": {"value": "only"}});
+    let op = json!({"op": "replace", "path": "emails[primary eq true]", "value": {"value": "only"}});
     assert_eq!(after(op, "/emails/0"), json!({"value": "only"}));
 }
 
@@ -128,7 +116,8 @@ fn lists_grow_without_duplicates_and_with_one_primary() {
 #[test]
 fn a_path_less_value_sets_each_attribute() {
     let department = format!("{ENTERPRISE_URN}:department");
-    let op = json!({"op": "replace", "value": {"active": false, department: "EMEA", ENTERPRISE_URN: {"division": "D"}}});
+    let op =
+        json!({"op": "replace", "value": {"active": false, department: "EMEA", ENTERPRISE_URN: {"division": "D"}}});
     let changed = patch(json!([op])).unwrap();
     assert_eq!(changed["active"], false);
     assert_eq!(changed[ENTERPRISE_URN]["department"], "EMEA");
@@ -146,10 +135,7 @@ fn refusals_carry_the_type_of_the_rfc() {
         json!({"op": "add", "path": "emails[type eq \"other\"].value", "value": "x"}),
         "noTarget",
     );
-    refused(
-        json!({"op": "replace", "path": "shoeSize", "value": 1}),
-        "invalidPath",
-    );
+    refused(json!({"op": "replace", "path": "shoeSize", "value": 1}), "invalidPath");
     refused(
         json!({"op": "replace", "path": "emails[type eq work].value", "value": "x"}),
         "invalidPath",
@@ -158,10 +144,7 @@ fn refusals_carry_the_type_of_the_rfc() {
         json!({"op": "replace", "value": {"name.givenName": "x"}}),
         "invalidPath",
     );
-    refused(
-        json!({"op": "replace", "path": "id", "value": "x"}),
-        "mutability",
-    );
+    refused(json!({"op": "replace", "path": "id", "value": "x"}), "mutability");
     refused(
         json!({"op": "add", "path": "groups", "value": [{"value": "g"}]}),
         "mutability",
@@ -202,10 +185,7 @@ fn members_are_added_and_removed_but_not_edited() {
     let op = json!({"op": "remove", "path": "members[value eq \"u1\"]"});
     assert_eq!(run(op), Ok(json!([{"value": "u2"}])));
     let op = json!({"op": "add", "path": "members", "value": [{"value": "u2"}, {"value": "u3"}]});
-    assert_eq!(
-        run(op).map(|members| members.as_array().map(Vec::len)),
-        Ok(Some(3))
-    );
+    assert_eq!(run(op).map(|members| members.as_array().map(Vec::len)), Ok(Some(3)));
     let op = json!({"op": "replace", "path": "members[value eq \"u1\"].value", "value": "u9"});
     assert_eq!(run(op).unwrap_err().scim_type, Some("mutability"));
 }

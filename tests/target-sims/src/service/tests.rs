@@ -53,10 +53,7 @@ fn a_user_lives_from_create_to_delete() {
     assert_eq!(answer.location, Some(format!("http://sim/scim/v2{path}")));
     assert_eq!(answer.etag.as_deref(), Some("W/\"1\""));
 
-    assert_eq!(
-        state.handle(&request("GET", &path, Value::Null)).status,
-        200
-    );
+    assert_eq!(state.handle(&request("GET", &path, Value::Null)).status, 200);
     let put = state.handle(&request("PUT", &path, user("ada2")));
     assert_eq!(
         (put.status, put.body.unwrap()["userName"].clone()),
@@ -64,15 +61,9 @@ fn a_user_lives_from_create_to_delete() {
     );
     let patched = state.handle(&request("PATCH", &path, patch("active", json!(false))));
     assert_eq!(patched.body.unwrap()["active"], false);
-    assert_eq!(
-        state.handle(&request("DELETE", &path, Value::Null)).status,
-        204
-    );
+    assert_eq!(state.handle(&request("DELETE", &path, Value::Null)).status, 204);
     for method in ["GET", "DELETE"] {
-        assert_eq!(
-            state.handle(&request(method, &path, Value::Null)).status,
-            404
-        );
+        assert_eq!(state.handle(&request(method, &path, Value::Null)).status, 404);
     }
 }
 
@@ -101,11 +92,7 @@ fn paging_follows_the_rfc() {
             .flatten()
             .map(|user| user["userName"].as_str().unwrap().to_owned())
             .collect();
-        (
-            names,
-            body["totalResults"].as_u64(),
-            body["itemsPerPage"].as_u64(),
-        )
+        (names, body["totalResults"].as_u64(), body["itemsPerPage"].as_u64())
     };
     assert_eq!(
         page("startIndex=2&count=2"),
@@ -125,17 +112,10 @@ fn filters_find_and_can_be_switched_off() {
     let filter = request("GET", "/Users?filter=userName eq \"BOB\"", Value::Null);
     let body = state.handle(&filter).body.unwrap();
     assert_eq!(
-        (
-            body["totalResults"].clone(),
-            body["Resources"][0]["userName"].clone()
-        ),
+        (body["totalResults"].clone(), body["Resources"][0]["userName"].clone()),
         (json!(1), json!("bob"))
     );
-    let search = request(
-        "POST",
-        "/Users/.search",
-        json!({"filter": "externalId eq \"x-ada\""}),
-    );
+    let search = request("POST", "/Users/.search", json!({"filter": "externalId eq \"x-ada\""}));
     assert!(!search.is_write());
     assert_eq!(state.handle(&search).body.unwrap()["totalResults"], 1);
     state.behaviour.filter_supported = false;
@@ -184,14 +164,8 @@ fn switches_change_what_happens_and_what_is_announced() {
         read_only: true,
         ..Behaviour::default()
     };
-    assert_eq!(
-        state.handle(&request("POST", "/Users", user("bob"))).status,
-        403
-    );
-    assert_eq!(
-        state.handle(&request("GET", &path, Value::Null)).status,
-        200
-    );
+    assert_eq!(state.handle(&request("POST", "/Users", user("bob"))).status, 403);
+    assert_eq!(state.handle(&request("GET", &path, Value::Null)).status, 200);
     state.behaviour = Behaviour {
         lower_case_user_name: true,
         ..Behaviour::default()
@@ -212,18 +186,12 @@ fn a_delete_may_only_deactivate_and_hide() {
     state.behaviour.delete_deactivates = true;
     state.behaviour.hide_inactive = true;
     let path = format!("/Users/{}", create(&mut state, "ada"));
-    assert_eq!(
-        state.handle(&request("DELETE", &path, Value::Null)).status,
-        204
-    );
+    assert_eq!(state.handle(&request("DELETE", &path, Value::Null)).status, 204);
     let answer = state.handle(&request("GET", &path, Value::Null));
     assert_eq!(answer.body.unwrap()["active"], false);
     let listed = state.handle(&request("GET", "/Users", Value::Null));
     assert_eq!(listed.body.unwrap()["totalResults"], 0);
-    assert_eq!(
-        state.handle(&request("POST", "/Users", user("ada"))).status,
-        409
-    );
+    assert_eq!(state.handle(&request("POST", "/Users", user("ada"))).status, 409);
 }
 
 #[test]
@@ -235,10 +203,7 @@ fn members_show_up_in_the_groups_of_a_user() {
     let answer = state.handle(&request("GET", &format!("/Users/{id}"), Value::Null));
     assert_eq!(answer.body.unwrap()["groups"][0]["display"], "EMEA");
     let path = "/Groups?filter=displayName eq \"emea\"&excludedAttributes=members";
-    let body = state
-        .handle(&request("GET", path, Value::Null))
-        .body
-        .unwrap();
+    let body = state.handle(&request("GET", path, Value::Null)).body.unwrap();
     assert_eq!(body["Resources"][0].get("members"), None);
     assert_eq!(body["Resources"][0]["displayName"], "EMEA");
 }
@@ -276,10 +241,6 @@ fn errors_are_scim_errors() {
     text.content_type = Some("text/plain".to_owned());
     assert_eq!(state.handle(&text).status, 415);
     for path in ["/Schemas", "/ResourceTypes", "/ResourceTypes/User"] {
-        assert_eq!(
-            state.handle(&request("GET", path, Value::Null)).status,
-            200,
-            "{path}"
-        );
+        assert_eq!(state.handle(&request("GET", path, Value::Null)).status, 200, "{path}");
     }
 }

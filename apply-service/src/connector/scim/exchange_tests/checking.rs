@@ -4,8 +4,7 @@ use super::*;
 
 #[test]
 fn the_config_is_asked_for_and_the_list_proves_the_credentials() {
-    let features =
-        json!({"patch": {"supported": true}, "filter": {"supported": true, "maxResults": 200}});
+    let features = json!({"patch": {"supported": true}, "filter": {"supported": true, "maxResults": 200}});
     let script = vec![
         on("GET /ServiceProviderConfig", ok(features)),
         on("GET /Users?count=1", list(&[user("1", "", "ada")])),
@@ -24,10 +23,7 @@ fn the_config_is_asked_for_and_the_list_proves_the_credentials() {
 fn the_plural_config_and_none_at_all_are_both_fine() {
     let script = vec![
         on("GET /ServiceProviderConfig", answer(404, "")),
-        on(
-            "GET /ServiceProviderConfigs",
-            ok(json!({"patch": {"supported": true}})),
-        ),
+        on("GET /ServiceProviderConfigs", ok(json!({"patch": {"supported": true}}))),
         on("GET /Users?count=1", list(&[])),
     ];
     assert!(run(&scim(), Operation::Check, script).is_ok());
@@ -59,11 +55,7 @@ fn a_web_page_a_foreign_body_and_refused_credentials_stop_the_target() {
         (answer(302, ""), "redirect"),
     ] {
         let connector = with(|config| config.discovery = Discovery::Never);
-        let result = run(
-            &connector,
-            Operation::Check,
-            vec![on("GET /Users?count=1", users)],
-        );
+        let result = run(&connector, Operation::Check, vec![on("GET /Users?count=1", users)]);
         assert_eq!(failure(result), ("halt", code.to_owned()));
     }
 }
@@ -88,12 +80,7 @@ fn a_target_that_cannot_be_reached_is_tried_again() {
 fn paths_are_checked_and_attributes_read_by_the_connector() {
     let connector = scim();
     assert_eq!(connector.check_path("USERNAME").unwrap().0, "userName");
-    assert!(
-        connector
-            .check_path("usrName")
-            .unwrap_err()
-            .contains("did you mean")
-    );
+    assert!(connector.check_path("usrName").unwrap_err().contains("did you mean"));
     let result = run(
         &connector,
         Operation::Read(id("1")),

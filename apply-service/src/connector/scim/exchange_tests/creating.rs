@@ -13,9 +13,7 @@ fn create() -> Operation {
         ("title", Value::Null),
         (WORK, json!("ada@acme.com")),
     ];
-    Operation::Create {
-        values: values(&pairs),
-    }
+    Operation::Create { values: values(&pairs) }
 }
 
 fn trusted() -> ScimConnector {
@@ -53,10 +51,7 @@ fn a_lost_answer_is_looked_up_and_our_key_proves_it() {
         answer(408, ""),
         answer(202, ""),
     ] {
-        let script = vec![
-            on("POST /Users", lost),
-            on(BY_KEY, list(&[user("7", "x", "ada")])),
-        ];
+        let script = vec![on("POST /Users", lost), on(BY_KEY, list(&[user("7", "x", "ada")]))];
         assert_eq!(written(run(&trusted(), create(), script)), "7");
     }
 }
@@ -92,20 +87,14 @@ fn an_account_of_somebody_else_is_not_taken_for_ours() {
             on(BY_KEY, list(&[])),
             on(BY_NAME, list(&[theirs])),
         ];
-        assert!(matches!(
-            run(&trusted(), create(), script),
-            Ok(Reply::Conflict(_))
-        ));
+        assert!(matches!(run(&trusted(), create(), script), Ok(Reply::Conflict(_))));
     }
 }
 
 #[test]
 fn a_made_account_without_a_body_is_looked_up() {
     let made = || answer(201, "");
-    let script = vec![
-        on("POST /Users", made()),
-        on(BY_KEY, list(&[user("7", "x", "ada")])),
-    ];
+    let script = vec![on("POST /Users", made()), on(BY_KEY, list(&[user("7", "x", "ada")]))];
     assert_eq!(written(run(&trusted(), create(), script)), "7");
     // The target drops external ids; it said that it made the account, so the name is enough.
     let script = vec![
@@ -114,11 +103,7 @@ fn a_made_account_without_a_body_is_looked_up() {
         on(BY_NAME, list(&[user("7", "", "ada")])),
     ];
     assert_eq!(written(run(&trusted(), create(), script)), "7");
-    let script = vec![
-        on("POST /Users", made()),
-        on(BY_KEY, list(&[])),
-        on(BY_NAME, list(&[])),
-    ];
+    let script = vec![on("POST /Users", made()), on(BY_KEY, list(&[])), on(BY_NAME, list(&[]))];
     assert_eq!(
         failure(run(&trusted(), create(), script)),
         ("retry", "created-not-visible".to_owned())
@@ -169,23 +154,14 @@ fn refusals_end_with_their_verdict_and_without_a_look_up() {
 fn another_media_type_is_tried_once_and_remembered() {
     let connector = scim();
     let made = || answer(201, &user("7", "x", "ada").to_string());
-    let script = vec![
-        on("POST /Users", answer(415, "")),
-        on("POST /Users", made()),
-    ];
+    let script = vec![on("POST /Users", answer(415, "")), on("POST /Users", made())];
     assert_eq!(written(run(&connector, create(), script)), "7");
     let mut exchange = connector.begin(create());
     let Step::Send(request) = exchange.step(None) else {
         panic!("a request")
     };
-    assert_eq!(
-        request.headers,
-        [("content-type", "application/json".to_owned())]
-    );
-    let script = vec![
-        on("POST /Users", answer(415, "")),
-        on("POST /Users", answer(415, "")),
-    ];
+    assert_eq!(request.headers, [("content-type", "application/json".to_owned())]);
+    let script = vec![on("POST /Users", answer(415, "")), on("POST /Users", answer(415, ""))];
     assert_eq!(failure(run(&scim(), create(), script)).0, "reject");
 }
 
@@ -196,14 +172,7 @@ fn a_new_account_is_found_although_the_listing_is_older() {
         external_id: "x".to_owned(),
         by: Vec::new(),
     };
-    assert!(
-        ids(&run(
-            &connector,
-            find(),
-            vec![on("GET /Users?count=100", list(&[]))]
-        ))
-        .is_empty()
-    );
+    assert!(ids(&run(&connector, find(), vec![on("GET /Users?count=100", list(&[]))])).is_empty());
     let made = user("7", "x", "ada");
     run(
         &connector,
@@ -212,11 +181,7 @@ fn a_new_account_is_found_although_the_listing_is_older() {
     )
     .unwrap();
     assert_eq!(
-        ids(&run(
-            &connector,
-            find(),
-            vec![time(), on("GET /Users/7", ok(made))]
-        )),
+        ids(&run(&connector, find(), vec![time(), on("GET /Users/7", ok(made))])),
         ["7"]
     );
 }

@@ -23,10 +23,7 @@ fn the_external_id_comes_first_and_the_first_key_with_hits_decides() {
         r#"GET /Users?filter=externalId eq "x"&count=10"#,
         list(&[user("1", "x", "ada")]),
     )];
-    assert_eq!(
-        ids(&run(&scim(), find("x", &[("userName", "ada")]), script)),
-        ["1"]
-    );
+    assert_eq!(ids(&run(&scim(), find("x", &[("userName", "ada")]), script)), ["1"]);
     let script = vec![
         on(r#"GET /Users?filter=externalId eq "x"&count=10"#, list(&[])),
         on(r#"GET /Users?filter=userName eq "Ada"&count=10"#, list(&[])),
@@ -49,10 +46,7 @@ fn the_external_id_comes_first_and_the_first_key_with_hits_decides() {
 #[test]
 fn several_true_hits_are_all_reported() {
     let hits = [user("1", "", "Ada"), user("2", "", "ada")];
-    let script = vec![on(
-        r#"GET /Users?filter=userName eq "ada"&count=10"#,
-        list(&hits),
-    )];
+    let script = vec![on(r#"GET /Users?filter=userName eq "ada"&count=10"#, list(&hits))];
     assert_eq!(
         ids(&run(&trusted(), find("", &[("userName", "ada")]), script)),
         ["1", "2"]
@@ -62,16 +56,9 @@ fn several_true_hits_are_all_reported() {
 #[test]
 fn a_server_that_ignores_the_filter_is_found_out_and_listed_once() {
     let connector = scim();
-    let everyone = [
-        user("1", "a", "ann"),
-        user("2", "b", "bob"),
-        user("3", "c", "cy"),
-    ];
+    let everyone = [user("1", "a", "ann"), user("2", "b", "bob"), user("3", "c", "cy")];
     let script = vec![
-        on(
-            r#"GET /Users?filter=externalId eq "b"&count=10"#,
-            page(&everyone, 3),
-        ),
+        on(r#"GET /Users?filter=externalId eq "b"&count=10"#, page(&everyone, 3)),
         on("GET /Users?count=100", page(&everyone[..2], 3)),
         on("GET /Users?startIndex=3&count=100", page(&everyone[2..], 3)),
         on("GET /Users/2", ok(everyone[1].clone())),
@@ -94,14 +81,8 @@ fn an_empty_result_is_proven_with_an_account_of_the_first_page() {
         on(r#"GET /Users?filter=externalId eq "x"&count=10"#, list(&[])),
         on(r#"GET /Users?filter=userName eq "ada"&count=10"#, list(&[])),
         on("GET /Users?count=100", page(&people, 500)),
-        on(
-            r#"GET /Users?filter=externalId eq "a"&count=10"#,
-            list(&people[..1]),
-        ),
-        on(
-            r#"GET /Users?filter=userName eq "ANN"&count=10"#,
-            list(&people[..1]),
-        ),
+        on(r#"GET /Users?filter=externalId eq "a"&count=10"#, list(&people[..1])),
+        on(r#"GET /Users?filter=userName eq "ANN"&count=10"#, list(&people[..1])),
     ];
     assert!(ids(&run(&connector, find("x", &[("userName", "ada")]), script)).is_empty());
     // Proven: the next absence needs no further request.
@@ -137,10 +118,7 @@ fn a_filter_that_minds_the_case_does_not_prove_absence() {
     };
     // A hit in the very case that was asked for says little.
     let hit = vec![by_name("ann", &people[..1])];
-    assert_eq!(
-        ids(&run(&connector, find("", &[("userName", "ann")]), hit)),
-        ["1"]
-    );
+    assert_eq!(ids(&run(&connector, find("", &[("userName", "ann")]), hit)), ["1"]);
     let script = vec![
         by_name("Ada", &[]),
         by_name("ada", &[]),
@@ -149,10 +127,7 @@ fn a_filter_that_minds_the_case_does_not_prove_absence() {
         on("GET /Users?startIndex=2&count=100", page(&people[1..], 2)),
         on("GET /Users/2", ok(people[1].clone())),
     ];
-    assert_eq!(
-        ids(&run(&connector, find("", &[("userName", "Ada")]), script)),
-        ["2"]
-    );
+    assert_eq!(ids(&run(&connector, find("", &[("userName", "Ada")]), script)), ["2"]);
 }
 
 #[test]
@@ -179,11 +154,7 @@ fn a_refused_filter_tries_the_other_form_and_then_the_list() {
         ),
     ];
     assert_eq!(
-        ids(&run(
-            &connector,
-            find("", &[(WORK, "ada@acme.com")]),
-            script
-        )),
+        ids(&run(&connector, find("", &[(WORK, "ada@acme.com")]), script)),
         ["1"]
     );
     let script = vec![
@@ -197,14 +168,7 @@ fn a_refused_filter_tries_the_other_form_and_then_the_list() {
         ),
         on("GET /Users?count=100", list(&[ada])),
     ];
-    assert!(
-        ids(&run(
-            &connector,
-            find("", &[(WORK, "eve@acme.com")]),
-            script
-        ))
-        .is_empty()
-    );
+    assert!(ids(&run(&connector, find("", &[(WORK, "eve@acme.com")]), script)).is_empty());
 }
 
 #[test]
@@ -215,14 +179,7 @@ fn a_home_address_is_no_work_address_and_the_filter_is_no_liar() {
         r#"GET /Users?filter=emails.value eq "ada@acme.com"&count=10"#,
         list(&[other]),
     )];
-    assert!(
-        ids(&run(
-            &trusted(),
-            find("", &[(WORK, "ada@acme.com")]),
-            script
-        ))
-        .is_empty()
-    );
+    assert!(ids(&run(&trusted(), find("", &[(WORK, "ada@acme.com")]), script)).is_empty());
 }
 
 #[test]
@@ -248,24 +205,13 @@ fn a_listing_that_grew_old_while_the_target_was_not_ours_is_not_believed() {
     let at = |time: &str, answer: HttpAnswer| match answer {
         HttpAnswer::Response { status, body, .. } => {
             let headers = vec![("date".to_owned(), format!("Sun, 22 Nov 2026 {time} GMT"))];
-            HttpAnswer::Response {
-                status,
-                headers,
-                body,
-            }
+            HttpAnswer::Response { status, headers, body }
         }
         other => other,
     };
     let pages = |time, users: &[Value]| on("GET /Users?count=100", at(time, list(users)));
     let small = |time| on("GET /Users?count=1", at(time, list(&[])));
-    assert!(
-        ids(&run(
-            &connector,
-            find("x", &[]),
-            vec![pages("10:00:00", &[])]
-        ))
-        .is_empty()
-    );
+    assert!(ids(&run(&connector, find("x", &[]), vec![pages("10:00:00", &[])])).is_empty());
     assert!(ids(&run(&connector, find("x", &[]), vec![small("10:10:00")])).is_empty());
     let ada = user("7", "x", "ada");
     let script = vec![
@@ -290,20 +236,14 @@ fn nothing_is_called_absent_because_it_could_not_be_read() {
         (answer(404, ""), "halt"),
         (ok(json!({"hits": []})), "halt"),
     ] {
-        let script = vec![on(
-            r#"GET /Users?filter=externalId eq "x"&count=10"#,
-            answer,
-        )];
+        let script = vec![on(r#"GET /Users?filter=externalId eq "x"&count=10"#, answer)];
         assert_eq!(failure(run(&scim(), find("x", &[]), script)).0, verdict);
     }
     let cut = with(|config| {
         config.filter = FilterMode::None;
         config.scan_pages_max = 1;
     });
-    let script = vec![on(
-        "GET /Users?count=100",
-        page(&[user("1", "a", "ann")], 500),
-    )];
+    let script = vec![on("GET /Users?count=100", page(&[user("1", "a", "ann")], 500))];
     assert_eq!(
         failure(run(&cut, find("x", &[]), script)),
         ("halt", "list-too-long".to_owned())
@@ -316,10 +256,7 @@ fn a_target_without_external_ids_is_not_asked_for_them() {
         config.external_id = false;
         config.filter = FilterMode::Trusted;
     });
-    let script = vec![on(
-        r#"GET /Users?filter=userName eq "ada"&count=10"#,
-        list(&[]),
-    )];
+    let script = vec![on(r#"GET /Users?filter=userName eq "ada"&count=10"#, list(&[]))];
     assert!(ids(&run(&connector, find("x", &[("userName", "ada")]), script)).is_empty());
 }
 
@@ -331,14 +268,9 @@ fn hostile_values_stay_values() {
         panic!("a request")
     };
     let query = request.path.strip_prefix("/Users?").unwrap();
-    let pairs: Vec<(&str, &str)> = query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap())
-        .collect();
+    let pairs: Vec<(&str, &str)> = query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
     assert_eq!(pairs.len(), 2, "{query}");
-    let filter = percent_encoding::percent_decode_str(pairs[0].1)
-        .decode_utf8()
-        .unwrap();
+    let filter = percent_encoding::percent_decode_str(pairs[0].1).decode_utf8().unwrap();
     let parsed = crate::connector::scim::filter::Filter::parse(&filter).unwrap();
     assert_eq!(
         parsed,

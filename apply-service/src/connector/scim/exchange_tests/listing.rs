@@ -23,16 +23,11 @@ fn pages_follow_each_other_by_what_was_received() {
         vec![on("GET /Users?count=100", page(&people[..2], 3))],
     );
     assert_eq!(ids(&result), ["1", "2"]);
-    let again = Operation::List {
-        cursor: next(&result),
-    };
+    let again = Operation::List { cursor: next(&result) };
     let result = run(
         &connector,
         again,
-        vec![on(
-            "GET /Users?startIndex=3&count=100",
-            page(&people[2..], 3),
-        )],
+        vec![on("GET /Users?startIndex=3&count=100", page(&people[2..], 3))],
     );
     assert_eq!(ids(&result), ["3"]);
     assert_eq!(next(&result), None);
@@ -47,9 +42,7 @@ fn a_server_that_answers_page_one_for_ever_ends_the_list() {
         first(),
         vec![on("GET /Users?count=100", page(&everyone, 9))],
     );
-    let again = Operation::List {
-        cursor: next(&result),
-    };
+    let again = Operation::List { cursor: next(&result) };
     let result = run(
         &connector,
         again,
@@ -66,8 +59,7 @@ fn cursors_are_used_where_offered_and_given_up_when_refused() {
         &connector,
         json!({"patch": {"supported": true}, "pagination": {"cursor": true, "index": false}}),
     );
-    let with_cursor =
-        |users: &[Value], cursor: &str| ok(json!({"Resources": users, "nextCursor": cursor}));
+    let with_cursor = |users: &[Value], cursor: &str| ok(json!({"Resources": users, "nextCursor": cursor}));
     let result = run(
         &connector,
         first(),
@@ -76,9 +68,7 @@ fn cursors_are_used_where_offered_and_given_up_when_refused() {
             with_cursor(&[user("1", "", "a")], "c1"),
         )],
     );
-    let again = Operation::List {
-        cursor: next(&result),
-    };
+    let again = Operation::List { cursor: next(&result) };
     let script = vec![on(
         "GET /Users?cursor=c1&count=100",
         with_cursor(&[user("2", "", "b")], ""),
@@ -90,15 +80,9 @@ fn cursors_are_used_where_offered_and_given_up_when_refused() {
     let expired = run(
         &connector,
         again,
-        vec![on(
-            "GET /Users?cursor=c1&count=100",
-            scim_error(400, "expiredCursor"),
-        )],
+        vec![on("GET /Users?cursor=c1&count=100", scim_error(400, "expiredCursor"))],
     );
-    assert_eq!(
-        failure(expired),
-        ("retry", "scim-expired-cursor".to_owned())
-    );
+    assert_eq!(failure(expired), ("retry", "scim-expired-cursor".to_owned()));
     let script = vec![
         on("GET /Users?cursor=&count=100", answer(501, "")),
         on("GET /Users?count=100", list(&[user("1", "", "a")])),
@@ -146,10 +130,7 @@ fn a_foreign_page_mark_is_refused() {
 fn reading_tells_absent_from_not_readable() {
     let read = || Operation::Read(id("a/b"));
     let line = "GET /Users/a/b";
-    assert_eq!(
-        run(&scim(), read(), vec![on(line, answer(404, ""))]),
-        Ok(Reply::Absent)
-    );
+    assert_eq!(run(&scim(), read(), vec![on(line, answer(404, ""))]), Ok(Reply::Absent));
     for (answer, verdict) in [
         (html(404), "halt"),
         (answer(403, ""), "reject"),
@@ -158,10 +139,7 @@ fn reading_tells_absent_from_not_readable() {
         (ok(user("other", "", "ada")), "reject"),
         (list(&[]), "reject"),
     ] {
-        assert_eq!(
-            failure(run(&scim(), read(), vec![on(line, answer)])).0,
-            verdict
-        );
+        assert_eq!(failure(run(&scim(), read(), vec![on(line, answer)])).0, verdict);
     }
     assert_eq!(
         failure(run(&scim(), Operation::Read(id("..")), vec![])),
@@ -172,12 +150,7 @@ fn reading_tells_absent_from_not_readable() {
 #[test]
 fn deleted_and_gone_are_the_same() {
     let delete = || Operation::Delete(id("1"));
-    for gone in [
-        answer(204, ""),
-        answer(200, ""),
-        answer(404, ""),
-        answer(410, ""),
-    ] {
+    for gone in [answer(204, ""), answer(200, ""), answer(404, ""), answer(410, "")] {
         assert_eq!(
             run(&scim(), delete(), vec![on("DELETE /Users/1", gone)]),
             Ok(Reply::Deleted)

@@ -68,10 +68,7 @@ fn active_is_read_back_unless_the_answer_shows_it() {
     let script = vec![on("PATCH /Users/7", inactive())];
     assert!(is_written(&run(&scim(), off(), script)));
     for stale in [done(), ok(ada())] {
-        let script = vec![
-            on("PATCH /Users/7", stale.clone()),
-            on("GET /Users/7", inactive()),
-        ];
+        let script = vec![on("PATCH /Users/7", stale.clone()), on("GET /Users/7", inactive())];
         assert!(is_written(&run(&scim(), off(), script)));
         let script = vec![on("PATCH /Users/7", stale), on("GET /Users/7", ok(ada()))];
         assert_eq!(
@@ -79,20 +76,10 @@ fn active_is_read_back_unless_the_answer_shows_it() {
             ("retry", "active-not-taken".to_owned())
         );
     }
-    let script = vec![
-        on("PATCH /Users/7", done()),
-        on("GET /Users/7", answer(404, "")),
-    ];
-    assert!(
-        is_written(&run(&scim(), off(), script)),
-        "hidden once inactive"
-    );
+    let script = vec![on("PATCH /Users/7", done()), on("GET /Users/7", answer(404, ""))];
+    assert!(is_written(&run(&scim(), off(), script)), "hidden once inactive");
     let trusting = with(|config| config.verify_active = false);
-    assert!(is_written(&run(
-        &trusting,
-        off(),
-        vec![on("PATCH /Users/7", done())]
-    )));
+    assert!(is_written(&run(&trusting, off(), vec![on("PATCH /Users/7", done())])));
 }
 
 #[test]
@@ -124,19 +111,11 @@ fn a_target_without_patch_gets_the_whole_account_by_put() {
         let mut script = vec![on("PATCH /Users/7", answer(refused, ""))];
         script.extend(put());
         assert!(is_written(&run(&learning, operation(), script)));
-        assert!(
-            is_written(&run(&learning, operation(), put())),
-            "remembered"
-        );
+        assert!(is_written(&run(&learning, operation(), put())), "remembered");
     }
     let fixed = with(|config| config.patch = PatchMode::Path);
     assert_eq!(
-        failure(run(
-            &fixed,
-            operation(),
-            vec![on("PATCH /Users/7", answer(501, ""))]
-        ))
-        .0,
+        failure(run(&fixed, operation(), vec![on("PATCH /Users/7", answer(501, ""))])).0,
         "reject"
     );
 }
@@ -154,10 +133,7 @@ fn a_put_that_would_change_nothing_is_not_sent() {
 
 #[test]
 fn a_value_filter_that_meets_nothing_becomes_a_whole_array() {
-    let without = changed(
-        "emails",
-        json!([{"type": "home", "value": "h", "primary": true}]),
-    );
+    let without = changed("emails", json!([{"type": "home", "value": "h", "primary": true}]));
     let operation = update(&[(WORK, json!("w")), ("userName", json!("ada"))]);
     let script = vec![
         on("PATCH /Users/7", scim_error(400, "noTarget")),
@@ -168,15 +144,8 @@ fn a_value_filter_that_meets_nothing_becomes_a_whole_array() {
     let connector = scim();
     assert!(is_written(&run(&connector, operation, script)));
     // That this person had no such e-mail says nothing about the target.
-    let script = vec![
-        on("PATCH /Users/7", done())
-            .patching(json!([{"op": "replace", "path": WORK, "value": "w2"}])),
-    ];
-    assert!(is_written(&run(
-        &connector,
-        update(&[(WORK, json!("w2"))]),
-        script
-    )));
+    let script = vec![on("PATCH /Users/7", done()).patching(json!([{"op": "replace", "path": WORK, "value": "w2"}]))];
+    assert!(is_written(&run(&connector, update(&[(WORK, json!("w2"))]), script)));
 }
 
 #[test]
@@ -205,8 +174,7 @@ fn a_path_that_is_not_understood_gets_another_encoding_and_that_is_remembered() 
         scim_error(400, "invalidPath")
     ));
     let script = vec![
-        on("PATCH /Users/7", done())
-            .patching(json!([{"op": "replace", "value": {ENTERPRISE: {"department": "S"}}}])),
+        on("PATCH /Users/7", done()).patching(json!([{"op": "replace", "value": {ENTERPRISE: {"department": "S"}}}])),
     ];
     assert!(is_written(&run(
         &connector,
@@ -239,8 +207,7 @@ fn an_immutable_value_that_is_right_already_does_not_block_the_rest() {
     let script = vec![
         on("PATCH /Users/7", scim_error(400, "mutability")),
         on("GET /Users/7", ok(ada())),
-        on("PATCH /Users/7", done())
-            .patching(json!([{"op": "replace", "path": "title", "value": "AE"}])),
+        on("PATCH /Users/7", done()).patching(json!([{"op": "replace", "path": "title", "value": "AE"}])),
     ];
     assert!(is_written(&run(&scim(), operation, script)));
 }
@@ -280,10 +247,7 @@ fn a_stale_version_is_read_again_once() {
             on("PATCH /Users/7", second).if_match("W/\"2\""),
         ]
     };
-    assert_eq!(
-        failure(run(&connector, operation(), twice(answer(412, "")))).0,
-        "retry"
-    );
+    assert_eq!(failure(run(&connector, operation(), twice(answer(412, "")))).0, "retry");
     assert!(matches!(
         run(&connector, operation(), twice(answer(409, ""))),
         Ok(Reply::Conflict(_))
@@ -294,11 +258,7 @@ fn a_stale_version_is_read_again_once() {
 fn each_answer_ends_with_its_verdict() {
     let operation = || update(&[("title", json!("AE"))]);
     assert_eq!(
-        run(
-            &scim(),
-            operation(),
-            vec![on("PATCH /Users/7", answer(404, ""))]
-        ),
+        run(&scim(), operation(), vec![on("PATCH /Users/7", answer(404, ""))]),
         Ok(Reply::Absent)
     );
     for taken in [
@@ -320,12 +280,7 @@ fn each_answer_ends_with_its_verdict() {
         (broken(), "retry"),
     ] {
         assert_eq!(
-            failure(run(
-                &scim(),
-                operation(),
-                vec![on("PATCH /Users/7", refused)]
-            ))
-            .0,
+            failure(run(&scim(), operation(), vec![on("PATCH /Users/7", refused)])).0,
             verdict
         );
     }
@@ -338,10 +293,7 @@ fn a_pathless_dialect_reads_first_only_for_lists() {
         config.active_as_string = true;
     });
     let off = changed("active", json!("False"));
-    let script = vec![
-        on("PATCH /Users/7", ok(off))
-            .patching(json!([{"op": "replace", "value": {"active": "False"}}])),
-    ];
+    let script = vec![on("PATCH /Users/7", ok(off)).patching(json!([{"op": "replace", "value": {"active": "False"}}]))];
     assert!(is_written(&run(
         &connector,
         update(&[("active", json!(false))]),
@@ -352,11 +304,7 @@ fn a_pathless_dialect_reads_first_only_for_lists() {
         on("PATCH /Users/7", done()).patching(json!([{"op": "replace", "value":
             {"emails": [{"type": "work", "value": "w", "primary": true}]}}])),
     ];
-    assert!(is_written(&run(
-        &connector,
-        update(&[(WORK, json!("w"))]),
-        script
-    )));
+    assert!(is_written(&run(&connector, update(&[(WORK, json!("w"))]), script)));
 }
 
 #[test]

@@ -6,10 +6,7 @@ use super::{Filter, Op, resource};
 
 /// Parses a filter; also returns what follows it.
 pub(super) fn parse_prefix(text: &str) -> Result<(Filter, &str), String> {
-    let mut parser = Parser {
-        rest: text,
-        depth: 0,
-    };
+    let mut parser = Parser { rest: text, depth: 0 };
     let filter = parser.or()?;
     Ok((filter, parser.rest))
 }
@@ -57,10 +54,7 @@ impl<'a> Parser<'a> {
         }
         let attribute = self.word();
         if attribute.is_empty() {
-            return Err(format!(
-                "expected an attribute name before `{}`",
-                excerpt(self.rest)
-            ));
+            return Err(format!("expected an attribute name before `{}`", excerpt(self.rest)));
         }
         if self.rest.starts_with('[') {
             self.symbol('[');
@@ -79,9 +73,8 @@ impl<'a> Parser<'a> {
                 attribute: attribute.to_owned(),
             });
         }
-        let op = Op::parse(operator).ok_or_else(|| {
-            format!("`{operator}` is no operator (eq ne co sw ew pr gt ge lt le)")
-        })?;
+        let op = Op::parse(operator)
+            .ok_or_else(|| format!("`{operator}` is no operator (eq ne co sw ew pr gt ge lt le)"))?;
         let value = self.value(attribute)?;
         Ok(Filter::Compare {
             attribute: attribute.to_owned(),
@@ -103,10 +96,7 @@ impl<'a> Parser<'a> {
         self.rest = self.rest.trim_start();
         let end = if self.rest.starts_with('"') {
             let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
-            stream
-                .next()
-                .and_then(Result::ok)
-                .map(|_| stream.byte_offset())
+            stream.next().and_then(Result::ok).map(|_| stream.byte_offset())
         } else {
             self.rest
                 .find(|c: char| c.is_whitespace() || matches!(c, ')' | ']'))
@@ -131,9 +121,7 @@ impl<'a> Parser<'a> {
         self.rest = self.rest.trim_start();
         let end = self
             .rest
-            .find(|c: char| {
-                !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$' | '.' | ':'))
-            })
+            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$' | '.' | ':')))
             .unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;

@@ -65,9 +65,7 @@ impl Find {
         let candidates = self.shared.learn(|abilities| {
             let now = abilities.target_time;
             let index = abilities.index.as_mut()?;
-            index
-                .serves(&paths, now, age)
-                .then(|| candidates(index, keys))
+            index.serves(&paths, now, age).then(|| candidates(index, keys))
         });
         match candidates {
             Some(queue) => self.ask_candidate(queue, Vec::new(), None),
@@ -81,9 +79,7 @@ impl Find {
 
     fn start_scan(&mut self) -> Step {
         let asked = self.paths();
-        let paths = self
-            .shared
-            .learn(|abilities| abilities.learn_lookup_paths(&asked));
+        let paths = self.shared.learn(|abilities| abilities.learn_lookup_paths(&asked));
         self.ask_page(Scan {
             progress: Progress::default(),
             index: Index::new(paths),
@@ -95,12 +91,9 @@ impl Find {
 
     fn ask_page(&mut self, mut scan: Scan) -> Step {
         let config = &self.shared.config;
-        let (by_cursor, count) = self.shared.view(|abilities| {
-            (
-                abilities.starts_with_cursor(config),
-                abilities.page_size(config),
-            )
-        });
+        let (by_cursor, count) = self
+            .shared
+            .view(|abilities| (abilities.starts_with_cursor(config), abilities.page_size(config)));
         scan.start = scan.progress.start(by_cursor);
         let request = render::list(config, None, &scan.start, count);
         self.stage = Stage::Page(scan);
@@ -112,9 +105,7 @@ impl Find {
             Ok(page) => page,
             Err(PageProblem::Again) => return self.ask_page(scan),
             // An expired cursor: once more from the first page (RFC 9865 section 2.1).
-            Err(PageProblem::Refused(_))
-                if !scan.restarted && matches!(scan.start, Start::Cursor(_)) =>
-            {
+            Err(PageProblem::Refused(_)) if !scan.restarted && matches!(scan.start, Start::Cursor(_)) => {
                 scan.progress = Progress::default();
                 scan.restarted = true;
                 return self.ask_page(scan);
@@ -122,8 +113,7 @@ impl Find {
             Err(PageProblem::Refused(refusal)) => return halt(refusal),
             Err(PageProblem::Failed(failure)) => return Step::Done(Err(failure)),
         };
-        scan.index
-            .begins(self.shared.view(|abilities| abilities.target_time));
+        scan.index.begins(self.shared.view(|abilities| abilities.target_time));
         let pages_max = self.shared.config.scan_pages_max;
         let (new, more) = scan.progress.take(&page, pages_max);
         if new {
@@ -152,19 +142,14 @@ impl Find {
             });
         }
         let queue = candidates(&scan.index, &self.keys);
-        self.shared
-            .learn(|abilities| abilities.index = Some(scan.index));
+        self.shared.learn(|abilities| abilities.index = Some(scan.index));
         self.ask_candidate(queue, Vec::new(), None)
     }
 
     /// Before reading on, tries to prove the filters with accounts of the first page: usually that saves the rest.
     fn try_proof(&mut self, mut scan: Scan, page: &ListPage) -> Step {
         scan.proof_tried = true;
-        let unusable = |key: &Key| {
-            self.shared
-                .view(|a| a.trust(&key.path, &self.shared.config))
-                == Trust::Unusable
-        };
+        let unusable = |key: &Key| self.shared.view(|a| a.trust(&key.path, &self.shared.config)) == Trust::Unusable;
         if self.keys.iter().any(unusable) {
             return self.ask_page(scan);
         }
@@ -177,9 +162,7 @@ impl Find {
                     .find_map(Value::as_str)
                     .filter(|value| !value.is_empty())
             });
-            let known = self
-                .shared
-                .view(|abilities| abilities.sample(path).cloned());
+            let known = self.shared.view(|abilities| abilities.sample(path).cloned());
             match (fresh, known) {
                 (Some(value), _) => proofs.push_back(Proof {
                     key,
@@ -216,20 +199,16 @@ impl Find {
         Step::Send(request)
     }
 
-    pub(super) fn take_proof(
-        &mut self,
-        scan: Scan,
-        mut proofs: VecDeque<Proof>,
-        answer: &HttpAnswer,
-    ) -> Step {
+    pub(super) fn take_proof(&mut self, scan: Scan, mut proofs: VecDeque<Proof>, answer: &HttpAnswer) -> Step {
         let Some(proof) = proofs.pop_front() else {
             return self.ask_page(scan);
         };
         let path = self.keys[proof.key].path.clone();
         let proven = match self.shared.classify(Purpose::Search, answer) {
-            Meaning::Success(body) => body.as_ref().and_then(ListPage::parse).is_some_and(|page| {
-                matches!(self.judge(&page, &path, &proof.value), Hits::Match(_))
-            }),
+            Meaning::Success(body) => body
+                .as_ref()
+                .and_then(ListPage::parse)
+                .is_some_and(|page| matches!(self.judge(&page, &path, &proof.value), Hits::Match(_))),
             Meaning::Absent(_) | Meaning::Fallback(..) => false,
             other => return failed(other),
         };
@@ -299,9 +278,7 @@ impl Find {
 fn candidates(index: &Index, keys: &[Key]) -> VecDeque<(usize, RemoteId)> {
     let of = |(number, key): (usize, &Key)| {
         let ids = index.candidates(&key.path, &key.value);
-        ids.into_iter()
-            .take(HITS as usize)
-            .map(move |id| (number, id))
+        ids.into_iter().take(HITS as usize).map(move |id| (number, id))
     };
     keys.iter().enumerate().flat_map(of).collect()
 }

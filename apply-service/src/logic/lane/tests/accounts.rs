@@ -102,11 +102,7 @@ fn the_pace_is_kept() {
     }
     world.pass(10);
     // Every account takes a look-up and a creation: about 2 + 2 * 10 operations.
-    assert!(
-        (9..=12).contains(&world.accounts.len()),
-        "{}",
-        world.accounts.len()
-    );
+    assert!((9..=12).contains(&world.accounts.len()), "{}", world.accounts.len());
 }
 
 #[test]
@@ -131,17 +127,9 @@ fn somebody_left_alone_is_reported_once() {
     world.pass(5);
     world.change(nameless.version(2));
     world.pass(5);
-    let skipped = world
-        .outcomes
-        .iter()
-        .filter(|outcome| outcome.action == "skip")
-        .count();
+    let skipped = world.outcomes.iter().filter(|outcome| outcome.action == "skip").count();
     assert_eq!(
-        (
-            skipped,
-            world.lane.status().skipped,
-            world.lane.status().pending
-        ),
+        (skipped, world.lane.status().skipped, world.lane.status().pending),
         (1, 1, 0)
     );
 }

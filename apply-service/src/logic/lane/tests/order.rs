@@ -49,11 +49,7 @@ fn a_leaver_overtakes_everybody_who_waits() {
     world.change(person(1).version(2).inactive());
     world.settle();
     world.pass(5);
-    let leaver = world
-        .writes
-        .iter()
-        .position(|write| write.contains("active"))
-        .unwrap();
+    let leaver = world.writes.iter().position(|write| write.contains("active")).unwrap();
     assert!(leaver <= 1, "{:?}", world.writes);
     assert_eq!(world.accounts.len(), 50);
 }
@@ -66,10 +62,7 @@ fn the_newest_state_wins_over_a_waiting_retry() {
     let (id, _) = world.pop();
     world.end(
         id,
-        Err(Failure::Retry(
-            refusal("http-503"),
-            Some(Duration::from_secs(600)),
-        )),
+        Err(Failure::Retry(refusal("http-503"), Some(Duration::from_secs(600)))),
     );
     world.settle();
     assert_eq!(world.lane.status().retrying, 1);
@@ -77,9 +70,7 @@ fn the_newest_state_wins_over_a_waiting_retry() {
     world.change(person(1).version(3).titled("C"));
     world.settle();
     assert_eq!(world.lane.status().pending, 0);
-    let title = world.accounts["r1"]
-        .get(&AttributePath("title".into()))
-        .cloned();
+    let title = world.accounts["r1"].get(&AttributePath("title".into())).cloned();
     assert_eq!(title, Some(Value::from("C")));
 }
 
@@ -94,10 +85,7 @@ fn a_change_during_a_write_is_written_afterwards() {
     let answer = world.answer(&operation);
     world.end(id, Ok(answer));
     world.settle();
-    assert_eq!(
-        world.writes,
-        ["update r1 [\"title\"]", "update r1 [\"active\"]"]
-    );
+    assert_eq!(world.writes, ["update r1 [\"title\"]", "update r1 [\"active\"]"]);
 }
 
 #[test]
@@ -130,10 +118,7 @@ fn attempts_live_in_the_link_and_end_in_a_dead_letter() {
     assert_eq!(world.lane.status().rejected, 1);
     // A restart does not begin anew, and a change does.
     let change = world.people[&user_key(1)].clone();
-    world.give(Input::User {
-        change,
-        again: false,
-    });
+    world.give(Input::User { change, again: false });
     assert_eq!(world.lane.status().pending, 0);
     world.change(person(1).version(3).titled("C"));
     world.settle();
@@ -238,9 +223,7 @@ fn an_answer_that_was_lost_becomes_one_account_also_after_a_restart() {
         });
         after.pass(10);
         assert_eq!(after.accounts.len(), 1);
-        let active = after.accounts["r1"]
-            .get(&AttributePath("active".into()))
-            .cloned();
+        let active = after.accounts["r1"].get(&AttributePath("active".into())).cloned();
         assert_eq!(active, Some(Value::Bool(!left)));
         assert_eq!(after.writes.len(), usize::from(left), "{:?}", after.writes);
     }
@@ -251,11 +234,7 @@ fn two_people_do_not_take_over_one_account() {
     let mut world = World::new(policy());
     world.accounts.insert(
         "r1".into(),
-        [(
-            AttributePath(USER_NAME.into()),
-            Value::from("same@acme.example"),
-        )]
-        .into(),
+        [(AttributePath(USER_NAME.into()), Value::from("same@acme.example"))].into(),
     );
     world.change(person(1).named("same@acme.example"));
     world.change(person(2).named("same@acme.example"));

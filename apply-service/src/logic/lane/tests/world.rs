@@ -73,19 +73,13 @@ impl World {
                 Effect::Ask(users) => {
                     for user in users {
                         if let Some(change) = self.people.get(&user).cloned() {
-                            self.give(Input::User {
-                                change,
-                                again: false,
-                            });
+                            self.give(Input::User { change, again: false });
                         }
                     }
                 }
                 Effect::Reconcile => {
                     for change in self.people.values().cloned().collect::<Vec<_>>() {
-                        self.give(Input::User {
-                            change,
-                            again: true,
-                        });
+                        self.give(Input::User { change, again: true });
                     }
                 }
                 Effect::Drained => self.drained = true,
@@ -109,10 +103,7 @@ impl World {
     pub(super) fn change(&mut self, change: UserChange) {
         let change = Arc::new(change);
         self.people.insert(change.user.key(), Arc::clone(&change));
-        self.give(Input::User {
-            change,
-            again: false,
-        });
+        self.give(Input::User { change, again: false });
     }
 
     pub(super) fn commit(&mut self) -> bool {
@@ -138,17 +129,11 @@ impl World {
     /// What a well-behaved target answers.
     pub(super) fn answer(&mut self, operation: &Operation) -> Answer {
         let show = |id: &str, values: &AttributeValues| {
-            let text = |path: &str| {
-                values
-                    .get(&AttributePath(path.into()))
-                    .and_then(Value::as_str)
-            };
+            let text = |path: &str| values.get(&AttributePath(path.into())).and_then(Value::as_str);
             Seen {
                 external_id: text("externalId").map(str::to_owned),
                 user_name: text(USER_NAME).map(str::to_owned),
-                active: values
-                    .get(&AttributePath("active".into()))
-                    .and_then(Value::as_bool),
+                active: values.get(&AttributePath("active".into())).and_then(Value::as_bool),
                 values: values.clone(),
                 ..seen(id, 0)
             }
@@ -156,34 +141,18 @@ impl World {
         match operation {
             Operation::Check => Answer::Checked,
             Operation::List { .. } => Answer::Page(
-                self.accounts
-                    .iter()
-                    .map(|(id, values)| show(id, values))
-                    .collect(),
+                self.accounts.iter().map(|(id, values)| show(id, values)).collect(),
                 None,
             ),
             Operation::Find { external_id, by } => {
-                let shown: Vec<Seen> = self
-                    .accounts
-                    .iter()
-                    .map(|(id, values)| show(id, values))
-                    .collect();
-                let name = by
-                    .iter()
-                    .find(|(path, _)| path.0 == USER_NAME)
-                    .map(|(_, name)| name);
+                let shown: Vec<Seen> = self.accounts.iter().map(|(id, values)| show(id, values)).collect();
+                let name = by.iter().find(|(path, _)| path.0 == USER_NAME).map(|(_, name)| name);
                 let by_id: Vec<Seen> = shown
                     .iter()
                     .filter(|a| a.external_id.as_ref() == Some(external_id))
                     .cloned()
                     .collect();
-                let by_name = || {
-                    shown
-                        .iter()
-                        .filter(|a| a.user_name.as_ref() == name)
-                        .cloned()
-                        .collect()
-                };
+                let by_name = || shown.iter().filter(|a| a.user_name.as_ref() == name).cloned().collect();
                 Answer::Found(if by_id.is_empty() { by_name() } else { by_id })
             }
             Operation::Create { values } => {
@@ -195,10 +164,7 @@ impl World {
             Operation::Update { id, values, .. } => {
                 self.writes.push(format!(
                     "update {id} {:?}",
-                    values
-                        .keys()
-                        .map(|path| path.0.as_str())
-                        .collect::<Vec<_>>()
+                    values.keys().map(|path| path.0.as_str()).collect::<Vec<_>>()
                 ));
                 match self.accounts.get_mut(&id.0) {
                     Some(account) => {
@@ -227,10 +193,7 @@ impl World {
 
     /// Time passes, in the steps that the lane asks for.
     pub(super) fn pass(&mut self, seconds: i64) {
-        let until = self
-            .now
-            .checked_add(jiff::SignedDuration::from_secs(seconds))
-            .unwrap();
+        let until = self.now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
         self.settle();
         while let Some(next) = self.lane.next_wake(self.now).filter(|next| *next <= until) {
             self.now = next.max(self.now);
