@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup sandbox test check fmt fmt-check clippy build unit broker docs generate deny bench clean
+.PHONY: help setup sandbox test check fmt fmt-check clippy build unit broker docs generate deny clean
 
 # Node, where the machine's own is too old (scripts/setup.sh).
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
@@ -57,9 +57,6 @@ generate: ## write the generated files anew (schemas, examples); read the differ
 
 deny: ## licences, bans and sources of dependencies
 	scripts/deny.sh
-
-bench: ## benchmarks; numbers to compare side by side, never a test
-	cargo bench --workspace
 
 clean: ## forget everything built and downloaded
 	cargo clean

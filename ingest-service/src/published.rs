@@ -36,6 +36,8 @@ pub struct Tables {
     pub leader: Option<Leader>,
     /// Records that could not be read.
     pub malformed: u64,
+    /// A position of a later version: leading would lose what it says.
+    pub too_new: Option<String>,
 }
 
 impl Tables {
@@ -48,6 +50,7 @@ impl Tables {
             restored: Restored::default(),
             leader: None,
             malformed: 0,
+            too_new: None,
         }
     }
 
@@ -111,8 +114,14 @@ impl Tables {
         match key {
             Some(CheckpointKey::Position(org, stream)) if org == self.org && stream == self.stream => {
                 match read::<Position>(record) {
-                    Ok(position) => self.restored.position = position,
-                    Err(why) => self.malformed(record, &why),
+                    Ok(position) => {
+                        self.restored.position = position;
+                        self.too_new = None;
+                    }
+                    Err(why) => {
+                        self.too_new = Some(format!("the position record cannot be read: {why}"));
+                        self.malformed(record, &why);
+                    }
                 }
             }
             Some(CheckpointKey::Owed(org, debtor)) if org == self.org => match read::<Owed>(record) {

@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     policy,
     reconciler::Executor,
-    targets,
+    targets, topics,
     users::Users,
 };
 
@@ -84,11 +84,26 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<Vec<Entry>, String>
         .collect();
     let names: Vec<TargetName> = chosen.iter().map(|(name, _)| (*name).clone()).collect();
 
+    let missing = topics::all(&config.kafka)
+        .missing()
+        .await
+        .map_err(|error| chain(&error))?;
+    if missing.contains(&topics::USER_CHANGE) {
+        let topic = config.kafka.topic(topics::USER_CHANGE);
+        return Err(format!(
+            "nobody was published yet: topic {topic} does not exist; start ingest-service first"
+        ));
+    }
     let reading = async {
         let users = read_users(config, &metrics).await?;
-        let links = link_table::read_only(&config.kafka, &names)
-            .await
-            .map_err(|error| chain(&error))?;
+        // Before the first run nothing is linked, and a preview makes no topics.
+        let links = if missing.contains(&topics::LINK) {
+            Vec::new()
+        } else {
+            link_table::read_only(&config.kafka, &names)
+                .await
+                .map_err(|error| chain(&error))?
+        };
         Ok::<_, String>((users, links))
     };
     let unanswered = || {

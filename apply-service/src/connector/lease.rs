@@ -1,7 +1,7 @@
 //! How long the owner of a target may write since its last successful commit.
 //!
 //! Kafka fences what a deposed owner writes to Kafka; its HTTP calls cannot be fenced. So a write starts only shortly
-//! after a commit that proved the ownership, and ends a little later; a successor waits both out (kafka.md section 3).
+//! after a commit that proved the ownership, and ends a little later; a successor waits both out (ARCHITECTURE.md, "A failover of a target").
 //! What remains is a freeze between the check and the first byte on the wire: drift finds that.
 //!
 //! Times are monotonic and given by the caller, from tokio's clock as the sender's are. Monotonic clocks run on while a process is stopped, which is the case

@@ -44,7 +44,7 @@ pub fn classify(status: i32, error_code: Option<&str>) -> Classified {
         ),
         Some("service.auth.headers.invalid" | "service.auth.refresh.invalid") => (
             Operator,
-            "the credentials headers were refused; check salesforce.instanceUrl and the org id",
+            "the credentials headers were refused; check salesforce.url and salesforce.orgId",
         ),
         Some(
             "service.protection.triggered"

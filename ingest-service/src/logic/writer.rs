@@ -215,6 +215,8 @@ pub struct Writer {
     batches: VecDeque<Batch>,
     in_flight: bool,
     last_commit: Option<Timestamp>,
+    /// Nobody has read the whole population yet: who is seen is not new.
+    baseline: bool,
     survey: Option<survey::Running>,
     refused_removals: Option<String>,
     snapshot_problem: Option<String>,
@@ -236,11 +238,13 @@ impl Writer {
             batches: VecDeque::new(),
             in_flight: false,
             last_commit: None,
+            baseline: true,
             survey: None,
             refused_removals: None,
             snapshot_problem: None,
             counts: Counts::default(),
         };
+        writer.baseline = writer.position.snapshot.is_none();
         // A complete snapshot has confirmed everyone whose message is older.
         let confirmed = writer.position.snapshot.as_ref().map(|snapshot| snapshot.began_at);
         for person in writer.published.values_mut() {
@@ -522,10 +526,10 @@ impl Writer {
     pub fn counts(&self) -> Counts {
         self.counts
     }
-    /// Whether nothing is staged, under way or owed.
+    /// Whether nothing but a moved position is staged or under way, and nothing is owed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.batches.is_empty() && self.debts.len() == 0
+        !self.batches.iter().any(Batch::has_content) && self.debts.len() == 0
     }
 }
 

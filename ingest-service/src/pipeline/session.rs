@@ -120,6 +120,9 @@ pub(super) async fn lead(
         Err(reason) => return failed(reason),
     };
     let tables = followed.tables;
+    if let Some(why) = tables.too_new {
+        return failed(why);
+    }
     let first_start = tables
         .restored
         .position
@@ -364,7 +367,15 @@ impl Session<'_> {
                 Effect::Commit(batch) => {
                     let records = self.records(&batch);
                     // The producer's channel keeps the order; the future only waits for the answer.
-                    let commit = self.producer.commit_later(records);
+                    let (commit, timer) = (
+                        self.producer.commit_later(records),
+                        self.parts.metrics.commit_seconds.start_timer(),
+                    );
+                    let commit = async move {
+                        let result = commit.await;
+                        timer.observe_duration();
+                        result
+                    };
                     self.commit = Some((batch, Box::pin(commit)));
                 }
                 Effect::Read { ticket, ids, reimport } => {

@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub(super) accept_size: bool,
     /// For a recheck: from when.
     pub(super) from: Option<Timestamp>,
+    /// For a recheck: up to now. A routine one leaves the newest rows to the stream.
+    pub(super) to_now: bool,
 }
 
 /// When which survey is due.
@@ -44,12 +46,31 @@ pub(super) struct Schedule {
     next_snapshot: Option<Timestamp>,
     next_recheck: Timestamp,
     every: SignedDuration,
+    overlap: SignedDuration,
     wanted: Option<(bool, bool)>,
-    /// Steps of a first start that are done.
+    /// Whether the first step of a first start is done.
     baseline_query: bool,
-    first_recheck: bool,
+    /// Failures in a row and the next try, of listings and of everything else: a report that does not work must not keep
+    /// rechecks and debts from being done.
+    listing: Retry,
+    other: Retry,
+}
+
+#[derive(Debug)]
+struct Retry {
     failures: u32,
     not_before: Timestamp,
+}
+
+impl Retry {
+    fn ended(&mut self, well: bool, now: Timestamp) {
+        self.failures = if well { 0 } else { self.failures + 1 };
+        self.not_before = if well {
+            now
+        } else {
+            now + signed(RETRY.wait(self.failures, rand::random()))
+        };
+    }
 }
 
 fn signed(duration: Duration) -> SignedDuration {
@@ -65,11 +86,17 @@ impl Schedule {
             next_snapshot: None,
             next_recheck: now + every,
             every,
+            overlap: signed(parts.config.recheck.overlap),
             wanted: None,
             baseline_query: !first_start,
-            first_recheck: !first_start,
-            failures: 0,
-            not_before: now,
+            listing: Retry {
+                failures: 0,
+                not_before: now,
+            },
+            other: Retry {
+                failures: 0,
+                not_before: now,
+            },
         };
         schedule.plan_snapshot(parts, now);
         schedule
@@ -84,7 +111,7 @@ impl Schedule {
         let joins = self.wanted.is_some() || (running == Some(self.listing_kind()) && !accept_size);
         if !joins {
             self.wanted = Some((true, accept_size));
-            self.not_before = self.opened_at;
+            self.listing.not_before = self.opened_at;
         }
         !joins
     }
@@ -98,88 +125,93 @@ impl Schedule {
 
     /// What is to run now.
     pub(super) fn due(&self, writer: &Writer, now: Timestamp) -> Option<Job> {
-        if now < self.not_before {
-            return None;
-        }
-        let listing = |kind, reimport, accept_size| Job {
-            kind,
+        let (listing_may, other_may) = (now >= self.listing.not_before, now >= self.other.not_before);
+        let listing = |reimport, accept_size| Job {
+            kind: self.listing_kind(),
             listing: true,
             reimport,
             accept_size,
             from: None,
+            to_now: false,
         };
-        let kind = self.listing_kind();
-        if writer.position().snapshot.is_none() {
-            // First start: everyone in the population, then the report, which speaks about `listed`.
-            if kind == SurveyKind::Report && !self.baseline_query {
-                return Some(Job {
-                    kind: SurveyKind::Query,
-                    listing: false,
-                    reimport: false,
-                    accept_size: false,
-                    from: None,
-                });
-            }
-            return Some(listing(kind, false, false));
-        }
-        if !self.first_recheck {
-            return Some(Job {
-                kind: SurveyKind::Recheck,
-                listing: false,
-                reimport: false,
-                accept_size: false,
-                from: Some(self.opened_at - FIRST_LOOK_BACK),
-            });
-        }
-        if let Some(owed) = writer.owes_everyone() {
-            let kind = if owed.touched_since.is_some() {
-                SurveyKind::Recheck
-            } else {
-                SurveyKind::Query
-            };
-            return Some(Job {
-                kind,
-                listing: kind == self.listing_kind(),
-                reimport: false,
-                accept_size: false,
-                from: owed.touched_since,
-            });
-        }
-        if let Some((reimport, accept_size)) = self.wanted {
-            return Some(listing(kind, reimport, accept_size));
-        }
-        if self.next_snapshot.is_some_and(|at| at <= now) {
-            return Some(listing(kind, false, false));
-        }
-        (self.next_recheck <= now).then_some(Job {
+        let recheck = |from| Job {
             kind: SurveyKind::Recheck,
             listing: false,
             reimport: false,
             accept_size: false,
-            from: None,
-        })
+            from,
+            to_now: from.is_some(),
+        };
+        let first = writer.position().snapshot.is_none();
+        // First start: everyone in the population, then the report, which speaks about `listed`.
+        if first && !self.baseline_query && self.listing_kind() == SurveyKind::Report {
+            let baseline = Job {
+                kind: SurveyKind::Query,
+                listing: false,
+                reimport: false,
+                accept_size: false,
+                from: None,
+                to_now: false,
+            };
+            return other_may.then_some(baseline);
+        }
+        if first && listing_may {
+            return Some(listing(false, false));
+        }
+        let never = writer.position().rechecked_to.is_none();
+        if other_may && never && (!first || self.baseline_query) {
+            let began_at = writer
+                .position()
+                .snapshot
+                .as_ref()
+                .map_or(self.opened_at, |snapshot| snapshot.began_at);
+            return Some(recheck(Some(began_at.min(self.opened_at) - FIRST_LOOK_BACK)));
+        }
+        if other_may && let Some(owed) = writer.owes_everyone() {
+            let everyone = Job {
+                kind: SurveyKind::Query,
+                listing: self.listing_kind() == SurveyKind::Query,
+                reimport: false,
+                accept_size: false,
+                from: None,
+                to_now: false,
+            };
+            return Some(if owed.touched_since.is_some() {
+                recheck(owed.touched_since)
+            } else {
+                everyone
+            });
+        }
+        if listing_may && let Some((reimport, accept_size)) = self.wanted {
+            return Some(listing(reimport, accept_size));
+        }
+        if listing_may && self.next_snapshot.is_some_and(|at| at <= now) {
+            return Some(listing(false, false));
+        }
+        // The next look begins where the last complete one ended, however long ago that is.
+        let from = writer.position().rechecked_to.map(|to| to - self.overlap);
+        (other_may && self.next_recheck <= now).then_some(Job { from, ..recheck(None) })
     }
 
     /// A survey has ended.
     pub(super) fn ended(&mut self, parts: &Parts, job: Job, result: &Result<u64, String>, now: Timestamp) {
-        match result {
-            Ok(_) => {
-                self.failures = 0;
-                self.not_before = now;
-                match job.kind {
-                    SurveyKind::Recheck => self.first_recheck = true,
-                    SurveyKind::Query => self.baseline_query = true,
-                    SurveyKind::Report => {}
-                }
-                if job.listing {
-                    self.wanted = None;
-                    self.plan_snapshot(parts, now);
-                }
-            }
-            Err(_) => {
-                self.failures += 1;
-                self.not_before = now + signed(RETRY.wait(self.failures, rand::random()));
-            }
+        let well = result.is_ok();
+        if job.listing {
+            &mut self.listing
+        } else {
+            &mut self.other
+        }
+        .ended(well, now);
+        match job.kind {
+            SurveyKind::Query => self.baseline_query |= well,
+            SurveyKind::Recheck | SurveyKind::Report => {}
+        }
+        if job.listing && well {
+            self.wanted = None;
+            self.plan_snapshot(parts, now);
+        }
+        if job.kind != SurveyKind::Recheck {
+            return;
         }
         self.next_recheck = now + self.every;
     }
@@ -268,10 +300,9 @@ async fn read_query(
         let from = job
             .from
             .unwrap_or(began_at - signed(recheck.every) - signed(recheck.overlap) - signed(recheck.grace));
-        // A debt is paid by looking up to now; a routine look leaves the newest rows to the stream.
         (
             from,
-            if job.from.is_some() {
+            if job.to_now {
                 began_at + SignedDuration::from_secs(1)
             } else {
                 began_at - signed(recheck.grace)

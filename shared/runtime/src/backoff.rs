@@ -1,4 +1,4 @@
-//! Exponential backoff with full jitter. The attempt and the random number are arguments.
+//! Exponential backoff with jitter. The attempt and the random number are arguments.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl Backoff {
 
     /// The wait after failure number `attempt` (from 1); `random` is uniform in 0..1.
     ///
-    /// Full jitter over the upper half: waits spread, and none is so short that it hammers.
+    /// Jitter over the upper half: waits spread, and none is so short that it hammers.
     #[must_use]
     pub fn wait(&self, attempt: u32, random: f64) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);

@@ -1,4 +1,4 @@
-//! Durations in configuration: `30s`, `5m`, `2h`, `1d`, `1h30m`. For `#[serde(with = "usher_runtime::duration")]`.
+//! Durations in configuration: `500ms`, `30s`, `5m`, `2h`, `1h30m`. For `#[serde(with = "usher_runtime::duration")]`.
 
 use std::{borrow::Cow, time::Duration};
 

@@ -76,7 +76,7 @@ impl FieldKind {
         }
     }
 
-    /// The `doc` of a change event's field (facts: captured schemas of live orgs).
+    /// The `doc` of a change event's field (as in captured schemas of live orgs).
     pub(crate) fn event_doc(self) -> &'static str {
         match self {
             Self::Id | Self::Reference => "ForeignKey:EntityId",

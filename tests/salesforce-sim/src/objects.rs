@@ -1,6 +1,6 @@
 //! The objects of the simulated org and their fields (Object Reference: User, UserLogin, Group, PermissionSet, ...).
 //!
-//! Leaves out everything that provisioning does not read. Lengths are those of facts section 6.7.
+//! Leaves out everything that provisioning does not read. Lengths are those of a public describe of User.
 
 use crate::field::{
     FieldDef,

@@ -1,4 +1,4 @@
-//! Flow control, positions and endings of a subscription, against facts section 1.
+//! Flow control, positions and endings of a subscription, against the Pub/Sub API guide.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -258,6 +258,12 @@ async fn policies_and_targets_that_do_not_work_are_shown() {
     let (code, said) = check().await;
     assert_eq!(code, 0, "{said}");
 
+    let (code, said) = scene
+        .command("apply-service", &["plan", "--config", config.to_str().unwrap()])
+        .await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("start ingest-service first"), "{said}");
+
     sim.plan_fault(Fault::html(200), FaultScope::Every, usize::MAX);
     let (code, said) = check().await;
     assert_eq!(code, 1, "{said}");

@@ -1,7 +1,7 @@
 //! What a target has shown that it can do: told by discovery, learnt from answers.
 //!
 //! Plain state without I/O, shared by the exchanges of one connector. Discovery is advice (RFC 7644 section 4;
-//! facts section 11): what an answer proves outranks it, and configuration outranks both. Lost on restart, because
+//! seen on several servers): what an answer proves outranks it, and configuration outranks both. Lost on restart, because
 //! it is cheap to learn again and a target may have been upgraded.
 
 use std::collections::BTreeMap;

@@ -131,7 +131,7 @@ pub(crate) fn is_bare_manager(path: &Path, config: &ScimConfig) -> bool {
 }
 
 /// Marks the work e-mail as primary when no e-mail is: servers that demand a primary one refuse the account
-/// otherwise (facts: AWS), and at most one may be (RFC 7643 section 2.4).
+/// otherwise (seen: AWS), and at most one may be (RFC 7643 section 2.4).
 pub(crate) fn mark_primary(items: &mut [Value]) {
     if items.iter().any(resource::is_primary) {
         return;

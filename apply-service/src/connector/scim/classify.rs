@@ -1,4 +1,4 @@
-//! One table from an answer to what it means (RFC 7644 section 3.12, RFC 6585, facts section 12 "Errors").
+//! One table from an answer to what it means (RFC 7644 section 3.12, RFC 6585).
 //!
 //! Pure: status, error type, content type and, in one place, the words of the body. Messages never repeat a body,
 //! a `detail` text or a query: vendors quote the person's values in them. What is kept of a `detail` is the names of
@@ -156,7 +156,7 @@ fn bad_request(purpose: Purpose, kind: Option<&str>, body: &[u8], config: &ScimC
         (Some("notarget"), Purpose::Update) => Meaning::Fallback(Fallback::NoTarget, refusal),
         (Some("mutability"), Purpose::Update) => Meaning::Fallback(Fallback::Mutability, refusal),
         (Some("invalidpath"), Purpose::Update) => Meaning::Fallback(Fallback::Path, refusal),
-        // Without a type the target does not say whether it stumbled over a path (facts: GitHub on value filters).
+        // Without a type the target does not say whether it stumbled over a path (seen: GitHub on value filters).
         (None, Purpose::Update) => Meaning::Fallback(Fallback::Path, refusal),
         // The one place where words decide: both ends concern this person only, and a wrong guess is healed by the
         // look-up that follows a conflict.

@@ -1,6 +1,6 @@
 //! What a SCIM target is told apart by, as data: a dialect is a file with these keys.
 //!
-//! Every default is the widest common denominator of the servers in the facts; discovery and answers refine what is
+//! Every default is the widest common denominator of the servers that were tried or documented; discovery and answers refine what is
 //! left on `auto`. Address, credentials and time limits belong to the sender (`connector::http`).
 
 use serde::{Deserialize, Serialize};

@@ -213,7 +213,7 @@ fn elements(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 }
 
 fn compare(op: Op, found: &Value, wanted: &Value) -> bool {
-    // "True" for true occurs in paths and in resources (facts: Entra exports, the miniOrange seed).
+    // "True" for true occurs in paths and in resources (seen: Entra exports, the miniOrange seed).
     if let (Some(left), Some(right)) = (resource::as_bool(found), resource::as_bool(wanted))
         && (found.is_boolean() || wanted.is_boolean())
     {

@@ -8,7 +8,7 @@ use super::{path::Path, resource};
 use crate::logic::account::RemoteId;
 
 /// A complete listing by the values that look-ups ask for. Only ids and those values are kept: list entries may lack
-/// fields that a read shows (facts: Zoom), so a hit is always read again.
+/// fields that a read shows (seen: Zoom), so a hit is always read again.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Index {
     paths: Vec<Path>,

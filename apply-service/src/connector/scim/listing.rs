@@ -1,6 +1,6 @@
 //! Lists of accounts: a page, and the way to the next one.
 //!
-//! Paging cannot loop (facts section 12): it advances by what was received, and it ends on an empty page, at
+//! Paging cannot loop (vendor documentation): it advances by what was received, and it ends on an empty page, at
 //! `totalResults`, after a bounded number of pages, and on a page that shows nothing new. Servers that ignore
 //! `startIndex` answer page one for ever (observed on scimmy-routers 1.3.2 with Express 5).
 

@@ -1,4 +1,4 @@
-//! Finding accounts, and proving that there are none (RFC 7644 section 3.4.2.2, facts sections 3 and 4).
+//! Finding accounts, and proving that there are none (RFC 7644 section 3.4.2.2).
 //!
 //! Guarantees:
 //! - Every account reported was looked at: a server that ignores `filter` returns everyone.

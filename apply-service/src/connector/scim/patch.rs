@@ -1,6 +1,6 @@
 //! The operations of a PATCH (RFC 7644 section 3.5.2), in the encodings that deployed servers take.
 //!
-//! Operations are lower case, names canonical, booleans boolean: the form that worked on every server of the facts.
+//! Operations are lower case, names canonical, booleans boolean: the form that worked on every server that was tried.
 //! Nothing is ever added to a multi-valued attribute: an added element is duplicated by some servers (observed on
 //! scimmy 1.3.5), and a second work e-mail makes the next filtered replace hit both.
 

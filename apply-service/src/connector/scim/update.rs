@@ -1,4 +1,4 @@
-//! Changing an account: PATCH, or PUT after reading (RFC 7644 sections 3.5.1 and 3.5.2; facts sections 6 to 8, 10).
+//! Changing an account: PATCH, or PUT after reading (RFC 7644 sections 3.5.1 and 3.5.2).
 //!
 //! Every refusal with a known way round it gets exactly one further try: a value filter that meets nothing becomes a
 //! whole array, a path that is not understood another encoding, a missing PATCH a PUT, a stale version a new read.
@@ -220,7 +220,7 @@ impl Update {
 
     fn fall_back(&mut self, fallback: Fallback, refusal: Refusal) -> Step {
         let used = match fallback {
-            // Removing what is not there is done (facts section 6).
+            // Removing what is not there is done (vendor documentation).
             Fallback::NoTarget if self.values.iter().all(|(_, value)| resource::is_unassigned(value)) => {
                 return self.confirm(None);
             }
@@ -267,7 +267,7 @@ impl Update {
     }
 
     /// Reads `active` back unless the answer shows it as written: some targets ignore it silently, and some answer a
-    /// write with the account as it was before (facts sections 5 and 8).
+    /// write with the account as it was before (vendor documentation).
     fn confirm(&mut self, account: Option<RemoteAccount>) -> Step {
         let wanted = self.wanted_active();
         let shown = account.as_ref().and_then(|account| account.active);
@@ -280,7 +280,7 @@ impl Update {
     fn take_confirmation(&mut self, answer: &HttpAnswer) -> Step {
         let account = match self.account(answer) {
             Ok(account) => account,
-            // Some targets hide an account once it is inactive (facts: Atlassian, GitHub organizations).
+            // Some targets hide an account once it is inactive (seen: Atlassian, GitHub organizations).
             Err(Unread::Absent) if self.wanted_active() == Some(false) => return self.done(None),
             Err(unread) => return unread.into_step(),
         };

@@ -267,7 +267,7 @@ impl Writer {
                 return;
             }
         };
-        let baseline = self.position.snapshot.is_none();
+        let baseline = self.baseline;
         self.stage(next, read_cause(origin, read_at, now), baseline);
         if let Some(person) = self.person_mut(id) {
             person.read_at = person.read_at.max(Some(read_at));

@@ -108,7 +108,7 @@ impl Writer {
             SurveyKind::Query => Origin::Query,
             SurveyKind::Recheck => Origin::Recheck,
         };
-        let baseline = self.position.snapshot.is_none() && running.survey.kind == SurveyKind::Query;
+        let baseline = self.baseline && running.survey.kind == SurveyKind::Query;
         let changed = self.stage(next, read_cause(origin, read_at, now), baseline);
         if changed && running.survey.kind == SurveyKind::Recheck {
             self.counts.healed += 1;
@@ -131,10 +131,11 @@ impl Writer {
         }
         match survey.kind {
             SurveyKind::Recheck => {
-                self.position.rechecked_to = survey.window.map(|(_, to)| to);
+                self.position.rechecked_to = self.position.rechecked_to.max(survey.window.map(|(_, to)| to));
                 self.pay_everyone(&running);
             }
             SurveyKind::Query => {
+                self.baseline = false;
                 self.pay_everyone(&running);
                 self.complete_snapshot(&running, accept_size, now);
             }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The broker and how to talk to it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaConfig {
     /// `host:port`, comma separated.
@@ -17,8 +17,24 @@ pub struct KafkaConfig {
     pub topics: TopicMode,
     /// Replication factor of topics that we make.
     pub replication_factor: i32,
-    /// Further client properties (`security.protocol`, `sasl.*`, `ssl.*`), as librdkafka names them.
+    /// Further client properties (`security.protocol`, `sasl.*`, `ssl.*`), as librdkafka names them. Shown without values
+    /// that may be secret.
+    #[serde(serialize_with = "without_secrets")]
     pub properties: BTreeMap<String, String>,
+}
+
+/// Names are shown, values of properties that may be secret are not.
+fn without_secrets<S: Serializer>(properties: &BTreeMap<String, String>, s: S) -> Result<S::Ok, S::Error> {
+    let secret = |name: &str| {
+        ["password", "secret", "key", "token", "jaas"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    s.collect_map(
+        properties
+            .iter()
+            .map(|(name, value)| (name, if secret(name) { "[secret]" } else { value.as_str() })),
+    )
 }
 
 /// Who makes the topics.
@@ -29,6 +45,15 @@ pub enum TopicMode {
     Manage,
     /// Taken as they are.
     Trust,
+}
+
+impl std::fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 impl KafkaConfig {
@@ -118,5 +143,29 @@ impl KafkaConfig {
             .set("queue.buffering.max.messages", "200000")
             .set("message.max.bytes", "4194304");
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_properties_are_not_shown() {
+        let properties = [("sasl.password", "s3cret"), ("security.protocol", "SASL_SSL")];
+        let config = KafkaConfig {
+            bootstrap_servers: String::new(),
+            prefix: String::new(),
+            topics: TopicMode::Trust,
+            replication_factor: 3,
+            properties: properties
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        };
+        let shown = serde_json::to_string(&config).unwrap();
+        assert!(
+            !shown.contains("s3cret") && shown.contains("sasl.password") && shown.contains("SASL_SSL"),
+            "{shown}"
+        );
     }
 }

@@ -63,6 +63,16 @@ pub enum TopicError {
         /// The value it must have.
         expected: &'static str,
     },
+    /// The settings cannot be seen.
+    #[error(
+        "cannot read the settings of topic {topic}: {reason}; grant DescribeConfigs on it, or set kafka.topics to `trust`"
+    )]
+    Describe {
+        /// Full name.
+        topic: String,
+        /// What the broker says.
+        reason: String,
+    },
     /// Another number of partitions.
     #[error(
         "topic {topic} has {found} partitions, it must have {expected}: keys would change their partition; export, recreate \
@@ -144,6 +154,16 @@ impl Topics {
             }
         }
         problems
+    }
+
+    /// Names, without the prefix, of the topics that do not exist.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn missing(&self) -> Result<Vec<&'static str>, TopicError> {
+        let existing = self.existing().await?;
+        let is_missing = |name: &&'static str| !existing.contains_key(&self.config.topic(name));
+        Ok(self.specs.iter().map(|spec| spec.name).filter(is_missing).collect())
     }
 
     /// Names and partition counts of the topics that exist.
@@ -239,20 +259,34 @@ impl Topics {
         let described = client
             .describe_configs([&ResourceSpecifier::Topic(&topic)], &AdminOptions::new())
             .await;
-        let found = described
-            .ok()
-            .and_then(|resources| resources.into_iter().next()?.ok())
-            .and_then(|resource| resource.get("cleanup.policy")?.value.clone());
-        match found {
-            Some(found) if found != *expected => {
-                vec![TopicError::Setting {
+        let described = match described {
+            Ok(resources) => resources
+                .into_iter()
+                .next()
+                .unwrap_or(Err(RDKafkaErrorCode::UnknownTopic)),
+            Err(error) => {
+                return vec![TopicError::Describe {
                     topic,
-                    setting: "cleanup.policy",
-                    found,
-                    expected,
-                }]
+                    reason: error.to_string(),
+                }];
             }
-            _ => Vec::new(),
+        };
+        match described {
+            Err(code) => vec![TopicError::Describe {
+                topic,
+                reason: code.to_string(),
+            }],
+            Ok(resource) => match resource.get("cleanup.policy").and_then(|entry| entry.value.clone()) {
+                Some(found) if found != *expected => {
+                    vec![TopicError::Setting {
+                        topic,
+                        setting: "cleanup.policy",
+                        found,
+                        expected,
+                    }]
+                }
+                _ => Vec::new(),
+            },
         }
     }
 }

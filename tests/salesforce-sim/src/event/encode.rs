@@ -1,4 +1,4 @@
-//! Writes a change event as a raw Avro datum: no container, no magic bytes (facts section 3.1).
+//! Writes a change event as a raw Avro datum: no container, no magic bytes (vendor documentation).
 //!
 //! Written by hand and not with the Avro library that consumers use: a mistake in either shows in the tests, which decode
 //! with the library. Leaves out what changed: the commit decides that.
@@ -83,7 +83,7 @@ pub(crate) fn datum(schema: &EventSchema, header: &Header, body: Body<'_>, unrea
     out
 }
 
-/// One changed flag sends all that are set (facts section 3.2): the whole word is republished.
+/// One changed flag sends all that are set (vendor documentation): the whole word is republished.
 fn write_flags(out: &mut Vec<u8>, flags: &[(usize, String)], body: Body<'_>, unreadable: &BTreeSet<usize>) {
     let values = match body {
         Body::Empty => None,

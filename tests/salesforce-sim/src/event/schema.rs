@@ -16,7 +16,7 @@ use crate::{
     objects::{self, FLAG_LISTS},
 };
 
-/// Schema order after the header; facts section 3.3.
+/// Schema order after the header, as in the guide's sample.
 const STANDARD: [&str; 59] = [
     "Username",
     "Name",

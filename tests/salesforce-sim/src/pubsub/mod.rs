@@ -1,4 +1,4 @@
-//! The Pub/Sub API over gRPC (facts section 1): topics, schemas, subscriptions.
+//! The Pub/Sub API over gRPC (vendor documentation): topics, schemas, subscriptions.
 //!
 //! Leaves out publishing (change events only come from record changes) and managed subscriptions (the service keeps its
 //! own position).

@@ -1,4 +1,4 @@
-//! One subscription: credit, delivery, keepalives, and the ways in which it ends (facts section 1.4).
+//! One subscription: credit, delivery, keepalives, and the ways in which it ends (vendor documentation).
 //!
 //! **Invariant**: an event is delivered only against credit, in replay order, and `pending_num_requested` in the answer is
 //! what is still owed after it. Leaves out which events exist: `event/log.rs`.

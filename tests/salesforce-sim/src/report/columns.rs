@@ -1,7 +1,7 @@
 //! The columns a Users report can have. Their API names are of the uneven kind that real report types have, so nobody can
 //! guess them: `entityColumnName` in the extended metadata tells the field.
 //!
-//! The real names of the Users type are not confirmed (facts section 5.2). Leaves out which columns a report shows.
+//! The real names of the Users type are not confirmed (vendor documentation). Leaves out which columns a report shows.
 
 use serde_json::{Value, json};
 

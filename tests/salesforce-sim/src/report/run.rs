@@ -1,4 +1,4 @@
-//! Runs a report: the first 2,000 rows and no more, `allData` telling the truth (facts section 5.3).
+//! Runs a report: the first 2,000 rows and no more, `allData` telling the truth (vendor documentation).
 //!
 //! Labels are for people and localized; values are raw. Leaves out saving: ad-hoc changes never modify the report.
 

@@ -30,7 +30,7 @@ use crate::{
     org::{Org, commit::Author},
 };
 
-/// URI and headers together (facts section 6.1).
+/// URI and headers together (vendor documentation).
 const HEAD_MAX: usize = 16 * 1024;
 /// Largest request body.
 const BODY_MAX: usize = 50 * 1024 * 1024;

@@ -1,5 +1,5 @@
 //! Evaluates a bound condition on a row. Text ignores case, null booleans are false, and `!=` and `NOT IN` return rows
-//! whose field is null: long-standing practice, where the reference is silent (facts section 9.2).
+//! whose field is null: long-standing practice, where the reference is silent (vendor documentation).
 //!
 //! Leaves out lists, order and limits: `query.rs`.
 

@@ -1,4 +1,4 @@
-//! The SOQL subset that provisioning needs (facts section 9; SOQL and SOSL Reference). What it does not know it refuses
+//! The SOQL subset that provisioning needs (SOQL and SOSL Reference). What it does not know it refuses
 //! in Salesforce's own error shape.
 
 pub(crate) mod ast;

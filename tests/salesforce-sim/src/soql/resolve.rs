@@ -1,4 +1,4 @@
-//! Binds names to fields and literals to types, and refuses what does not fit (facts sections 6.5 and 9).
+//! Binds names to fields and literals to types, and refuses what does not fit (vendor documentation).
 //!
 //! Leaves out running the query: `eval.rs`.
 

@@ -1,0 +1,132 @@
+//! What the stream does not deliver is found all the same: lost events, a lost position, an event nobody can decode.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use salesforce_sim::{Gap, SimConfig, SimUser, Undecodable};
+use scenarios::{Scene, Service, eventually};
+use serde_json::{Value, json};
+
+async fn scene() -> (Scene, Vec<SimUser>) {
+    let scene = Scene::set(SimConfig {
+        users: 80,
+        seed: 61,
+        ..SimConfig::default()
+    })
+    .await;
+    let org = scene.org();
+    let own = [org.admin_id(), org.integration_user_id()];
+    let people = scene
+        .members()
+        .into_iter()
+        .filter(|user| user.is_active() && !own.contains(&user.id))
+        .collect();
+    (scene, people)
+}
+
+async fn settled(ingest: &Service) {
+    eventually("ingest is idle and its stream open", || async {
+        let status = ingest.status().await;
+        let well = status["idle"] == json!(true) && status["stream"]["connected"] == json!(true);
+        if well { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+}
+
+async fn newest(scene: &Scene, person: &SimUser) -> Value {
+    let records = scene.user_changes().await;
+    let mine = records
+        .iter()
+        .rev()
+        .map(kafka_harness::Record::json)
+        .find(|message| message["user"]["id"] == json!(person.id));
+    mine.unwrap_or(Value::Null)
+}
+
+async fn published(scene: &Scene, person: &SimUser, title: &str) -> Value {
+    eventually(title, || async {
+        let newest = newest(scene, person).await;
+        if newest["user"]["title"] == json!(title) {
+            Ok(newest)
+        } else {
+            Err(newest.to_string())
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_gapped_and_undecodable_events_are_read_from_the_source() {
+    let (scene, people) = scene().await;
+    let ingest = scene
+        .ingest(
+            "ingest",
+            &json!({ "recheck": { "every": "3s", "grace": "1s", "overlap": "10s" } }),
+        )
+        .await;
+    settled(&ingest).await;
+    let org = scene.org();
+    org.faults().lose_next_events(1);
+    org.update_user(&people[0].id, json!({ "Title": "lost on the bus" }))
+        .unwrap();
+    let message = published(&scene, &people[0], "lost on the bus").await;
+    assert_eq!(message["cause"]["origin"], json!("recheck"));
+    eventually("the healed difference is counted", || async {
+        let metrics = ingest.metrics().await;
+        if metrics.contains("ingest_recheck_healed_total 1") {
+            Ok(())
+        } else {
+            Err(metrics)
+        }
+    })
+    .await;
+
+    for (number, person) in people[1..4].iter().enumerate() {
+        org.faults().lose_next_events(1);
+        org.update_user(&person.id, json!({ "Title": format!("unreadable {number}") }))
+            .unwrap();
+    }
+    org.faults().emit_gap(Gap::Update, &[&people[1].id]);
+    org.faults().emit_undecodable(Undecodable::Body, &[&people[2].id]);
+    org.faults().emit_undecodable(Undecodable::Garbage, &[&people[3].id]);
+    for (number, person) in people[1..4].iter().enumerate() {
+        published(&scene, person, &format!("unreadable {number}")).await;
+    }
+    let letters = scene
+        .kafka
+        .read_committed(&scene.topic("user-change.dead-letter"))
+        .await;
+    assert_eq!(letters.len(), 2, "both undecodable events are kept with their bytes");
+    assert!(
+        letters
+            .iter()
+            .all(|letter| !letter.json()["payload"].as_str().unwrap().is_empty())
+    );
+    scene.assert_versions_rise_by_one().await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_position_reads_everyone_and_goes_on() {
+    let (scene, people) = scene().await;
+    // The recheck is as good as off: only the lost position may lead to the reading.
+    let quiet = json!({ "recheck": { "every": "10h" } });
+    let ingest = scene.ingest("ingest", &quiet).await;
+    settled(&ingest).await;
+    let org = scene.org();
+    org.update_user(&people[0].id, json!({ "Title": "before" })).unwrap();
+    published(&scene, &people[0], "before").await;
+    ingest.stop().await;
+
+    org.faults().lose_next_events(1);
+    org.update_user(&people[1].id, json!({ "Title": "while nobody listened" }))
+        .unwrap();
+    org.faults().expire_replay_ids();
+    let ingest = scene.ingest("ingest-again", &quiet).await;
+    published(&scene, &people[1], "while nobody listened").await;
+    settled(&ingest).await;
+    org.update_user(&people[2].id, json!({ "Title": "the stream goes on" }))
+        .unwrap();
+    published(&scene, &people[2], "the stream goes on").await;
+    assert_eq!(ingest.status().await["owedReads"], json!(0));
+    scene.assert_versions_rise_by_one().await;
+    ingest.stop().await;
+}
