@@ -252,6 +252,11 @@ impl Config {
             self.time_zone().is_some(),
             "snapshot.timeZone: not an IANA time zone, for example Europe/Zurich",
         );
+        let published = |name: &str| self.publish.fields.iter().any(|field| field == name);
+        need(
+            !published("displayName") || (published("givenName") && published("familyName")),
+            "publish.fields: displayName is composed of givenName and familyName; publish these too, or leave it out",
+        );
         let known = crate::logic::normalize::published_names();
         for name in &self.publish.fields {
             if !known.contains(&name.as_str()) {

@@ -141,7 +141,23 @@ pub async fn run(
     let mut membership = Membership::join(kafka, &group, &kafka.topic(topics::CHECKPOINT))?;
     let mut assigned = false;
     while !stop.is_cancelled() {
-        let mut followed = Followed::start(&parts, org).await?;
+        let mut followed = match Followed::start(&parts, org).await {
+            Ok(followed) => followed,
+            // The broker is away: nothing is lost by waiting, and a crash loop would help nobody.
+            Err(error) => {
+                failures += 1;
+                let (reason, wait) = (chain(&error), backoff.wait(failures, rand::random()));
+                warn!(%reason, wait_ms = wait.as_millis(), "the topics cannot be read");
+                parts.readiness.unmet("leadership", reason.clone());
+                parts.status.update(|status| status.problems = vec![reason]);
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(wait) => {}
+                    event = membership.next() => assigned = standby_event(event)?,
+                }
+                continue;
+            }
+        };
         // Until the group says that we lead.
         while !assigned {
             let leader = followed.tables.leader.as_ref().map(|leader| leader.address.clone());

@@ -127,11 +127,11 @@ pub fn decode(schema: &Schema, payload: &[u8]) -> Result<ChangeEvent, DecodeErro
                 delta,
                 reread: Some("a text was sent as a difference"),
             },
-            Ok(delta) => ChangeEvent {
-                header,
-                delta,
-                reread: None,
-            },
+            Ok(delta) => {
+                let reread =
+                    unexplained_null(record, &fields, raw, &delta).then_some("a field may not be readable any more");
+                ChangeEvent { header, delta, reread }
+            }
             // A bit beyond the schema: the event says that something changed but not what.
             Err(_) => ChangeEvent {
                 header,
@@ -301,11 +301,33 @@ fn read_header(fields: &Fields) -> Result<Header, HeaderError> {
     })
 }
 
-/// The fields that the bitmaps name, with their values.
+/// A changed field that is null and was not nulled: what field-level security hides looks like this.
+fn unexplained_null(schema: &RecordSchema, fields: &Fields, header: &Fields, delta: &Delta) -> bool {
+    let nulled = named_fields(schema, fields, list(header, "nulledFields")).unwrap_or_default();
+    delta.iter().any(|(name, value)| {
+        let parent = name.split_once('.').map(|(parent, _)| parent);
+        value.is_null() && !nulled.contains_key(name) && !parent.is_some_and(|parent| nulled.contains_key(parent))
+    })
+}
+
+/// The fields that changed, with their values.
 fn changed_fields(schema: &RecordSchema, fields: &Fields, header: &Fields) -> Result<Delta, bitmap::BitmapError> {
-    let mut delta = Delta::new();
     // `nulledFields` is a subset of `changedFields` by contract; reading both costs nothing and trusts less.
-    for entry in list(header, "changedFields").chain(list(header, "nulledFields")) {
+    named_fields(
+        schema,
+        fields,
+        list(header, "changedFields").chain(list(header, "nulledFields")),
+    )
+}
+
+/// The fields that bitmaps name, with their values.
+fn named_fields<'a>(
+    schema: &RecordSchema,
+    fields: &Fields,
+    bitmaps: impl Iterator<Item = &'a str>,
+) -> Result<Delta, bitmap::BitmapError> {
+    let mut delta = Delta::new();
+    for entry in bitmaps {
         let bitmap = bitmap::parse(entry)?;
         match bitmap.parent {
             None => {

@@ -103,6 +103,8 @@ pub fn complete(mut user: User, fields: &Fields) -> User {
             }
         }
     };
+    // A field that is no longer declared would stay for ever with its last value.
+    user.custom.retain(|name, _| fields.custom.contains_key(name));
     match &fields.publish {
         Some(publish) => keep_published(user, publish),
         None => user,

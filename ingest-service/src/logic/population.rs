@@ -40,10 +40,20 @@ impl Population {
     /// A change of this field may move a person into or out of the population: it is then asked, not assumed.
     #[must_use]
     pub fn depends_on(&self, api_field: &str) -> bool {
-        let words = self.condition.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        let relation = api_field.strip_suffix("Id").filter(|name| !name.is_empty());
-        words.into_iter().any(|word| {
-            word.eq_ignore_ascii_case(api_field) || relation.is_some_and(|name| word.eq_ignore_ascii_case(name))
+        let words: Vec<&str> = self
+            .condition
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .collect();
+        // `Name` is composed of its parts; `Team__c` is followed as `Team__r`, `ProfileId` as `Profile`.
+        let composed = matches!(api_field, "FirstName" | "LastName").then_some("Name");
+        let is_named = |name: &str| words.iter().any(|word| word.eq_ignore_ascii_case(name));
+        api_field.split('.').chain(composed).any(|part| {
+            let relation = part
+                .strip_suffix("Id")
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned);
+            let custom = part.strip_suffix("__c").map(|name| format!("{name}__r"));
+            is_named(part) || relation.into_iter().chain(custom).any(|name| is_named(&name))
         })
     }
 
@@ -57,6 +67,13 @@ impl Population {
             self.condition,
             ids.join(",")
         )
+    }
+
+    /// Which of these users exist and can be seen, members or not.
+    #[must_use]
+    pub fn query_existing(ids: &[UserId]) -> String {
+        let ids: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+        format!("SELECT Id FROM User WHERE Id IN ({})", ids.join(","))
     }
 
     /// Everyone, or those whose record was touched in `[from, to)`.
@@ -160,6 +177,10 @@ mod tests {
         }
         for field in ["Department", "UserRoleId", "Id"] {
             assert!(!population().depends_on(field), "{field}");
+        }
+        let other = Population::new("Name != 'x' AND Country = 'CH' AND Team__r.Name = 'y'", &[], &[]);
+        for field in ["LastName", "Address.Country", "Team__c"] {
+            assert!(other.depends_on(field), "{field}");
         }
     }
 

@@ -68,6 +68,9 @@ pub struct Owed {
     /// `listed: false` and `removed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent_since: Option<Timestamp>,
+    /// An event said that the person was deleted: then nobody to be seen means gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// What a report said about being listed, to be published with what the read says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed: Option<bool>,
@@ -85,6 +88,7 @@ impl Owed {
             since,
             reason: reason.to_owned(),
             absent_since: None,
+            deleted: false,
             listed: None,
             touched_since: None,
         }

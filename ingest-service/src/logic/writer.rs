@@ -25,6 +25,7 @@ use usher_contract::{
 use super::{
     change_event::{ChangeEvent, ChangeType, Concerned, DecodeError, Header},
     diff::diff,
+    field::api_name,
     normalize::{Fields, RawUser, complete, normalize, raw_of_delta},
     population::{IDS_PER_QUERY_MAX, Population},
     record::{Debtor, Owed, Position},
@@ -126,6 +127,15 @@ pub struct StreamEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
+/// The answer to a re-read. Who is in neither could not be seen at all, which proves nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Members {
+    /// The members of the population among the asked.
+    pub members: HashMap<UserId, RawUser>,
+    /// Those who exist and are not members.
+    pub others: HashSet<UserId>,
+}
+
 /// What can happen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
@@ -141,8 +151,8 @@ pub enum Input {
         ticket: Ticket,
         /// When, by the source's clock.
         read_at: Timestamp,
-        /// The members of the population among the asked; or why it failed.
-        result: Result<HashMap<UserId, RawUser>, String>,
+        /// What the source says about the asked; or why it failed.
+        result: Result<Members, String>,
     },
     /// A survey begins: a snapshot or a recheck.
     SurveyBegan(Survey),
@@ -315,7 +325,7 @@ impl Writer {
                     stream: self.config.stream.clone(),
                     replay_id: received.replay_id.clone(),
                     schema_id: received.schema_id,
-                    payload: received.payload,
+                    payload: cut(received.payload),
                     reason: error.reason,
                     remedy: remedy.to_owned(),
                     at: now,
@@ -381,10 +391,17 @@ impl Writer {
         let reread = reread.or(event
             .delta
             .keys()
-            .any(|name| population.depends_on(name))
+            .any(|name| population.depends_on(api_name(name)))
             .then_some("may have left the population"));
         if let Some(reason) = reread {
-            self.owe(Debtor::User(id), Owed::new(now, reason));
+            let deleted = matches!(event.header.change_type, ChangeType::Delete | ChangeType::GapDelete);
+            self.owe(
+                Debtor::User(id),
+                Owed {
+                    deleted,
+                    ..Owed::new(now, reason)
+                },
+            );
             return;
         }
         let mut next = if event.header.change_type == ChangeType::Delete {
@@ -489,6 +506,11 @@ impl Writer {
     pub fn published(&self) -> usize {
         self.published.len()
     }
+    /// How many people are owed a read and could not be seen: neither members nor others.
+    #[must_use]
+    pub fn unseen(&self) -> usize {
+        self.debts.unseen()
+    }
     /// How many re-reads are owed.
     #[must_use]
     pub fn owed(&self) -> usize {
@@ -531,6 +553,15 @@ impl Writer {
     pub fn is_idle(&self) -> bool {
         !self.batches.iter().any(Batch::has_content) && self.debts.len() == 0
     }
+}
+
+/// The bytes of a dead letter stay below what a broker takes by default (1 MB per record).
+const LETTER_BYTES_MAX: usize = 700_000;
+
+fn cut(mut payload: String) -> String {
+    // Base64 is ASCII: every index is a boundary.
+    payload.truncate(LETTER_BYTES_MAX);
+    payload
 }
 
 fn learn_names(names: &mut HashMap<RecordId, String>, user: &User) {

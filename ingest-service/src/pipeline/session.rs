@@ -3,7 +3,12 @@
 //! **Invariant** (checkpoint): nothing is subscribed before the fence and the reading are done, so no older writer can
 //! commit after the state that this one starts from.
 
-use std::{collections::HashMap, future::Future, pin::Pin, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    pin::Pin,
+    time::Duration,
+};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +30,7 @@ use crate::{
         normalize::{Fields, RawUser},
         population::{Population, QueryFields},
         record::{CheckpointKey, FORMAT},
-        writer::{Batch, Counts, Effect, Input, Ticket, Writer, WriterConfig},
+        writer::{Batch, Counts, Effect, Input, Members, Ticket, Writer, WriterConfig},
     },
     published::Leader,
     salesforce::{error::ApiError, pubsub::Start},
@@ -74,7 +79,7 @@ pub(super) enum Ended {
     },
 }
 
-type ReadResult = (Ticket, Timestamp, Result<HashMap<UserId, RawUser>, String>);
+type ReadResult = (Ticket, Timestamp, Result<Members, String>);
 /// A batch on its way, and its result.
 type Commit = (Batch, Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>);
 type ReadFuture = Pin<Box<dyn Future<Output = ReadResult> + Send>>;
@@ -94,6 +99,8 @@ struct Session<'a> {
     commit: Option<Commit>,
     commits: u64,
     read_problem: Option<String>,
+    /// Why the last listing, and the last other survey, failed.
+    survey_problems: [Option<String>; 2],
     malformed: u64,
     /// What the metrics have counted of this leadership.
     counted: Counts,
@@ -123,11 +130,12 @@ pub(super) async fn lead(
     if let Some(why) = tables.too_new {
         return failed(why);
     }
-    let first_start = tables
+    let last_snapshot = tables
         .restored
         .position
         .as_ref()
-        .is_none_or(|position| position.snapshot.is_none());
+        .and_then(|position| position.snapshot.as_ref())
+        .map(|mark| mark.began_at);
     if let Some(position) = &tables.restored.position
         && position.partitions != topics::USER_CHANGE_PARTITIONS
     {
@@ -144,14 +152,19 @@ pub(super) async fn lead(
         tables.restored,
         topics::USER_CHANGE_PARTITIONS,
     );
-    info!(users = writer.published(), owed = writer.owed(), first_start, "leading");
+    info!(
+        users = writer.published(),
+        owed = writer.owed(),
+        first_start = last_snapshot.is_none(),
+        "leading"
+    );
     parts.metrics.leader.set(1);
     // Room for one: see `surveys::begin`.
     let (survey_inputs, survey_inputs_in) = mpsc::channel(1);
     let session = Session {
         parts,
         org,
-        schedule: surveys::Schedule::new(parts, first_start, clock::now()),
+        schedule: surveys::Schedule::new(parts, last_snapshot, clock::now()),
         writer,
         producer,
         population,
@@ -162,6 +175,7 @@ pub(super) async fn lead(
         commit: None,
         commits: 0,
         read_problem: None,
+        survey_problems: [None, None],
         malformed: tables.malformed,
         counted: Counts::default(),
     };
@@ -380,11 +394,9 @@ impl Session<'_> {
                 }
                 Effect::Read { ticket, ids, reimport } => {
                     debug!(ids = ids.len(), reimport, "reading users again");
-                    self.reads.push(Box::pin(read(
-                        self.parts.clone(),
-                        self.population.query_ids(&self.query_fields, &ids),
-                        ticket,
-                    )));
+                    let (population, fields) = (self.population.clone(), self.query_fields.clone());
+                    self.reads
+                        .push(Box::pin(read(self.parts.clone(), population, fields, ids, ticket)));
                 }
             }
         }
@@ -458,7 +470,14 @@ impl Session<'_> {
 
     fn survey_done(&mut self, result: Result<u64, String>) {
         if let Some((job, _)) = self.survey.take() {
-            self.schedule.ended(self.parts, job, &result, clock::now());
+            self.survey_problems[usize::from(job.listing)] = result
+                .as_ref()
+                .err()
+                .map(|why| format!("reading {} fails: {why}", job.name()));
+            // A listing that proves nothing is no success as long as there has been none: it is tried again, not at once.
+            let accepted = !job.listing || self.writer.position().snapshot.is_some();
+            self.schedule
+                .ended(self.parts, job, result.is_ok() && accepted, clock::now());
         }
     }
 
@@ -517,7 +536,9 @@ impl Session<'_> {
     }
 
     async fn finish_commit(&mut self) {
-        let _ = tokio::time::timeout(Duration::from_secs(5), committed(&mut self.commit)).await;
+        if self.commit.is_some() {
+            let _ = tokio::time::timeout(Duration::from_secs(5), committed(&mut self.commit)).await;
+        }
     }
 
     fn report(&mut self) {
@@ -546,6 +567,13 @@ impl Session<'_> {
                 .as_ref()
                 .map(|problem| format!("re-reading users fails: {problem}")),
         );
+        problems.extend(self.survey_problems.iter().flatten().cloned());
+        if writer.unseen() > 0 {
+            problems.push(format!(
+                "{} published people cannot be seen by the integration user and stay as they are; grant View All Users",
+                writer.unseen()
+            ));
+        }
         if self.malformed > 0 {
             problems.push(format!(
                 "{} records of our own topics cannot be read; see the log for their places",
@@ -593,23 +621,48 @@ async fn survey_ended(survey: &mut Option<(surveys::Job, SurveyFuture)>) -> Resu
     }
 }
 
-async fn read(parts: Parts, soql: String, ticket: Ticket) -> ReadResult {
+/// The members among these users, and which of the rest exist at all.
+async fn read(
+    parts: Parts,
+    population: Population,
+    fields: QueryFields,
+    ids: Vec<UserId>,
+    ticket: Ticket,
+) -> ReadResult {
+    let answered = async {
+        let (members, at) = read_all(&parts, &population.query_ids(&fields, &ids)).await?;
+        let missing: Vec<UserId> = ids.iter().filter(|id| !members.contains_key(*id)).copied().collect();
+        let others = if missing.is_empty() {
+            HashSet::new()
+        } else {
+            read_all(&parts, &Population::query_existing(&missing))
+                .await?
+                .0
+                .into_keys()
+                .collect()
+        };
+        Ok::<_, ApiError>((at, Members { members, others }))
+    };
+    match answered.await {
+        Ok((at, answer)) => (ticket, at, Ok(answer)),
+        Err(error) => {
+            warn!(reason = %chain(&error), "re-reading users failed; it is owed and tried again");
+            (ticket, clock::now(), Err(error.to_string()))
+        }
+    }
+}
+
+async fn read_all(parts: &Parts, soql: &str) -> Result<(HashMap<UserId, RawUser>, Timestamp), ApiError> {
     let what = "reading users again";
     let mut found = HashMap::new();
-    let mut page = parts.rest.query(what, &soql).await;
+    let mut page = parts.rest.query(what, soql).await?;
+    // The first page's moment: a later one would claim more than was read then.
+    let at = page.at;
     loop {
-        match page {
-            Ok(answer) => {
-                found.extend(answer.records.into_iter().filter_map(surveys::user_row));
-                match answer.next {
-                    Some(next) => page = parts.rest.query_more(what, &next).await,
-                    None => return (ticket, answer.at, Ok(found)),
-                }
-            }
-            Err(error) => {
-                warn!(reason = %chain(&error), "re-reading users failed; it is owed and tried again");
-                return (ticket, clock::now(), Err(error.to_string()));
-            }
+        found.extend(page.records.into_iter().filter_map(surveys::user_row));
+        match page.next {
+            Some(next) => page = parts.rest.query_more(what, &next).await?,
+            None => return Ok((found, at)),
         }
     }
 }

@@ -48,7 +48,12 @@ pub(super) async fn feed(
                 if inputs.send(Input::PositionLost).await.is_err() {
                     return;
                 }
-                Duration::ZERO
+                // Once is normal; an end point that refuses the earliest event too is not hammered.
+                if failures <= 1 {
+                    Duration::ZERO
+                } else {
+                    RECONNECT.wait(failures + 3, rand::random())
+                }
             }
         };
         // A broken connection or two is normal operation; what stays is said by readiness.
@@ -117,7 +122,7 @@ async fn stream(
                 let last = events.last().map(|event| event.replay_id.clone());
                 (Input::Events(events), last)
             }
-            Received::Keepalive(position) => (Input::Keepalive(position.clone()), Some(position)),
+            Received::Keepalive(position) => (position.clone().map_or(Input::Tick, Input::Keepalive), position),
         };
         *failures = 0;
         if inputs.send(input).await.is_err() {

@@ -48,8 +48,8 @@ pub(super) struct Schedule {
     every: SignedDuration,
     overlap: SignedDuration,
     wanted: Option<(bool, bool)>,
-    /// Whether the first step of a first start is done.
-    baseline_query: bool,
+    /// With a report: whether the population was read since the last one. The report does not know who left the population.
+    population_read: bool,
     /// Failures in a row and the next try, of listings and of everything else: a report that does not work must not keep
     /// rechecks and debts from being done.
     listing: Retry,
@@ -77,8 +77,19 @@ fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
+impl Job {
+    /// For people.
+    pub(super) fn name(self) -> &'static str {
+        match self.kind {
+            SurveyKind::Report => "the report",
+            SurveyKind::Query => "the population",
+            SurveyKind::Recheck => "recently touched users",
+        }
+    }
+}
+
 impl Schedule {
-    pub(super) fn new(parts: &Parts, first_start: bool, now: Timestamp) -> Self {
+    pub(super) fn new(parts: &Parts, last_snapshot: Option<Timestamp>, now: Timestamp) -> Self {
         let every = signed(parts.config.recheck.every);
         let mut schedule = Self {
             source: parts.config.snapshot.source,
@@ -88,7 +99,7 @@ impl Schedule {
             every,
             overlap: signed(parts.config.recheck.overlap),
             wanted: None,
-            baseline_query: !first_start,
+            population_read: false,
             listing: Retry {
                 failures: 0,
                 not_before: now,
@@ -98,7 +109,8 @@ impl Schedule {
                 not_before: now,
             },
         };
-        schedule.plan_snapshot(parts, now);
+        // A run that was missed while nobody led is due at once.
+        schedule.plan_snapshot(parts, last_snapshot.unwrap_or(now));
         schedule
     }
 
@@ -143,23 +155,13 @@ impl Schedule {
             to_now: from.is_some(),
         };
         let first = writer.position().snapshot.is_none();
-        // First start: everyone in the population, then the report, which speaks about `listed`.
-        if first && !self.baseline_query && self.listing_kind() == SurveyKind::Report {
-            let baseline = Job {
-                kind: SurveyKind::Query,
-                listing: false,
-                reimport: false,
-                accept_size: false,
-                from: None,
-                to_now: false,
-            };
-            return other_may.then_some(baseline);
-        }
-        if first && listing_may {
-            return Some(listing(false, false));
+        if first && listing_may && (other_may || self.reads_population_first().is_none()) {
+            // First start: everyone in the population, then the report, which speaks about `listed`.
+            return Some(self.reads_population_first().unwrap_or_else(|| listing(false, false)));
         }
         let never = writer.position().rechecked_to.is_none();
-        if other_may && never && (!first || self.baseline_query) {
+        // It looks back from the opening, so the stream must have a position by then.
+        if other_may && never && writer.position().replay_id.is_some() && (!first || self.population_read) {
             let began_at = writer
                 .position()
                 .snapshot
@@ -167,7 +169,13 @@ impl Schedule {
                 .map_or(self.opened_at, |snapshot| snapshot.began_at);
             return Some(recheck(Some(began_at.min(self.opened_at) - FIRST_LOOK_BACK)));
         }
-        if other_may && let Some(owed) = writer.owes_everyone() {
+        if let Some(owed) = writer.owes_everyone()
+            && (if owed.touched_since.is_none() && self.source == SnapshotSource::Query {
+                listing_may
+            } else {
+                other_may
+            })
+        {
             let everyone = Job {
                 kind: SurveyKind::Query,
                 listing: self.listing_kind() == SurveyKind::Query,
@@ -183,19 +191,35 @@ impl Schedule {
             });
         }
         if listing_may && let Some((reimport, accept_size)) = self.wanted {
-            return Some(listing(reimport, accept_size));
+            return Some(
+                self.reads_population_first()
+                    .unwrap_or_else(|| listing(reimport, accept_size)),
+            );
         }
         if listing_may && self.next_snapshot.is_some_and(|at| at <= now) {
-            return Some(listing(false, false));
+            return Some(self.reads_population_first().unwrap_or_else(|| listing(false, false)));
         }
         // The next look begins where the last complete one ended, however long ago that is.
         let from = writer.position().rechecked_to.map(|to| to - self.overlap);
         (other_may && self.next_recheck <= now).then_some(Job { from, ..recheck(None) })
     }
 
+    /// With a report: the population is read before each of them.
+    fn reads_population_first(&self) -> Option<Job> {
+        let needed = self.source == SnapshotSource::Report && !self.population_read;
+        let (kind, listing) = (SurveyKind::Query, false);
+        needed.then_some(Job {
+            kind,
+            listing,
+            reimport: false,
+            accept_size: false,
+            from: None,
+            to_now: false,
+        })
+    }
+
     /// A survey has ended.
-    pub(super) fn ended(&mut self, parts: &Parts, job: Job, result: &Result<u64, String>, now: Timestamp) {
-        let well = result.is_ok();
+    pub(super) fn ended(&mut self, parts: &Parts, job: Job, well: bool, now: Timestamp) {
         if job.listing {
             &mut self.listing
         } else {
@@ -203,11 +227,15 @@ impl Schedule {
         }
         .ended(well, now);
         match job.kind {
-            SurveyKind::Query => self.baseline_query |= well,
-            SurveyKind::Recheck | SurveyKind::Report => {}
+            SurveyKind::Query => self.population_read |= well,
+            SurveyKind::Report => self.population_read &= !well,
+            SurveyKind::Recheck => {}
         }
         if job.listing && well {
-            self.wanted = None;
+            // A request that came while another listing ran is still wanted.
+            if job.reimport {
+                self.wanted = None;
+            }
             self.plan_snapshot(parts, now);
         }
         if job.kind != SurveyKind::Recheck {

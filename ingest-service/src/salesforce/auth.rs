@@ -3,7 +3,7 @@
 //! Salesforce's token answers have no `expires_in`: renewal is driven by `INVALID_SESSION_ID` and
 //! `service.auth.error`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -33,6 +33,8 @@ pub struct TokenSource {
     config: Arc<SalesforceConfig>,
     http: reqwest::Client,
     current: Arc<Mutex<Option<Token>>>,
+    /// The org of the first log-in: everything is kept under its id.
+    first: Arc<OnceLock<OrgId>>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +56,7 @@ impl TokenSource {
             config,
             http,
             current: Arc::default(),
+            first: Arc::default(),
         }
     }
 
@@ -81,11 +84,10 @@ impl TokenSource {
             return Ok(token.clone());
         }
         let token = self.log_in(clock::now()).await?;
-        if let Some(expected) = self.config.org_id
-            && expected != token.org
-        {
+        let expected = self.config.org_id.unwrap_or(*self.first.get_or_init(|| token.org));
+        if expected != token.org {
             return Err(ApiError::Configuration(format!(
-                "salesforce.orgId is {expected} and {} answers as {}; after a sandbox refresh set the new id and another kafka.prefix, so that the \
+                "the org is {expected} (salesforce.orgId, or the first log-in) and {} answers as {}; after a sandbox refresh set the new id and another kafka.prefix, so that the \
                  two directories are not mixed",
                 self.config.url, token.org
             )));

@@ -96,8 +96,8 @@ pub struct PubSub {
 pub enum Received {
     /// Events in order.
     Events(Vec<StreamEvent>),
-    /// Nothing happened up to this position, base64.
-    Keepalive(String),
+    /// Nothing happened up to this position, base64, when one was named.
+    Keepalive(Option<String>),
 }
 
 impl PubSub {
@@ -253,7 +253,9 @@ impl Subscription {
         let answer = answer.ok_or_else(|| StreamError::interrupted("Salesforce ended the stream"))?;
         self.outstanding = answer.pending_num_requested;
         if answer.events.is_empty() {
-            return Ok(Received::Keepalive(BASE64.encode(&answer.latest_replay_id)));
+            // An empty position is none: stored, it would be refused as corrupt after a restart.
+            let position = (!answer.latest_replay_id.is_empty()).then(|| BASE64.encode(&answer.latest_replay_id));
+            return Ok(Received::Keepalive(position));
         }
         let mut events = Vec::with_capacity(answer.events.len());
         for event in answer.events {

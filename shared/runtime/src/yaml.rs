@@ -52,6 +52,8 @@ pub struct Document {
     name: String,
     text: String,
     root: Node,
+    /// First and last line of what is never shown.
+    hidden: Vec<(u64, u64)>,
 }
 
 impl Document {
@@ -79,7 +81,31 @@ impl Document {
             name: name.to_owned(),
             text: text.to_owned(),
             root,
+            hidden: Vec::new(),
         })
+    }
+
+    /// Never shows the lines of this section: problems in it are named by place and path. For sections in which
+    /// somebody may write a secret by mistake, also next to what a problem is about.
+    #[must_use]
+    pub fn hiding(mut self, section: &str) -> Self {
+        let Content::Map(entries) = &self.root.content else {
+            return self;
+        };
+        let Some(number) = entries.iter().position(|(key, ..)| key == section) else {
+            return self;
+        };
+        let (_, place, node) = &entries[number];
+        let next = entries.get(number + 1).map(|(_, next, _)| next.line);
+        // A section written in braces may end on the line on which the next one begins.
+        let in_braces = self.text.lines().any(|line| line.starts_with('{'));
+        let range = match next {
+            _ if in_braces => (0, u64::MAX),
+            Some(next) => (place.line, next.saturating_sub(1).max(node.last_line()).max(place.line)),
+            None => (place.line, u64::MAX),
+        };
+        self.hidden.push(range);
+        self
     }
 
     /// The content without places.
@@ -174,6 +200,13 @@ impl Document {
             "{}:{}:{}: {path}{}",
             self.name, place.line, place.column, problem.message
         );
+        if self
+            .hidden
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&place.line))
+        {
+            return shown;
+        }
         let line = usize::try_from(place.line)
             .ok()
             .and_then(|line| self.text.lines().nth(line.saturating_sub(1)));
@@ -274,6 +307,19 @@ fn place_of(location: serde_saphyr::Location) -> Place {
 }
 
 impl Node {
+    /// The last line on which something in it begins.
+    fn last_line(&self) -> u64 {
+        let below = match &self.content {
+            Content::Scalar(_) => None,
+            Content::List(items) => items.iter().map(Self::last_line).max(),
+            Content::Map(entries) => entries
+                .iter()
+                .map(|(_, place, node)| node.last_line().max(place.line))
+                .max(),
+        };
+        below.unwrap_or_default().max(self.place.line)
+    }
+
     fn value(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
@@ -400,6 +446,29 @@ mod tests {
         let problem = document.decode::<Config>().unwrap_err();
         assert_eq!(problem.place, Some(Place { line: 3, column: 13 }), "{problem:?}");
         assert_eq!(problem.path, "kafka.size[1]");
+    }
+
+    #[test]
+    fn lines_of_a_hidden_section_are_not_shown() {
+        let shown = |text: &str, path: &[&str]| {
+            let document = Document::parse("f", text).unwrap().hiding("door");
+            let place = document.place_at(path);
+            assert!(place.is_some(), "{path:?}");
+            document.show(&Problem {
+                place,
+                path: path.join("."),
+                message: "wrong".to_owned(),
+            })
+        };
+        let text = "a: 1\ndoor:\n  key: s3cret\n  more: [s3cret]\nb: 2\n";
+        for path in [&["door"][..], &["door", "key"], &["door", "more", "0"]] {
+            assert!(!shown(text, path).contains('|'), "{path:?}");
+        }
+        assert_eq!(shown(text, &["door", "key"]), "f:3:3: door.key: wrong");
+        assert!(shown(text, &["a"]).contains("| a: 1"));
+        assert!(shown(text, &["b"]).contains("| b: 2"));
+        assert!(!shown("b: 2\ndoor:\n  key: s3cret\n", &["door", "key"]).contains("s3cret"));
+        assert!(!shown("{door: {key: s3cret}, b: 2}\n", &["b"]).contains("s3cret"));
     }
 
     #[test]

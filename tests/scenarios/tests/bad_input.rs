@@ -96,7 +96,7 @@ async fn keys_and_audiences_are_told_apart() {
     ingest_check_says(
         &scene,
         other_org,
-        &["salesforce.orgId is 00D000000000001EAA", "another kafka.prefix"],
+        &["the org is 00D000000000001EAA", "another kafka.prefix"],
     )
     .await;
 }

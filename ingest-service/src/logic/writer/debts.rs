@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    Cause, Debtor, Effect, IDS_PER_QUERY_MAX, Known, Origin, Owed, READS_MAX, RawUser, SignedDuration, Ticket,
+    Cause, Debtor, Effect, IDS_PER_QUERY_MAX, Known, Members, Origin, Owed, READS_MAX, RawUser, SignedDuration, Ticket,
     Timestamp, User, UserId, UserKey, Writer, learn_names, normalize,
 };
 
@@ -19,9 +19,19 @@ struct Debt {
     again: bool,
     not_before: Option<Timestamp>,
     failures: usize,
-    /// The read of an absentee found nobody; waits for the others of its survey.
+    /// The read of an absentee found no member; waits for the others of its survey.
     gone: bool,
+    /// The last read could not see the person at all.
+    unseen: bool,
     reimport: bool,
+}
+
+/// What a read says about one person.
+#[derive(Clone, Copy)]
+enum Seen<'a> {
+    Member(&'a RawUser),
+    Other,
+    Nobody,
 }
 
 /// All debts.
@@ -53,12 +63,16 @@ impl Debts {
             not_before: None,
             failures: 0,
             gone: false,
+            unseen: false,
             reimport: false,
         };
         self.debts.insert(debtor, debt);
     }
     pub(super) fn len(&self) -> usize {
         self.debts.len()
+    }
+    pub(super) fn unseen(&self) -> usize {
+        self.debts.values().filter(|debt| debt.unseen).count()
     }
     pub(super) fn has(&self, debtor: Debtor) -> bool {
         self.debts.contains_key(&debtor)
@@ -180,20 +194,19 @@ impl Writer {
     }
 
     /// A read was answered.
-    pub(super) fn read(
-        &mut self,
-        ticket: Ticket,
-        read_at: Timestamp,
-        result: Result<HashMap<UserId, RawUser>, String>,
-        now: Timestamp,
-    ) {
+    pub(super) fn read(&mut self, ticket: Ticket, read_at: Timestamp, result: Result<Members, String>, now: Timestamp) {
         let Some(ids) = self.debts.reads.remove(&ticket) else {
             return;
         };
         match result {
-            Ok(members) => {
+            Ok(answer) => {
                 for id in ids {
-                    self.read_of(id, ticket, read_at, members.get(&id), now);
+                    let found = match answer.members.get(&id) {
+                        Some(raw) => Seen::Member(raw),
+                        None if answer.others.contains(&id) => Seen::Other,
+                        None => Seen::Nobody,
+                    };
+                    self.read_of(id, ticket, read_at, found, now);
                 }
                 self.decide_removals(read_at, now);
             }
@@ -212,7 +225,7 @@ impl Writer {
         }
     }
 
-    fn read_of(&mut self, id: UserId, ticket: Ticket, read_at: Timestamp, found: Option<&RawUser>, now: Timestamp) {
+    fn read_of(&mut self, id: UserId, ticket: Ticket, read_at: Timestamp, found: Seen<'_>, now: Timestamp) {
         let Some(debt) = self
             .debts
             .debts
@@ -225,13 +238,32 @@ impl Writer {
         let again = std::mem::take(&mut debt.again);
         let (listed, reimport) = (debt.owed.listed, debt.reimport);
         let absent = debt.owed.absent_since.is_some();
-        if found.is_none() && absent && !again {
+        let published = self
+            .overlay
+            .get(&id)
+            .or_else(|| self.published.get(&id))
+            .is_some_and(|person| !person.user.removed);
+        let member = match found {
+            Seen::Member(raw) => Some(raw),
+            // Somebody whom the integration user cannot see has not been read: no reason to remove anybody. Unless an
+            // event has said so, because only then a record can be gone.
+            Seen::Nobody if published && !debt.owed.deleted => {
+                debt.unseen = true;
+                debt.failures += 1;
+                debt.not_before = Some(now + SignedDuration::from_secs(WAITS[debt.failures.min(WAITS.len() - 1)]));
+                self.debts.waiting.insert(id);
+                return;
+            }
+            Seen::Other | Seen::Nobody => None,
+        };
+        debt.unseen = false;
+        if member.is_none() && absent && !again {
             // Decided with the others, so that their number can be looked at.
             debt.gone = true;
             return;
         }
         let origin = if reimport { Origin::Reimport } else { Origin::Recheck };
-        self.observe(id, found, listed, read_at, origin, now);
+        self.observe(id, member, listed, read_at, origin, now);
         if again {
             self.debts.waiting.insert(id);
         } else {
@@ -281,7 +313,7 @@ impl Writer {
             .debts
             .iter()
             .filter_map(|(debtor, debt)| match debtor {
-                Debtor::User(id) if debt.owed.absent_since.is_some() => Some((*id, debt.gone)),
+                Debtor::User(id) if debt.owed.absent_since.is_some() && !debt.unseen => Some((*id, debt.gone)),
                 _ => None,
             })
             .collect();

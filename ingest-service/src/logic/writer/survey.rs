@@ -90,8 +90,16 @@ impl Writer {
             );
             return;
         }
-        // Rule 1: an event received since the survey began is newer than its rows.
+        // Rule 1: an event received since the survey began is newer than its rows. But the row may know more than that
+        // event said, so the person is read once more instead of taking either for the whole truth.
         if last.is_some_and(|person| person.touched > running.began) {
+            self.owe(
+                Debtor::User(id),
+                Owed {
+                    listed,
+                    ..Owed::new(now, "changed while everyone was read")
+                },
+            );
             return;
         }
         let key = UserKey::new(self.config.org, id);
@@ -131,7 +139,12 @@ impl Writer {
         }
         match survey.kind {
             SurveyKind::Recheck => {
-                self.position.rechecked_to = self.position.rechecked_to.max(survey.window.map(|(_, to)| to));
+                // Only a look that joins the last one moves the mark: what lies between was not looked at.
+                if let Some((from, to)) = survey.window
+                    && self.position.rechecked_to.is_none_or(|last| from <= last)
+                {
+                    self.position.rechecked_to = self.position.rechecked_to.max(Some(to));
+                }
                 self.pay_everyone(&running);
             }
             SurveyKind::Query => {

@@ -14,7 +14,7 @@ use std::{
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{BorrowedMessage, Headers},
 };
 use tokio::sync::mpsc as tokio_mpsc;
@@ -139,6 +139,14 @@ impl Reading {
             Partitions::Only(partitions) => partitions,
             Partitions::All => {
                 let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(10))?;
+                // A topic that the broker does not know (yet) has no partitions: taken as empty, all state would seem lost.
+                let found = metadata.topics().iter().find(|found| found.name() == topic);
+                if let Some(error) = found.and_then(rdkafka::metadata::MetadataTopic::error) {
+                    return Err(KafkaError::MetadataFetch(error.into()));
+                }
+                if found.is_none_or(|found| found.partitions().is_empty()) {
+                    return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+                }
                 metadata
                     .topics()
                     .iter()
