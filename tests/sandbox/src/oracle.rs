@@ -95,8 +95,10 @@ impl Mapping {
 #[derive(Debug, Clone)]
 pub(crate) struct Comparison {
     pub(crate) target: &'static str,
-    /// Accounts that should be there and are.
+    /// Accounts that are there.
     pub(crate) accounts: usize,
+    /// Accounts that should be there.
+    pub(crate) expected: usize,
     /// Each by the person's id, without personal values.
     pub(crate) differences: Vec<String>,
 }
@@ -104,7 +106,7 @@ pub(crate) struct Comparison {
 /// Compares a target with the org.
 pub(crate) fn compare(target: &'static str, mapping: Mapping, people: &[SimUser], accounts: &[Value]) -> Comparison {
     let mut found: HashMap<&str, &Value> = HashMap::new();
-    let mut differences = Vec::new();
+    let (mut differences, mut expected) = (Vec::new(), 0);
     let mut ids = HashMap::new();
     for account in accounts {
         let Some(external) = account["externalId"].as_str() else {
@@ -124,6 +126,8 @@ pub(crate) fn compare(target: &'static str, mapping: Mapping, people: &[SimUser]
                 .text("Email")
                 .is_some_and(|email| email.to_lowercase().ends_with(".invalid"));
         let account = found.remove(person.id.as_str());
+        // Somebody who left keeps the account, switched off; somebody who had left before never got one.
+        expected += usize::from(member && (account.is_some() || person.is_active() && mapping.admits(person)));
         match (member, person.is_active(), account) {
             (true, true, Some(account)) => {
                 if account["active"] != json!(true) {
@@ -152,6 +156,7 @@ pub(crate) fn compare(target: &'static str, mapping: Mapping, people: &[SimUser]
     Comparison {
         target,
         accounts: accounts.len(),
+        expected,
         differences,
     }
 }
@@ -187,7 +192,11 @@ fn compare_attributes(
         let found = found.filter(|text| !text.is_empty());
         if found != expected {
             // An account's id is no personal value, and tells a late link from a wrong one.
-            let ids = if what == "manager" { format!(" {found:?} instead of {expected:?}") } else { String::new() };
+            let ids = if what == "manager" {
+                format!(" {found:?} instead of {expected:?}")
+            } else {
+                String::new()
+            };
             differences.push(format!("{}: {what}{ids}", person.id));
         }
     }

@@ -46,6 +46,7 @@ impl Figures {
 /// The terminal.
 pub(crate) struct View {
     bars: MultiProgress,
+    title: ProgressBar,
     header: ProgressBar,
     lines: Vec<ProgressBar>,
     footer: ProgressBar,
@@ -91,6 +92,7 @@ impl View {
         let footer = line();
         let count = lines.len();
         Self {
+            title,
             header,
             footer,
             changed: HashMap::new(),
@@ -186,7 +188,7 @@ impl View {
         for (index, (line, comparison)) in self.lines.iter().zip(equal).enumerate() {
             let target = &figures.targets[index];
             line.set_prefix(comparison.target);
-            line.set_length(figures.people as u64);
+            line.set_length(comparison.expected as u64);
             line.set_position(comparison.accounts as u64);
             self.first[index] &= target.pending > 0 || comparison.accounts == 0;
             let pending = if target.pending == usize::MAX {
@@ -219,7 +221,7 @@ impl View {
     pub(crate) fn finish(&self, equal: &[Comparison]) {
         let summary = summary(equal);
         let _ = self.bars.clear();
-        for bar in self.lines.iter().chain([&self.header, &self.footer]) {
+        for bar in self.lines.iter().chain([&self.title, &self.header, &self.footer]) {
             bar.finish();
         }
         tell(&summary);
