@@ -1,10 +1,10 @@
 //! The topics that this service reads and writes, with the settings that its records rely on.
 
 use usher_contract::TargetName;
-use usher_runtime::kafka::{KafkaConfig, TopicSpec, Topics, partition_of};
+use usher_runtime::kafka::{self, KafkaConfig, TopicSpec, Topics, partition_of};
 
 /// Full state of every person, written by ingest-service.
-pub const USER_CHANGE: &str = "user-change";
+pub const USER_CHANGE: &str = kafka::USER_CHANGE.name;
 /// The targets' own records; its partitions are shared out by the consumer group.
 pub const TARGET: &str = "provisioning.target";
 /// What each target holds for each person, on the partition of the target.
@@ -28,17 +28,7 @@ const STATE: &[(&str, &str)] = &[
 #[must_use]
 pub fn specs() -> Vec<TopicSpec> {
     vec![
-        TopicSpec {
-            name: USER_CHANGE,
-            partitions: 12,
-            settings: &[
-                ("cleanup.policy", "compact"),
-                ("min.compaction.lag.ms", "86400000"),
-                ("max.compaction.lag.ms", "604800000"),
-                ("delete.retention.ms", "604800000"),
-                ("segment.ms", "86400000"),
-            ],
-        },
+        kafka::USER_CHANGE,
         TopicSpec {
             name: TARGET,
             partitions: TARGET_PARTITIONS,

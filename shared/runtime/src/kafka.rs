@@ -14,5 +14,5 @@ pub use config::{KafkaConfig, TopicMode};
 pub use membership::{Membership, MembershipEvent, ReleaseGuard};
 pub use partition::partition_of;
 pub use reader::{Partitions, Record, TopicInput, TopicReader};
-pub use topics::{TopicError, TopicSpec, Topics};
+pub use topics::{TopicError, TopicSpec, Topics, USER_CHANGE};
 pub use transaction::{CommitError, FenceError, OutRecord, TransactionBatch, TransactionalProducer};

@@ -15,6 +15,7 @@ use std::{
 use kafka_harness::{ContractConsumer, Kafka, Process, ProcessSpec, Record, built_binary, repository_root};
 use salesforce_sim::{Org, Sim, SimConfig, SimUser};
 use serde_json::{Value, json};
+use target_sims::{ScimSim, ScimSimConfig};
 use tempfile::TempDir;
 
 /// How long anything may take before a scenario gives up.
@@ -328,6 +329,18 @@ impl Service {
         let status = self.process.wait(PATIENCE).await;
         assert!(status.success(), "{}", self.process.story());
     }
+}
+
+/// A target of ours that records every request.
+pub async fn recording_target() -> ScimSim {
+    let address = ([127, 0, 0, 1], 0).into();
+    let behaviour = target_sims::Behaviour::default();
+    ScimSim::start(ScimSimConfig {
+        address,
+        bearer_token: Some(TOKEN.to_owned()),
+        behaviour,
+    })
+    .await
 }
 
 /// Resources of a SCIM server that others wrote, all pages.

@@ -2,26 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use salesforce_sim::{ReportDefinition, ReportFormat, SimConfig, TlsConfig, generate_jwt_key_pair};
-use scenarios::{Scene, TOKEN, TargetSpec, eventually};
+use scenarios::{Scene, TargetSpec, eventually, recording_target};
 use serde_json::{Value, json};
-use target_sims::{Fault, FaultScope, ScimSim, ScimSimConfig};
+use target_sims::{Fault, FaultScope};
 
 async fn scene() -> Scene {
     Scene::set(SimConfig {
         users: 40,
         seed: 51,
         ..SimConfig::default()
-    })
-    .await
-}
-
-async fn target() -> ScimSim {
-    let address = ([127, 0, 0, 1], 0).into();
-    let behaviour = target_sims::Behaviour::default();
-    ScimSim::start(ScimSimConfig {
-        address,
-        bearer_token: Some(TOKEN.to_owned()),
-        behaviour,
     })
     .await
 }
@@ -243,7 +232,7 @@ async fn configuration_and_kafka_mistakes_stop_check_and_run_alike() {
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_and_targets_that_do_not_work_are_shown() {
     let scene = scene().await;
-    let sim = target().await;
+    let sim = recording_target().await;
     scene.policy(&[TargetSpec {
         name: "helpdesk",
         base_url: sim.base_url(),
@@ -299,7 +288,7 @@ async fn policies_and_targets_that_do_not_work_are_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_messages_are_counted_and_the_rest_goes_on() {
     let scene = scene().await;
-    let sim = target().await;
+    let sim = recording_target().await;
     scene.policy(&[TargetSpec {
         name: "helpdesk",
         base_url: sim.base_url(),

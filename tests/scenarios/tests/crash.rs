@@ -4,22 +4,11 @@
 use std::time::Duration;
 
 use salesforce_sim::{SimConfig, SimUser};
-use scenarios::{Scene, TOKEN, TargetSpec, eventually, eventually_none};
+use scenarios::{Scene, TargetSpec, eventually, eventually_none, recording_target};
 use serde_json::{Value, json};
-use target_sims::{ScimSim, ScimSimConfig};
 
 const USERS: usize = 5_000;
 const CHANGES: usize = 2_000;
-
-async fn target() -> ScimSim {
-    let address = ([127, 0, 0, 1], 0).into();
-    ScimSim::start(ScimSimConfig {
-        address,
-        bearer_token: Some(TOKEN.to_owned()),
-        behaviour: target_sims::Behaviour::default(),
-    })
-    .await
-}
 
 fn report_source() -> Value {
     json!({ "snapshot": { "source": "report", "report": { "name": "All Users" } }, "recheck": { "every": "15s", "grace": "2s" } })
@@ -33,7 +22,7 @@ async fn killed_in_the_middle_of_the_work_both_go_on_where_the_topics_say() {
         ..SimConfig::default()
     })
     .await;
-    let target = target().await;
+    let target = recording_target().await;
     let policy = json!({ "pace": { "perSecond": 2000, "concurrency": 16 } });
     scene.policy(&[TargetSpec {
         name: "helpdesk",

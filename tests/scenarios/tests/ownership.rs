@@ -4,21 +4,10 @@
 use std::collections::BTreeMap;
 
 use salesforce_sim::SimConfig;
-use scenarios::{Scene, Service, TOKEN, TargetSpec, eventually, eventually_none};
+use scenarios::{Scene, Service, TargetSpec, eventually, eventually_none, recording_target};
 use serde_json::json;
-use target_sims::{ScimSim, ScimSimConfig};
 
 const TARGETS: [&str; 3] = ["academy", "helpdesk", "calls"];
-
-async fn target() -> ScimSim {
-    let address = ([127, 0, 0, 1], 0).into();
-    ScimSim::start(ScimSimConfig {
-        address,
-        bearer_token: Some(TOKEN.to_owned()),
-        behaviour: target_sims::Behaviour::default(),
-    })
-    .await
-}
 
 /// Which of these services runs which targets.
 async fn owners(services: &[&Service]) -> BTreeMap<&'static str, Vec<String>> {
@@ -55,7 +44,11 @@ async fn a_target_has_one_owner_and_moves_when_its_owner_dies() {
         ..SimConfig::default()
     })
     .await;
-    let sims = [target().await, target().await, target().await];
+    let sims = [
+        recording_target().await,
+        recording_target().await,
+        recording_target().await,
+    ];
     let specs: Vec<TargetSpec<'_>> = TARGETS
         .iter()
         .zip(&sims)

@@ -25,6 +25,21 @@ pub struct TopicSpec {
     pub settings: &'static [(&'static str, &'static str)],
 }
 
+/// The topic of the messages. Both services make it, so that either can start first; said once, so that they agree.
+pub const USER_CHANGE: TopicSpec = TopicSpec {
+    name: "user-change",
+    partitions: 12,
+    settings: &[
+        ("cleanup.policy", "compact"),
+        // Subscribers that are a day behind still see every version.
+        ("min.compaction.lag.ms", "86400000"),
+        ("max.compaction.lag.ms", "604800000"),
+        // An erased person's tombstone stays a week, so that slow subscribers see it.
+        ("delete.retention.ms", "604800000"),
+        ("segment.ms", "86400000"),
+    ],
+};
+
 /// What is wrong with a topic or the broker.
 #[derive(Debug, Error)]
 pub enum TopicError {
