@@ -100,6 +100,14 @@ pub enum Failure {
     Halt(Refusal),
 }
 
+/// The code of a conflict on a create that leaves open whether an account was made.
+pub(crate) const CREATE_UNCLEAR: &str = "create-unclear";
+
+/// The code of a list that ended before the number of accounts that the target names.
+pub(crate) const LIST_INCOMPLETE: &str = "list-incomplete";
+/// The code of a page that the target does not give any more: the list has to be read from its first page.
+pub(crate) const CURSOR_REFUSED: &str = "cursor-refused";
+
 /// A reason with a stable code. Never holds personal values, bodies or secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -177,4 +185,7 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// The reason in words.
     fn check_path(&self, path: &str) -> Result<AttributePath, String>;
+
+    /// Forgets what was listed before: another process may have written since.
+    fn forget_listing(&self) {}
 }

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tracing::warn;
 use usher_contract::{TargetName, UserKey};
@@ -38,6 +39,9 @@ pub(crate) struct Restored {
     pub links: Links,
     /// The target's own record; `None` when nobody ever owned it.
     pub record: Option<TargetRecord>,
+    /// The last owner has handed the target back, or there was none. Never assumed: a record that cannot be read may be of
+    /// an owner that is still writing.
+    pub handed_back: bool,
     /// Records that could not be read.
     pub malformed: u64,
 }
@@ -54,16 +58,6 @@ pub(crate) enum RestoreError {
     /// Reading broke off.
     #[error("reading {0} broke off: {1}")]
     Failed(String, String),
-    /// A newer version has written here.
-    #[error("a record of {target} has format {found}, this version reads up to {known}; run the newer version")]
-    Format {
-        /// Which target.
-        target: TargetName,
-        /// As written.
-        found: u32,
-        /// As known.
-        known: u32,
-    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,60 +94,95 @@ pub(crate) async fn restore(
         })
         .await?;
 
-    let (mut links, mut malformed) = (Links::default(), 0);
-    let mut newer = None;
+    let mut malformed = 0;
+    let mut links = Links::default();
     read_to_mark(kafka, topics::LINK, partition, &key, &mark, |name, record| {
-        let Some(user) = user_of_key(target, name) else {
-            return;
-        };
-        match decode_link(record) {
-            Ok(link) => {
-                if let Some(link) = &link
-                    && link.format > link::FORMAT
-                {
-                    newer = Some(link.format);
-                }
-                links.put(user, link);
+        if let Some(user) = user_of_key(target, name) {
+            match take_link(&mut links, user, record.value.as_deref()) {
+                Ok(()) => {}
+                Err(unreadable) => pass_over(&mut malformed, topics::LINK, record, unreadable),
             }
-            Err(_) => pass_over(&mut malformed, topics::LINK, record),
         }
     })
     .await?;
-    if let Some(found) = newer {
-        return Err(RestoreError::Format {
-            target: target.clone(),
-            found,
-            known: link::FORMAT,
-        });
-    }
-    let mut own = None;
+    let mut own = Ok(None);
     read_to_mark(kafka, topics::TARGET, partition, &key, &mark, |name, record| {
-        if name != target.as_str() {
-            return;
-        }
-        match record.value.as_deref().map(serde_json::from_slice::<TargetRecord>) {
-            Some(Ok(record)) => own = Some(record),
-            Some(Err(_)) => pass_over(&mut malformed, topics::TARGET, record),
-            None => own = None,
+        if name == target.as_str() {
+            own = decode::<TargetRecord>(record.value.as_deref(), target_record::FORMAT);
+            if let Err(unreadable) = own {
+                pass_over(&mut malformed, topics::TARGET, record, unreadable);
+            }
         }
     })
     .await?;
-    if let Some(found) = own
-        .as_ref()
-        .map(|record: &TargetRecord| record.format)
-        .filter(|format| *format > target_record::FORMAT)
-    {
-        return Err(RestoreError::Format {
-            target: target.clone(),
-            found,
-            known: target_record::FORMAT,
-        });
-    }
+    let (record, handed_back) = last_owner(own, clock::now());
     Ok(Restored {
         links,
-        record: own,
+        record,
+        handed_back,
         malformed,
     })
+}
+
+/// Why a record was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+enum Unreadable {
+    #[error("newer-format")]
+    Newer,
+    #[error("not-a-record")]
+    Content,
+}
+
+/// The format of a record, before anything else of it: a later one may have changed everything else.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+fn decode<T: DeserializeOwned>(value: Option<&[u8]>, known: u32) -> Result<Option<T>, Unreadable> {
+    let Some(value) = value else { return Ok(None) };
+    let Format { format } = serde_json::from_slice(value).map_err(|_| Unreadable::Content)?;
+    if format > known {
+        return Err(Unreadable::Newer);
+    }
+    serde_json::from_slice(value).map(Some).map_err(|_| Unreadable::Content)
+}
+
+/// Takes the record of a person. One that cannot be read does not leave an older one standing.
+fn take_link(links: &mut Links, user: UserKey, value: Option<&[u8]>) -> Result<(), Unreadable> {
+    match decode(value, link::FORMAT) {
+        Ok(link) => links.put(user, link),
+        Err(unreadable) => {
+            links.put_unreadable(user);
+            return Err(unreadable);
+        }
+    }
+    Ok(())
+}
+
+/// What is known of the last owner, and whether it has handed back.
+fn last_owner(own: Result<Option<TargetRecord>, Unreadable>, now: Timestamp) -> (Option<TargetRecord>, bool) {
+    match own {
+        Ok(record) => {
+            let handed_back = record.as_ref().is_none_or(|record| record.released);
+            (record, handed_back)
+        }
+        // Since when it may have written without recording it is not known either: every link is to be doubted whose
+        // person has changed since.
+        Err(_) => {
+            let record = TargetRecord {
+                format: target_record::FORMAT,
+                owner: String::new(),
+                released: false,
+                mode: String::new(),
+                first_sync: None,
+                reconciled_at: None,
+                outstanding_since: Some(Timestamp::UNIX_EPOCH),
+                at: now,
+            };
+            (Some(record), false)
+        }
+    }
 }
 
 /// Links of several targets, for commands that only read. Reads to the end as the broker announces it.
@@ -180,7 +209,8 @@ pub(crate) async fn read_only(
                     let found = targets
                         .iter()
                         .find_map(|target| Some((target, user_of_key(target, name)?)));
-                    let (Some((target, user)), Ok(link)) = (found, decode_link(record)) else {
+                    let (Some((target, user)), Ok(link)) = (found, decode(record.value.as_deref(), link::FORMAT))
+                    else {
                         continue;
                     };
                     match link {
@@ -246,16 +276,74 @@ fn name_of(record: &Record) -> Option<&str> {
     std::str::from_utf8(record.key.as_deref()?).ok()
 }
 
-fn decode_link(record: &Record) -> Result<Option<Link>, serde_json::Error> {
-    record.value.as_deref().map(serde_json::from_slice).transpose()
-}
-
-fn pass_over(malformed: &mut u64, topic: &str, record: &Record) {
+fn pass_over(malformed: &mut u64, topic: &str, record: &Record, reason: Unreadable) {
     *malformed += 1;
     warn!(
         topic,
         partition = record.partition,
         offset = record.offset,
-        "a record could not be read and was passed over"
+        %reason,
+        "a record could not be read; nothing is done about whom it speaks of"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::testing::{at, policy, user_key};
+
+    fn newer<T: Serialize>(record: &T) -> Vec<u8> {
+        let mut value = serde_json::to_value(record).unwrap();
+        value["format"] = 99.into();
+        // A later format may have changed anything.
+        value["state"] = "else".into();
+        value["released"] = "yes".into();
+        serde_json::to_vec(&value).unwrap()
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_read_leaves_nothing_to_act_on() {
+        let link = Link::unlinked(3, policy().hash);
+        let good = serde_json::to_vec(&link).unwrap();
+        let user = user_key(1);
+        for (bad, why) in [
+            (newer(&link), Unreadable::Newer),
+            (b"{".to_vec(), Unreadable::Content),
+            (b"{\"format\":1}".to_vec(), Unreadable::Content),
+            (b"{}".to_vec(), Unreadable::Content),
+        ] {
+            let mut links = Links::default();
+            take_link(&mut links, user, Some(&good)).unwrap();
+            assert_eq!(take_link(&mut links, user, Some(&bad)), Err(why));
+            assert_eq!((links.get(&user), links.unreadable()), (None, 1));
+            take_link(&mut links, user, Some(&good)).unwrap();
+            assert_eq!((links.get(&user), links.unreadable()), (Some(&link), 0));
+            take_link(&mut links, user, Some(&bad)).unwrap_err();
+            take_link(&mut links, user, None).unwrap();
+            assert_eq!((links.get(&user), links.unreadable()), (None, 0));
+        }
+    }
+
+    #[test]
+    fn an_owner_whose_record_cannot_be_read_has_not_handed_back() {
+        let record = TargetRecord {
+            format: target_record::FORMAT,
+            owner: "a".into(),
+            released: true,
+            mode: "enforce".into(),
+            first_sync: None,
+            reconciled_at: None,
+            outstanding_since: None,
+            at: at(1),
+        };
+        let read = |value: Option<&[u8]>| last_owner(decode(value, target_record::FORMAT), at(2));
+        assert_eq!(read(None), (None, true));
+        let good = serde_json::to_vec(&record).unwrap();
+        assert_eq!(read(Some(&good)), (Some(record.clone()), true));
+        for bad in [newer(&record), b"{".to_vec(), b"{\"format\":1}".to_vec()] {
+            let (assumed, handed_back) = read(Some(&bad));
+            assert!(!handed_back);
+            assert_eq!(assumed.unwrap().outstanding_since, Some(Timestamp::UNIX_EPOCH));
+        }
+    }
 }

@@ -29,6 +29,9 @@ pub struct Metrics {
     rejected: IntGaugeVec,
     undecided: IntGaugeVec,
     skipped: IntGaugeVec,
+    behind: IntGaugeVec,
+    orphans: IntGaugeVec,
+    unreadable: IntGaugeVec,
     links: IntGaugeVec,
     circuit_open: IntGaugeVec,
 }
@@ -110,6 +113,15 @@ impl Metrics {
                 "People about whom something is unknown that would decide",
             )?,
             skipped: gauges("apply_skipped", "People left alone on purpose")?,
+            behind: gauges(
+                "apply_behind",
+                "People whose newest state has been older than what was acted on for some minutes",
+            )?,
+            orphans: gauges(
+                "apply_orphans",
+                "Accounts not known to be off, of people of whom there is no state",
+            )?,
+            unreadable: gauges("apply_unreadable", "People whose link cannot be read")?,
             links: gauges("apply_links", "People with an account")?,
             circuit_open: gauges("apply_circuit_open", "Whether the target as a whole does not work")?,
         })
@@ -169,6 +181,9 @@ impl Metrics {
         set(&self.rejected, status.rejected);
         set(&self.undecided, status.undecided);
         set(&self.skipped, status.skipped);
+        set(&self.behind, status.behind);
+        set(&self.orphans, status.orphans);
+        set(&self.unreadable, status.unreadable);
         set(&self.links, status.links);
         set(&self.circuit_open, usize::from(status.circuit.is_some()));
     }

@@ -140,7 +140,7 @@ impl Owner {
             Done::Restored(restored) => match *restored {
                 Ok(restored) => {
                     self.status.problem(target, None);
-                    let handed_back = restored.record.as_ref().is_none_or(|record| record.released);
+                    let handed_back = restored.handed_back;
                     self.restored = Some(restored);
                     Input::Restored { handed_back }
                 }
@@ -219,6 +219,8 @@ impl Owner {
         let (Some(producer), Some(restored)) = (self.producer.clone(), self.restored.take()) else {
             return;
         };
+        // What this process listed under an earlier ownership is older than what others have written since.
+        self.executor.connector.forget_listing();
         let policy = Arc::clone(&self.executor.policy);
         let lease = Lease::new(LeaseTerms {
             start_within: WRITE_STARTS_WITHIN,

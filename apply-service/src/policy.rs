@@ -94,8 +94,9 @@ pub fn from_texts(files: &[(PathBuf, String)]) -> Result<Policy, PolicyError> {
     let mut documents = Vec::new();
     for (path, text) in files {
         match Document::parse(&path.display().to_string(), text) {
-            Ok(document) => documents.push((path, document)),
-            Err(problem) => problems.push(shown_without_document(path, text, &problem)),
+            // Whoever pastes a token into the wrong place must not find it in a log.
+            Ok(document) => documents.push((path, document.hiding("connection"))),
+            Err(problem) => problems.push(shown_without_document(path, &problem)),
         }
     }
     let is_defaults = |path: &Path| path.file_name().is_some_and(|name| name == DEFAULTS);
@@ -132,19 +133,10 @@ pub fn from_texts(files: &[(PathBuf, String)]) -> Result<Policy, PolicyError> {
     }
 }
 
-fn shown_without_document(path: &Path, text: &str, problem: &usher_runtime::yaml::Problem) -> String {
+/// Without the line itself: what cannot be parsed may be a secret as well as anything else.
+fn shown_without_document(path: &Path, problem: &usher_runtime::yaml::Problem) -> String {
     let at = problem
         .place
         .map_or_else(String::new, |place| format!(":{}:{}", place.line, place.column));
-    let line = problem.place.and_then(|place| {
-        let line = text.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
-        let indent = " ".repeat(usize::try_from(place.column).ok()?.saturating_sub(1));
-        Some(format!("\n  | {line}\n  | {indent}^"))
-    });
-    format!(
-        "{}{at}: {}{}",
-        path.display(),
-        problem.message,
-        line.unwrap_or_default()
-    )
+    format!("{}{at}: {}", path.display(), problem.message)
 }

@@ -164,12 +164,12 @@ impl Running {
                 Some((operation, result, took)) = self.operations.next(), if !self.operations.is_empty() => {
                     self.step(Input::Ended { operation, result, took });
                 }
-                () = self.subscription.changed(), if !draining => {
+                () = self.subscription.changed(), if !draining && self.lane.takes_people() => {
                     for user in self.subscription.take(FEED) {
                         self.feed(user, false);
                     }
                 }
-                () = std::future::ready(()), if !self.backlog.is_empty() && !draining => {
+                () = std::future::ready(()), if !self.backlog.is_empty() && !draining && self.lane.takes_people() => {
                     for _ in 0..FEED {
                         let Some((user, again)) = self.backlog.pop_front() else { break };
                         self.feed(user, again);
@@ -199,9 +199,10 @@ impl Running {
     }
 
     fn feed(&mut self, user: UserKey, again: bool) {
-        if let Some(change) = self.around.users.get(&user) {
-            self.step(Input::User { change, again });
-        }
+        self.step(match self.around.users.get(&user) {
+            Some(change) => Input::User { change, again },
+            None => Input::Erased(user),
+        });
     }
 
     fn step(&mut self, input: Input) {

@@ -187,8 +187,11 @@ impl Users {
             for record in records {
                 match decode(record) {
                     Ok((user, None)) => {
-                        // Erased: whoever has an account keeps it; there is nobody to decide about any more.
-                        table.remove(&user);
+                        // Erased: whoever has an account keeps it; there is nobody to decide about any more. Lanes are
+                        // told, so that what is outstanding ends and the account is reported.
+                        if table.remove(&user).is_some() {
+                            changed.push(user);
+                        }
                     }
                     Ok((user, Some(change))) => {
                         // A repeated or older record changes nothing.
@@ -341,5 +344,12 @@ mod tests {
         assert!(subscription.take(10).is_empty());
         users.take("t", &[record(3, &key, None, V1)], &metrics);
         assert!(users.get(&user_key(1)).is_none());
+        assert_eq!(
+            subscription.take(10),
+            [user_key(1)],
+            "lanes are told of somebody erased"
+        );
+        users.take("t", &[record(4, &key, None, V1)], &metrics);
+        assert!(subscription.take(10).is_empty());
     }
 }

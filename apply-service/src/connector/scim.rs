@@ -150,6 +150,10 @@ impl Connector for ScimConnector {
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {
         Path::parse(path, &self.shared.vocabulary).map(|path| AttributePath(path.to_string()))
     }
+
+    fn forget_listing(&self) {
+        Self::forget_listing(self);
+    }
 }
 
 /// What the exchanges of one target share.

@@ -11,6 +11,7 @@
 
 mod circuit;
 mod commits;
+mod erased;
 mod execute;
 mod links;
 mod messages;
@@ -28,7 +29,7 @@ mod whole;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -37,7 +38,7 @@ use jiff::Timestamp;
 use usher_contract::{UserChange, UserKey};
 
 pub(crate) use self::execute::{look_up, match_values};
-use self::{circuit::Circuit, commits::Commits, pace::Pacer, queue::Queue};
+use self::{circuit::Circuit, commits::Commits, pace::Pacer, queue::Queue, results::Accused};
 pub use self::{
     links::Links,
     messages::{Answer, Batch, Effect, Input, OperationId},
@@ -59,7 +60,9 @@ const COMMIT_YOUNG: Duration = Duration::from_secs(3);
 const CLOCKS_APART: Duration = Duration::from_secs(300);
 /// How often the lower bound of what is outstanding is made exact: it costs a look at everybody who waits.
 const OUTSTANDING_EVERY: Duration = Duration::from_secs(1);
-/// No new work starts while more results than this wait to be committed.
+/// A state that is older than what was acted on says nothing for so long: the table may just be catching up.
+const BEHIND_AFTER: Duration = Duration::from_secs(180);
+/// No new work starts and nobody is fed while more results than this wait to be committed.
 const RESULTS_MAX: usize = 500;
 
 /// One person with something outstanding.
@@ -71,6 +74,10 @@ struct Slot {
     /// Since when something is outstanding.
     since: Timestamp,
     again: bool,
+    /// The intent on the books is of this very try: no earlier request may have made an account.
+    fresh_intent: bool,
+    /// This try was brought forward because a name was given up: it does not count.
+    woken: bool,
     stage: Stage,
 }
 
@@ -83,12 +90,14 @@ enum Stage {
     Delayed(Timestamp),
     /// A look-up is under way.
     Looking,
-    /// The intent to create is being committed.
+    /// The intent to create or to take over is being committed.
     Intent,
     /// Goes on with what the look-up has shown.
     Resuming,
     /// A write is under way.
     Writing,
+    /// Was answered with "forbidden": a probe tells whether that concerns the person or the target.
+    Accused,
     /// The result is being committed.
     Recording,
 }
@@ -100,6 +109,8 @@ enum Flight {
     Write(UserKey, Plan, Arc<UserChange>),
     Page,
     Probe,
+    /// A probe about people who were answered with "forbidden".
+    Trial,
 }
 
 /// How far the first look at the application is.
@@ -111,6 +122,8 @@ enum FirstSync {
         cursor: Option<String>,
         under_way: bool,
         attempts: u32,
+        /// How often it was begun anew.
+        restarts: u32,
         next_try: Timestamp,
     },
 }
@@ -135,16 +148,26 @@ pub struct Lane {
     conflicts: BTreeSet<UserKey>,
     /// In `observe`: what would be done.
     observed: HashMap<UserKey, Action>,
-    /// Versions on the topic are behind what a link names: the table is not complete yet.
-    behind: BTreeSet<UserKey>,
+    /// Versions on the topic are behind what a link names, and since when: the table is not complete yet, or the topic has
+    /// lost something.
+    behind: BTreeMap<UserKey, Timestamp>,
+    /// Who has a link that may mean an account, and was not fed yet. Empty once everybody was.
+    unfed: HashSet<UserKey>,
+    /// People with a link of whom there is no state any more, and those among them who are to be looked at.
+    erased: BTreeSet<UserKey>,
+    to_report: BTreeSet<UserKey>,
     /// What their links say may be older than what the target holds.
     doubtful: BTreeSet<UserKey>,
     /// The version that a predecessor may have been writing when it died: the next one makes their links doubtful.
     suspects: HashMap<UserKey, u64>,
-    /// The predecessor did not hand back: it may have written after this time without recording it.
+    /// A predecessor did not hand back: it may have written after this time without recording it. Kept in the record
+    /// until every doubt that came of it is cleared, over any number of owners.
     unrecorded_since: Option<Timestamp>,
     /// A lower bound of when what is outstanding was observed, and when it was last exact.
     outstanding: (Option<Timestamp>, Timestamp),
+    /// Who was answered with "forbidden", and whether the probe about them is under way.
+    accused: BTreeMap<UserKey, Accused>,
+    trial: bool,
     pacer: Pacer,
     circuit: Circuit,
     commits: Commits,
@@ -156,6 +179,8 @@ pub struct Lane {
     all_fed: bool,
     draining: bool,
     drained: bool,
+    /// When the last step was taken.
+    seen_at: Timestamp,
 }
 
 impl Lane {
@@ -177,6 +202,7 @@ impl Lane {
                 cursor: None,
                 under_way: false,
                 attempts: 0,
+                restarts: 0,
                 next_try: now,
             }
         };
@@ -191,6 +217,8 @@ impl Lane {
             outstanding_since: None,
             at: now,
         };
+        let unfed = links.iter().filter(|(_, link)| erased::may_be_on(link));
+        let unfed = unfed.map(|(user, _)| *user).collect();
         Self {
             links,
             record,
@@ -203,13 +231,19 @@ impl Lane {
             skipped: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             observed: HashMap::new(),
-            behind: BTreeSet::new(),
+            behind: BTreeMap::new(),
+            unfed,
+            erased: BTreeSet::new(),
+            to_report: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             suspects: HashMap::new(),
-            unrecorded_since: restored
-                .filter(|record| !record.released)
-                .map(|record| record.outstanding_since.map_or(record.at, |since| since.min(record.at))),
+            unrecorded_since: restored.and_then(|record| match (record.released, record.outstanding_since) {
+                (true, doubts) => doubts,
+                (false, since) => Some(since.map_or(record.at, |since| since.min(record.at))),
+            }),
             outstanding: (None, now),
+            accused: BTreeMap::new(),
+            trial: false,
             pacer: Pacer::new(target.pace.per_second, now),
             circuit: Circuit::default(),
             // The first commit says who the owner is and makes the first write start without waiting for one.
@@ -220,6 +254,7 @@ impl Lane {
             all_fed: false,
             draining: false,
             drained: false,
+            seen_at: now,
             target,
         }
     }
@@ -227,6 +262,7 @@ impl Lane {
     /// Takes one step. `random` is in `[0, 1)`.
     pub fn step(&mut self, input: Input, now: Timestamp, random: f64) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.seen_at = now;
         if self.drained {
             return effects;
         }
@@ -239,12 +275,14 @@ impl Lane {
             } => self.ended(operation, result, took, now, random),
             Input::Committed => self.committed(now, &mut effects),
             Input::Tick => {}
-            Input::AllFed => self.all_fed = true,
+            Input::Erased(user) => self.erase(user, now),
+            Input::AllFed => self.everybody_fed(),
             Input::Drain => self.drain(),
         }
         self.wake_delayed(now);
         self.reconcile(now, &mut effects);
         self.dispatch(now, &mut effects);
+        self.report_erased(now);
         self.commit(now, &mut effects);
         effects
     }
@@ -331,10 +369,17 @@ impl Lane {
         }
     }
 
+    /// Whether more people may be fed: settling somebody takes no answer of the target, so only what is recorded about
+    /// them bounds how many are taken.
+    #[must_use]
+    pub fn takes_people(&self) -> bool {
+        self.commits.waiting() < RESULTS_MAX
+    }
+
     /// The present state in numbers.
     #[must_use]
     pub fn status(&self) -> LaneStatus {
-        status::of(self)
+        status::of(self, self.seen_at)
     }
 
     /// What is known, by person.

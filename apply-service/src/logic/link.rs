@@ -82,8 +82,8 @@ pub struct Link {
     /// Per attribute what was written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<AttributePath, Written>,
-    /// An account is about to be made: committed before the request, so that a lost answer is found again even when
-    /// the person has left meanwhile.
+    /// An account is about to be made or taken over: committed before the request, so that a lost answer is found again
+    /// even when the person has left meanwhile.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub create_intent: bool,
     /// The version of the state acted on.

@@ -107,7 +107,8 @@ pub fn pick<'a>(
             format!("account {} matches {user} and carries {theirs}", account.id),
         );
     }
-    if account.active == Some(false) && !adopt_inactive {
+    // One that carries our key was made or taken over for this person before: it comes back with them.
+    if account.active == Some(false) && !adopt_inactive && !account.is_of(user) {
         return refuse(
             "match-inactive",
             format!(

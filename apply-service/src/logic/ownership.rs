@@ -3,7 +3,7 @@
 //! ```text
 //! unassigned ─assigned▶ fencing ─fenced▶ restoring ─restored▶ waiting ─lease over▶ active ─revoked▶ draining ─drained▶ unassigned
 //!                          ▲ │ failed, lost (not to a successor)    └──── handed back: no wait ────┘
-//!                          └─┴ backing off            lost to a successor ▶ dropped, until the next assignment
+//!                          └─┴ backing off            lost to a successor ▶ dropped ─still assigned▶ fencing
 //! ```
 //!
 //! **Invariant**: the lane is active only after a fence and a restore that followed this assignment, and only after a
@@ -28,6 +28,11 @@ pub const WRITE_ENDS_WITHIN: Duration = Duration::from_secs(15);
 /// last successful commit began before that fence, so nothing of it is under way any more. A second on top for what a
 /// server does with a request whose connection has been closed.
 pub const LEASE: Duration = Duration::from_secs(WRITE_ENDS_WITHIN.as_secs() + 1);
+/// How long somebody who was fenced stays out while the group still assigns the target. A predecessor whose fence comes
+/// late (its thread runs on for up to 30 s after the group has taken the target from it) fences the present owner, and
+/// nobody would ever run the target again. Longer than that, and than the group needs to tell a stopped owner that it is
+/// none any more: whoever is still assigned by then is the one. Smaller: two owners may fence each other in turn.
+const DROPPED_FOR: Duration = Duration::from_secs(35);
 /// The pause after a failed take-over.
 const BACK_OFF: Duration = Duration::from_secs(2);
 
@@ -48,8 +53,9 @@ pub enum State {
     Draining(bool),
     /// The take-over failed and is tried again then.
     BackingOff(Timestamp),
-    /// A successor has taken over although the group has not said so yet.
-    Dropped,
+    /// Another one has taken over although the group has not said so yet. Should it never say so, it was a late fence of
+    /// a predecessor: the target is taken over again then.
+    Dropped(Timestamp),
 }
 
 impl State {
@@ -64,7 +70,7 @@ impl State {
             Self::Active => "active",
             Self::Draining(_) => "draining",
             Self::BackingOff(_) => "backing-off",
-            Self::Dropped => "dropped",
+            Self::Dropped(_) => "dropped",
         }
     }
 }
@@ -140,11 +146,12 @@ pub fn step(state: State, input: Input, now: Timestamp) -> (State, Vec<Effect>) 
         (S::Draining(false), Input::Drained | Input::Lost { .. }) => (S::Unassigned, vec![E::Drop, E::Release]),
         (S::Draining(true), Input::Drained | Input::Lost { .. }) => (S::Fencing, vec![E::Drop, E::Release, E::Fence]),
 
-        (S::Active, Input::Lost { fenced: true }) => (S::Dropped, vec![E::Drop]),
+        (S::Active, Input::Lost { fenced: true }) => (S::Dropped(after(now, DROPPED_FOR)), vec![E::Drop]),
         (S::Active, Input::Lost { fenced: false }) => (S::BackingOff(after(now, BACK_OFF)), vec![E::Drop]),
-        (S::Dropped, Input::Assigned) => (S::Fencing, vec![E::Fence]),
+        (S::Dropped(until), Input::Tick) if now >= until => (S::Fencing, vec![E::Fence]),
+        (S::Dropped(_), Input::Assigned) => (S::Fencing, vec![E::Fence]),
         (
-            S::Fencing | S::Restoring(_) | S::Waiting(_) | S::BackingOff(_) | S::Dropped | S::Unassigned,
+            S::Fencing | S::Restoring(_) | S::Waiting(_) | S::BackingOff(_) | S::Dropped(_) | S::Unassigned,
             Input::Revoked,
         ) => (S::Unassigned, vec![E::Drop, E::Release]),
 
@@ -156,7 +163,7 @@ pub fn step(state: State, input: Input, now: Timestamp) -> (State, Vec<Effect>) 
 #[must_use]
 pub fn next_wake(state: State) -> Option<Timestamp> {
     match state {
-        State::Waiting(until) | State::BackingOff(until) => Some(until),
+        State::Waiting(until) | State::BackingOff(until) | State::Dropped(until) => Some(until),
         _ => None,
     }
 }
@@ -188,6 +195,7 @@ mod tests {
         handed_back: bool,
         active: bool,
         draining: bool,
+        dropped_at: Option<i64>,
     }
 
     fn explore(state: State, seen: Seen, clock: i64, depth: usize) {
@@ -209,6 +217,9 @@ mod tests {
             for effect in &effects {
                 match effect {
                     Effect::Fence => {
+                        if let (Some(since), Input::Tick) = (seen.dropped_at, input) {
+                            assert!(clock - since >= 35, "fenced back after {} s", clock - since);
+                        }
                         seen = Seen {
                             fence_asked: true,
                             ..Seen::default()
@@ -229,7 +240,13 @@ mod tests {
                         assert!(seen.active && !seen.draining);
                         seen.draining = true;
                     }
-                    Effect::Drop => seen = Seen::default(),
+                    Effect::Drop => {
+                        let fenced = matches!((state, input), (State::Active, Input::Lost { fenced: true }));
+                        seen = Seen {
+                            dropped_at: fenced.then_some(clock),
+                            ..Seen::default()
+                        };
+                    }
                     Effect::Release => assert!(!seen.active, "released with a running lane"),
                 }
             }
@@ -277,13 +294,21 @@ mod tests {
     }
 
     #[test]
-    fn a_fenced_owner_stays_out_until_it_is_assigned_again() {
-        let (state, effects) = step(State::Active, Input::Lost { fenced: true }, at(0));
-        assert_eq!((state, effects), (State::Dropped, vec![Effect::Drop]));
-        assert_eq!(step(state, Input::Tick, at(100)).0, State::Dropped);
-        let (state, _) = step(state, Input::Revoked, at(101));
+    fn a_fenced_owner_stays_out_until_it_is_assigned_again_or_has_waited() {
+        let (dropped, effects) = step(State::Active, Input::Lost { fenced: true }, at(0));
         assert_eq!(
-            step(state, Input::Assigned, at(102)),
+            (dropped, effects, next_wake(dropped)),
+            (State::Dropped(at(35)), vec![Effect::Drop], Some(at(35)))
+        );
+        assert_eq!(step(dropped, Input::Tick, at(34)), (dropped, vec![]));
+        let (state, _) = step(dropped, Input::Revoked, at(34));
+        assert_eq!(
+            step(state, Input::Assigned, at(34)),
+            (State::Fencing, vec![Effect::Fence])
+        );
+        // Still assigned: what fenced us was no successor.
+        assert_eq!(
+            step(dropped, Input::Tick, at(35)),
             (State::Fencing, vec![Effect::Fence])
         );
     }

@@ -76,6 +76,8 @@ pub struct Match {
     pub by: Vec<MatchKey>,
     /// Whether an account that is switched off may be adopted for an active person.
     pub adopt_inactive: bool,
+    /// Whether the target stores our key: then an account without it was not made by us.
+    pub keeps_external_ids: bool,
 }
 
 /// When an attribute is written.

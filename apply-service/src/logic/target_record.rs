@@ -46,7 +46,8 @@ pub struct TargetRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<Timestamp>,
     /// When the oldest state that was outstanding had been observed: a successor that finds the target not handed back
-    /// knows that states since then may have been written without being recorded.
+    /// knows that states since then may have been written without being recorded. With `released` it speaks of doubts
+    /// that an earlier owner left and that are not cleared yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outstanding_since: Option<Timestamp>,
     /// When the record was written.

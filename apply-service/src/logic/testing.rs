@@ -107,6 +107,7 @@ pub(crate) fn policy() -> TargetPolicy {
         matching: Match {
             by: vec![MatchKey::ExternalId, MatchKey::UserName],
             adopt_inactive: false,
+            keeps_external_ids: true,
         },
         attributes: vec![
             row("name.familyName", &["familyName"]),

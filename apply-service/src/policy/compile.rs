@@ -11,7 +11,9 @@ use usher_runtime::yaml::nearest;
 use super::{PRESETS, Target, attributes, connection::connection, layers::Layers};
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
-    logic::policy::{Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy},
+    logic::policy::{
+        Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy, WORK_EMAIL,
+    },
 };
 
 /// Compiles one target. `None` when something that the rest needs is missing; every problem is in `problems`.
@@ -36,11 +38,20 @@ pub(super) fn target(
     let features = features(layers, problems);
     scope(layers, problems);
     let gate = gate(layers, problems);
-    let matching = matching(layers, problems);
     let scim = connection
         .as_ref()
         .map_or_else(ScimConfig::default, |connection| connection.scim.clone());
+    let matching = matching(layers, scim.external_id, problems);
     let attributes = attributes::attributes(layers, &ScimConnector::new(scim), problems);
+    let by_email = matching
+        .as_ref()
+        .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
+    if by_email && !attributes.iter().any(|rule| rule.path.0 == WORK_EMAIL) {
+        problems.push(layers.problem(
+            &["match", "by"],
+            format!("has email, and there is no row `{WORK_EMAIL}` that says where the address comes from"),
+        ));
+    }
     let lifecycle = lifecycle(layers, problems);
     let pace = pace(layers, problems);
     let retry = retry(layers, problems);
@@ -164,7 +175,7 @@ fn gate(layers: &Layers<'_>, problems: &mut Vec<String>) -> Gate {
     }
 }
 
-fn matching(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Match> {
+fn matching(layers: &Layers<'_>, keeps_external_ids: bool, problems: &mut Vec<String>) -> Option<Match> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     enum By {
@@ -225,6 +236,7 @@ fn matching(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Match> {
     Some(Match {
         by,
         adopt_inactive: matches!(inactive, Inactive::Adopt),
+        keeps_external_ids,
     })
 }
 

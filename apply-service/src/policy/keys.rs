@@ -91,9 +91,6 @@ pub(super) fn check(document: &Document, problems: &mut Vec<String>) {
 }
 
 fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, problems: &mut Vec<String>) {
-    let Value::Object(entries) = value else {
-        return;
-    };
     let section = if path.len() == 2 && path[0] == "attributes" {
         "attributes.*".to_owned()
     } else {
@@ -103,6 +100,24 @@ fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, prob
         table.iter().find(|(name, _)| *name == section).map(|(_, keys)| *keys)
     };
     let Some(known) = keys_of(&KNOWN) else { return };
+    let Value::Object(entries) = value else {
+        // Nothing below the key is nothing said. Rows of attributes and credentials are checked by their own types.
+        if !value.is_null()
+            && !["attributes", "attributes.*", "connection.auth", "connection.scim"].contains(&&*section)
+        {
+            let keys = if known.is_empty() {
+                String::new()
+            } else {
+                format!("; known keys here: {}", known.join(", "))
+            };
+            problems.push(document.show(&Problem {
+                place: document.place_at(path),
+                path: path.join("."),
+                message: format!("must be a map such as {{ key: value }}{keys}"),
+            }));
+        }
+        return;
+    };
     let later = keys_of(&LATER).unwrap_or_default();
     for (key, below) in entries {
         path.push(key);

@@ -62,6 +62,11 @@ impl<'a> Layers<'a> {
         match decode(value) {
             Ok(value) => Some(value),
             Err((below, message)) => {
+                let message = if path.first() == Some(&"connection") {
+                    without_value(&message)
+                } else {
+                    message
+                };
                 let steps: Vec<&str> = below
                     .split(['.', '['])
                     .map(|step| step.trim_end_matches(']'))
@@ -111,5 +116,17 @@ impl<'a> Layers<'a> {
             path: path.join("."),
             message: message.into(),
         })
+    }
+}
+
+/// What did not fit, without the value: it may be a secret that was written into the wrong place. Names of fields are
+/// kept, because a misspelt one could not be found otherwise.
+fn without_value(message: &str) -> String {
+    if message.starts_with("unknown field") || message.starts_with("missing field") {
+        return message.to_owned();
+    }
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("does not fit, expected {expected}"),
+        None => "does not fit here".to_owned(),
     }
 }

@@ -148,6 +148,89 @@ fn what_this_version_does_not_do_is_refused() {
 }
 
 #[test]
+fn a_section_that_is_no_map_is_refused() {
+    for (change, path) in [
+        ("lifecycle: keep", "lifecycle: must be a map"),
+        ("features: false", "features: must be a map"),
+        ("pace: 3", "pace: must be a map"),
+        ("retry: [1s]", "retry: must be a map"),
+        ("schedule: daily", "schedule: must be a map"),
+    ] {
+        let found = problems(&GOOD.replace("lifecycle: { removed: keep }", change));
+        assert!(
+            found.len() == 1 && found[0].contains(":15:1: ") && found[0].contains(path),
+            "{change}: {found:#?}"
+        );
+    }
+    let gate = "gate: { require: [givenName], domains: { primary: acme.example, additional: [Acme.io] } }";
+    for (change, path) in [
+        ("gate: [email]", ":8:1: gate: must be a map"),
+        ("gate: { domains: acme.example }", ":8:9: gate.domains: must be a map"),
+    ] {
+        let found = problems(&GOOD.replace(gate, change));
+        assert!(found.len() == 1 && found[0].contains(path), "{change}: {found:#?}");
+    }
+    let found = problems("- target: x\n");
+    assert!(
+        found.iter().any(|problem| problem.contains(":1:1: must be a map")),
+        "{found:#?}"
+    );
+    let defaults = [("policy/_defaults.yaml", "pace: 3\n"), ("policy/a.yaml", GOOD)];
+    let found = read(&defaults).unwrap_err().0;
+    assert!(
+        found
+            .iter()
+            .any(|problem| problem.contains("_defaults.yaml:1:1: pace: must be a map")),
+        "{found:#?}"
+    );
+    assert!(
+        read(&[("a.yaml", &format!("{GOOD}pace:\n"))]).is_ok(),
+        "nothing below a key is nothing said"
+    );
+}
+
+#[test]
+fn matching_by_email_needs_to_know_the_address() {
+    let text = GOOD
+        .replace("{ from: [email, custom.Work_Email__c] }", "{ drop: true }")
+        .replace("firstSync: auto", "firstSync: auto, by: [externalId, email]");
+    let found = problems(&text);
+    assert!(
+        found.len() == 1 && found[0].contains(":9:27: match.by: has email") && found[0].contains("emails[type eq"),
+        "{found:#?}"
+    );
+    assert!(read(&[("a.yaml", &text.replace(", email]", "]"))]).is_ok());
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_in_no_message() {
+    let line =
+        "connection: { baseUrl: \"https://helpdesk.example/scim/v2\", auth: { bearerTokenFile: /secrets/token } }";
+    for connection in [
+        "{ baseUrl: 'https://h.example', auth: { bearerToken: s3cret } }",
+        "{ baseUrl: 'https://h.example', auth: s3cret }",
+        "{ baseUrl: 'https://h.example', auth: { header: { name: 'Authorization: s3cret', valueFile: /x } } }",
+        "{ baseUrl: 'https://u:s3cret@h.example', auth: none, typo: 1 }",
+        "{ baseUrl: 'https://h.example', auth: none, allowPlaintext: s3cret }",
+        "{ baseUrl: 'https://h.example', auth: none, caFile: [s3cret] }",
+        "{ baseUrl: 'https://h.example', auth: none, scim: s3cret }",
+        "{ baseUrl: 'https://h.example', auth: none, scim: { patch: s3cret } }",
+        "{ baseUrl: 'https://h.example', auth: none, timeouts: { request: s3cret } }",
+        "{ baseUrl: 'https://h.example', auth: none, timeouts: s3cret }",
+        "s3cret",
+        "{ baseUrl: 'https://h.example', auth: { bearerToken: s3cret }",
+        "\n  baseUrl: 'https://h.example'\n  auth:\n    bearerToken: s3cret\n  caFile: 7",
+    ] {
+        let found = problems(&GOOD.replace(line, &format!("connection: {connection}")));
+        assert!(!found.is_empty());
+        for problem in &found {
+            assert!(!problem.contains("s3cret"), "{connection}: {problem}");
+            assert!(problem.contains("helpdesk.yaml:"), "a place: {problem}");
+        }
+    }
+}
+
+#[test]
 fn attributes_are_checked_against_the_connector() {
     for (row, words) in [
         ("nosuch: { from: title }", "nosuch"),

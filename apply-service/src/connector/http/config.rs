@@ -102,7 +102,8 @@ impl HttpConfig {
         if let AuthConfig::Header { name, .. } = &self.auth
             && name.parse::<reqwest::header::HeaderName>().is_err()
         {
-            wrong.push(format!("auth.header.name `{name}`: not the name of a header"));
+            // Not repeated: somebody may have written the whole header here, value included.
+            wrong.push("auth.header.name: not the name of a header".to_owned());
         }
         if let AuthConfig::Basic { user, .. } = &self.auth
             && user.contains(':')

@@ -40,9 +40,14 @@ impl Purpose {
         }
     }
 
-    /// Whether a refusal concerns this person only.
+    /// Whether an account is the object: a 404 says that it is gone, not that the address is wrong.
     fn is_personal(self) -> bool {
         matches!(self, Self::Read | Self::Create | Self::Update | Self::Delete)
+    }
+
+    /// Whether the request is about the target and nobody in particular.
+    fn is_general(self) -> bool {
+        matches!(self, Self::Check | Self::List)
     }
 }
 
@@ -116,8 +121,9 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
         200..=299 => Meaning::Success(json),
         300..=399 => Meaning::Failed(Failure::Halt(redirected(purpose, status, headers))),
         401 => halt(),
-        403 if purpose.is_personal() => Meaning::Failed(Failure::Reject(refusal())),
-        403 => halt(),
+        403 if purpose.is_general() => halt(),
+        // One person's, unless everybody is refused: the lane tells by a probe.
+        403 => Meaning::Failed(Failure::Reject(refusal())),
         404 | 410 if html => Meaning::Failed(Failure::Halt(web_page(purpose, status))),
         404 | 410 => match purpose {
             Purpose::Read | Purpose::Update | Purpose::Delete | Purpose::Check => Meaning::Absent(refusal()),
@@ -172,7 +178,11 @@ fn is_ours_to_mend(code: &str) -> bool {
 
 /// Why the target refused, without its words.
 fn refuse(purpose: Purpose, status: u16, kind: Option<&str>, json: Option<&Value>) -> Refusal {
-    let code = kind.map_or_else(|| format!("http-{status}"), |kind| format!("scim-{}", kebab(kind)));
+    let code = match kind {
+        // The lane acts on this code, so an error type must not hide it.
+        Some(kind) if status != 403 => format!("scim-{}", kebab(kind)),
+        _ => format!("http-{status}"),
+    };
     let answered = kind.map_or_else(|| status.to_string(), |kind| format!("{status} {kind}"));
     let names = json.map(|body| schema::names_in(&body.to_string())).unwrap_or_default();
     let about = if names.is_empty() {

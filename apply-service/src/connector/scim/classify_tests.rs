@@ -63,7 +63,7 @@ fn every_status_has_its_meaning() {
         (Read, 301, "", "halt"),
         (Update, 401, "", "halt"),
         (Check, 403, "", "halt"),
-        (Search, 403, "", "halt"),
+        (Search, 403, "", "reject"),
         (List, 403, "", "halt"),
         (Read, 403, "", "reject"),
         (Create, 403, "", "reject"),

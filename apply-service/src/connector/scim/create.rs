@@ -15,7 +15,7 @@ use super::{
     render,
 };
 use crate::{
-    connector::{Exchange, Failure, HttpAnswer, Refusal, Reply, Step},
+    connector::{CREATE_UNCLEAR, Exchange, Failure, HttpAnswer, Refusal, Reply, Step},
     logic::account::RemoteAccount,
 };
 
@@ -29,8 +29,20 @@ pub(crate) struct Create {
     stage: Stage,
 }
 
+impl Drop for Create {
+    /// Whoever stops waiting for the answer does not know whether the account was made: a listing from before must not
+    /// say that it was not.
+    fn drop(&mut self) {
+        if matches!(self.stage, Stage::Posting) {
+            self.shared.learn(|abilities| abilities.index = None);
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
+    /// Nothing is under way: nothing was sent, or its answer is known.
+    Idle,
     Posting,
     Looking {
         find: Box<Find>,
@@ -63,7 +75,7 @@ impl Create {
             body,
             keys,
             media_type_tried: false,
-            stage: Stage::Posting,
+            stage: Stage::Idle,
         }
     }
 
@@ -131,7 +143,10 @@ impl Create {
                 (1, Some(account)) if self.is_ours(&account, *made) => self.written(account),
                 (0, _) => Step::Done(Err(Failure::Retry(refusal.clone(), *wait))),
                 // Somebody else's, or not to be told apart: the planner looks again and decides.
-                _ => self.conflict(refusal.clone()),
+                _ => self.conflict(Refusal {
+                    code: CREATE_UNCLEAR.to_owned(),
+                    reason: format!("{}; an account is there that does not carry our key", refusal.reason),
+                }),
             },
             Step::Done(Err(Failure::Halt(halt))) => Step::Done(Err(Failure::Halt(halt))),
             Step::Done(_) => Step::Done(Err(Failure::Retry(refusal.clone(), *wait))),
@@ -173,7 +188,10 @@ impl Exchange for Create {
             return self.post();
         };
         match &mut self.stage {
-            Stage::Posting => self.take_post(&answer),
+            Stage::Idle | Stage::Posting => {
+                self.stage = Stage::Idle;
+                self.take_post(&answer)
+            }
             Stage::Looking { find, .. } => {
                 let step = find.step(Some(answer));
                 self.looked(step)

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::{render::Start, resource};
+use crate::connector::{LIST_INCOMPLETE, Refusal};
 
 /// A ListResponse (RFC 7644 section 3.4.2).
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +89,12 @@ impl Progress {
         (true, more && !same_cursor && self.pages < pages_max)
     }
 
+    /// Whether the listing, which ended with this page, is short of what the target says that there is: accounts were
+    /// removed while it ran, pages repeat, a cursor stands still. Nobody's absence follows from such a list.
+    pub(crate) fn is_short(&self, last: &ListPage) -> bool {
+        last.next_cursor.is_some() || last.total.is_some_and(|total| self.received < total)
+    }
+
     /// Whether the listing was given up because it had too many pages.
     pub(crate) fn is_cut(&self, pages_max: u32) -> bool {
         self.pages >= pages_max
@@ -126,6 +133,15 @@ impl Progress {
             previous,
             cursor: by_cursor.then(|| cursor.to_owned()),
         })
+    }
+}
+
+/// Why a list that is short of its end is not used.
+pub(crate) fn incomplete(progress: &Progress, last: &ListPage) -> Refusal {
+    let of = last.total.map_or_else(String::new, |total| format!(" of {total}"));
+    Refusal {
+        code: LIST_INCOMPLETE.to_owned(),
+        reason: format!("listing the accounts: the list ended after {}{of}", progress.received),
     }
 }
 
@@ -196,6 +212,23 @@ mod tests {
         );
         assert_eq!(progress.take(&page(&["3"], None, None), 2), (true, false));
         assert!(progress.is_cut(2));
+    }
+
+    #[test]
+    fn a_list_that_ends_before_its_total_is_short() {
+        let after = |pages: &[ListPage]| {
+            let mut progress = Progress::default();
+            for page in pages {
+                progress.take(page, 10);
+            }
+            progress.is_short(pages.last().unwrap())
+        };
+        assert!(!after(&[page(&["1", "2"], Some(2), None)]));
+        assert!(!after(&[page(&["1", "2"], None, None), page(&[], None, None)]));
+        assert!(!after(&[page(&[], Some(0), None)]));
+        assert!(after(&[page(&["1", "2"], Some(3), None), page(&[], Some(3), None)]));
+        assert!(after(&[page(&["1"], Some(3), None), page(&["1"], Some(3), None)]));
+        assert!(after(&[page(&["1"], None, Some("c")), page(&["2"], None, Some("c"))]));
     }
 
     #[test]

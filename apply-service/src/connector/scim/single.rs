@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{
     PageProblem, Shared,
     classify::{Meaning, Purpose, not_scim},
-    listing::Progress,
+    listing::{Progress, incomplete},
     render::{self, Start},
 };
 use crate::{
-    connector::{Exchange, Failure, HttpAnswer, Refusal, Reply, Step},
+    connector::{CURSOR_REFUSED, Exchange, Failure, HttpAnswer, Refusal, Reply, Step},
     logic::account::RemoteId,
 };
 
@@ -139,7 +139,8 @@ impl Exchange for List {
             Err(PageProblem::Again) => return self.ask(),
             // An expired cursor in the middle: the caller begins again (RFC 9865 section 2.1).
             Err(PageProblem::Refused(refusal)) if matches!(self.start, Start::Cursor(_)) => {
-                return Step::Done(Err(Failure::Retry(refusal, None)));
+                let code = CURSOR_REFUSED.to_owned();
+                return Step::Done(Err(Failure::Retry(Refusal { code, ..refusal }, None)));
             }
             Err(PageProblem::Refused(refusal)) => return Step::Done(Err(Failure::Halt(refusal))),
             Err(PageProblem::Failed(failure)) => return Step::Done(Err(failure)),
@@ -151,6 +152,9 @@ impl Exchange for List {
                 code: "list-too-long".to_owned(),
                 reason: format!("listing the accounts: no end after {pages_max} pages; raise scanPagesMax"),
             })));
+        }
+        if !more && self.progress.is_short(&page) {
+            return Step::Done(Err(Failure::Retry(incomplete(&self.progress, &page), None)));
         }
         let accounts = if new {
             page.resources

@@ -13,9 +13,11 @@ use super::{
     Shared, build,
     classify::{Fallback, Meaning, Purpose, not_scim},
     config::PatchMode,
+    listing::ListPage,
     patch::{self, Style},
     path::Path,
-    render, resource,
+    render::{self, Start},
+    resource,
 };
 use crate::{
     connector::{Exchange, Failure, HttpAnswer, Refusal, Reply, Request, Step},
@@ -35,6 +37,8 @@ pub(crate) struct Update {
     current: Option<RemoteAccount>,
     tried: Tried,
     last: Option<Request>,
+    /// A write was sent, and whether it took effect is not known.
+    uncertain: bool,
     stage: Stage,
 }
 
@@ -56,21 +60,25 @@ enum Unread {
     Failed(Failure),
 }
 
-impl Unread {
-    fn into_step(self) -> Step {
-        Step::Done(match self {
-            Self::Absent => Ok(Reply::Absent),
-            Self::Failed(failure) => Err(failure),
-        })
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Reading,
     Writing,
     /// Reading back whether `active` was taken.
     Confirming,
+    /// Asking for the list, because the account is said to be gone.
+    Proving,
+}
+
+impl Drop for Update {
+    /// A write that names the account and has no certain end may have changed what it is found by: a listing from before
+    /// must not answer for it.
+    fn drop(&mut self) {
+        let names = |(path, _): &(Path, Value)| path.schema.is_none() && path.attribute == "externalId";
+        if self.uncertain && self.values.iter().any(names) {
+            self.shared.learn(|abilities| abilities.index = None);
+        }
+    }
 }
 
 impl Update {
@@ -95,6 +103,7 @@ impl Update {
             current,
             tried,
             last: None,
+            uncertain: false,
             stage: Stage::Reading,
         }
     }
@@ -142,6 +151,7 @@ impl Update {
             .shared
             .view(|abilities| render::write(method, path, Some(body), etag, abilities));
         self.stage = Stage::Writing;
+        self.uncertain = true;
         self.last = Some(request.clone());
         Step::Send(request)
     }
@@ -160,7 +170,8 @@ impl Update {
     fn take_read(&mut self, answer: &HttpAnswer) -> Step {
         let account = match self.account(answer) {
             Ok(account) => account,
-            Err(unread) => return unread.into_step(),
+            Err(Unread::Absent) => return self.prove_absence(),
+            Err(Unread::Failed(failure)) => return Step::Done(Err(failure)),
         };
         self.etag.clone_from(&account.etag);
         self.current = Some(account);
@@ -193,6 +204,11 @@ impl Update {
 
     fn take_write(&mut self, answer: &HttpAnswer) -> Step {
         let meaning = self.shared.classify(Purpose::Update, answer);
+        // A success as well, until the values are noted in the listing.
+        self.uncertain = matches!(
+            meaning,
+            Meaning::Success(_) | Meaning::Accepted(_) | Meaning::Unknown(..)
+        );
         match meaning {
             Meaning::Success(body) => {
                 let account = body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
@@ -200,10 +216,7 @@ impl Update {
                 self.confirm(account.filter(|account| account.id == self.id))
             }
             Meaning::Accepted(refusal) => Step::Done(Err(Failure::Retry(refusal, None))),
-            Meaning::Absent(_) => {
-                self.shared.learn(|abilities| abilities.note_gone(&self.id));
-                Step::Done(Ok(Reply::Absent))
-            }
+            Meaning::Absent(_) => self.prove_absence(),
             Meaning::Exists(refusal) => self.conflict(refusal),
             // RFC 7644 section 3.14: a new version is read, and the change made on it, once.
             Meaning::Version(_) if self.etag.is_some() && !self.tried.version => {
@@ -282,7 +295,10 @@ impl Update {
             Ok(account) => account,
             // Some targets hide an account once it is inactive (seen: Atlassian, GitHub organizations).
             Err(Unread::Absent) if self.wanted_active() == Some(false) => return self.done(None),
-            Err(unread) => return unread.into_step(),
+            Err(Unread::Absent) => return self.prove_absence(),
+            // The write itself was taken: a refusal to show the account must not pass for a refusal of the write.
+            Err(Unread::Failed(Failure::Reject(refusal))) => return Step::Done(Err(Failure::Retry(refusal, None))),
+            Err(Unread::Failed(failure)) => return Step::Done(Err(failure)),
         };
         if account.active.is_none() || account.active == self.wanted_active() {
             return self.done(Some(account));
@@ -297,6 +313,31 @@ impl Update {
         )))
     }
 
+    /// A gateway, a moved tenant or a wrong base URL answer 404 to everything, and "gone" ends the work on a leaver. So
+    /// it is believed only where the list of accounts is.
+    fn prove_absence(&mut self) -> Step {
+        self.stage = Stage::Proving;
+        Step::Send(render::list(&self.shared.config, None, &Start::First, 1))
+    }
+
+    fn take_proof(&self, answer: &HttpAnswer) -> Step {
+        let failure = match self.shared.classify(Purpose::List, answer) {
+            Meaning::Success(body) if body.as_ref().and_then(ListPage::parse).is_some() => {
+                self.shared.learn(|abilities| abilities.note_gone(&self.id));
+                return Step::Done(Ok(Reply::Absent));
+            }
+            Meaning::Success(_) => Failure::Halt(not_scim(Purpose::List, "a SCIM list of accounts")),
+            Meaning::Unknown(refusal, wait) => Failure::Retry(refusal, wait),
+            Meaning::Failed(failure) => failure,
+            Meaning::Fallback(_, refusal)
+            | Meaning::Absent(refusal)
+            | Meaning::Accepted(refusal)
+            | Meaning::Exists(refusal)
+            | Meaning::Version(refusal) => Failure::Halt(refusal),
+        };
+        Step::Done(Err(failure))
+    }
+
     fn wanted_active(&self) -> Option<bool> {
         let is_active = |path: &Path| path.schema.is_none() && path.attribute == "active";
         self.values
@@ -305,7 +346,8 @@ impl Update {
             .and_then(|(_, value)| resource::as_bool(value))
     }
 
-    fn done(&self, account: Option<RemoteAccount>) -> Step {
+    fn done(&mut self, account: Option<RemoteAccount>) -> Step {
+        self.uncertain = false;
         self.shared.learn(|abilities| match &account {
             Some(account) => abilities.note_account(&account.id, &account.resource),
             None => abilities.note_values(&self.id, &self.values),
@@ -331,6 +373,7 @@ impl Exchange for Update {
             Stage::Reading => self.take_read(&answer),
             Stage::Writing => self.take_write(&answer),
             Stage::Confirming => self.take_confirmation(&answer),
+            Stage::Proving => self.take_proof(&answer),
         }
     }
 }

@@ -12,11 +12,18 @@ const STREAK_MAX: u32 = 10;
 /// A recovered application is noticed within a minute.
 const PROBE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// A probe that succeeds does not prove that what was refused works now. The same refusal so soon after the circuit was
+/// closed goes on where the waiting had come to, else a target that refuses only some requests would be asked all the
+/// time. Larger: slower to forget a trouble that is over.
+const RELAPSE: std::time::Duration = std::time::Duration::from_secs(600);
+
 /// Open or closed.
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
     open: Option<Open>,
     streak: u32,
+    /// Why it was open last, after how many probes it was closed, and when.
+    last: Option<(String, u32, Timestamp)>,
 }
 
 /// Why and since when.
@@ -24,6 +31,8 @@ pub(super) struct Circuit {
 pub(super) struct Open {
     pub(super) refusal: Refusal,
     pub(super) since: Timestamp,
+    /// The code of what tripped it; probes may fail for other reasons.
+    code: String,
     probes: u32,
     next_probe: Timestamp,
     probing: bool,
@@ -48,11 +57,22 @@ impl Circuit {
         if self.open.is_some() {
             return false;
         }
-        let next_probe = retry::after(now, retry::delay(retry, 1, None, random));
+        let code = refusal.code.clone();
+        let probes = match &self.last {
+            Some((last, probes, closed)) if *last == code && retry::elapsed(*closed, now) < RELAPSE => probes + 1,
+            _ => 0,
+        };
+        let delay = if probes == 0 {
+            retry::delay(retry, 1, None, random)
+        } else {
+            pause(retry, probes, random)
+        };
+        let next_probe = retry::after(now, delay);
         self.open = Some(Open {
             refusal,
             since: now,
-            probes: 0,
+            code,
+            probes,
             next_probe,
             probing: false,
         });
@@ -85,15 +105,55 @@ impl Circuit {
             open.probing = false;
             open.probes += 1;
             open.refusal = refusal;
-            let delay = retry::delay(retry, open.probes + 1, None, random)
-                .min(PROBE_MAX)
-                .max(retry.base.min(PROBE_MAX));
-            open.next_probe = retry::after(now, delay);
+            open.next_probe = retry::after(now, pause(retry, open.probes, random));
         }
     }
     /// The probe succeeded.
-    pub(super) fn close(&mut self) {
-        self.open = None;
+    pub(super) fn close(&mut self, now: Timestamp) {
+        self.last = self.open.take().map(|open| (open.code, open.probes, now));
         self.streak = 0;
+    }
+}
+
+/// The pause after so many probes.
+fn pause(retry: &Retry, probes: u32, random: f64) -> std::time::Duration {
+    retry::delay(retry, probes + 1, None, random)
+        .min(PROBE_MAX)
+        .max(retry.base.min(PROBE_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::testing::{at, policy};
+
+    #[test]
+    fn the_same_refusal_after_a_good_probe_goes_on_waiting_longer() {
+        let (mut circuit, retry) = (Circuit::default(), policy().retry);
+        let refusal = |code: &str| Refusal {
+            code: code.to_owned(),
+            reason: String::new(),
+        };
+        let mut now = at(0);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            assert!(circuit.trip(refusal("http-403"), &retry, now, 1.0));
+            let next = circuit.next_probe().unwrap();
+            pauses.push(retry::elapsed(now, next).as_secs());
+            now = next;
+            assert!(circuit.probe(now));
+            circuit.close(now);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(circuit.trip(refusal("http-401"), &retry, now, 1.0));
+        assert_eq!(
+            circuit.next_probe(),
+            Some(retry::after(now, retry.base)),
+            "another trouble"
+        );
+        circuit.close(now);
+        let later = retry::after(now, RELAPSE);
+        assert!(circuit.trip(refusal("http-401"), &retry, later, 1.0));
+        assert_eq!(circuit.next_probe(), Some(retry::after(later, retry.base)), "long ago");
     }
 }

@@ -14,12 +14,16 @@ use crate::logic::{
     retry::elapsed,
 };
 
+/// People in one transaction, each with a link, an outcome and perhaps a dead letter. Larger: fewer commits while many
+/// are settled at once; smaller: a transaction that surely ends before its time-out and the lease.
+const BATCH_PEOPLE_MAX: usize = 1000;
+
 /// Results not committed yet.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    links: BTreeMap<UserKey, Entry>,
+    people: BTreeMap<UserKey, Entry>,
+    /// Outcomes of the target itself.
     outcomes: Vec<Outcome>,
-    dead_letters: Vec<ChangeDeadLetter>,
     /// A commit is wanted although there may be nothing to record.
     asked: bool,
     flying: Option<Flying>,
@@ -27,16 +31,20 @@ pub(super) struct Commits {
     last: Option<Timestamp>,
 }
 
+/// What is recorded about a person: in one transaction, so it is cut between people only.
 #[derive(Debug)]
 struct Entry {
     link: Link,
-    intent: bool,
+    outcomes: Vec<Outcome>,
+    dead_letters: Vec<ChangeDeadLetter>,
+    /// An intent, with what the look-up has shown: they go on with it.
+    intent: Option<Remote>,
     renames: bool,
 }
 
 #[derive(Debug)]
 struct Flying {
-    links: BTreeMap<UserKey, Entry>,
+    people: BTreeMap<UserKey, Entry>,
     began: Timestamp,
     last: bool,
 }
@@ -49,6 +57,18 @@ impl Commits {
             ..Self::default()
         }
     }
+    fn put(&mut self, user: UserKey, link: Link, intent: Option<Remote>) -> &mut Entry {
+        let entry = self.people.entry(user).or_insert_with(|| Entry {
+            link: link.clone(),
+            outcomes: vec![],
+            dead_letters: vec![],
+            intent: None,
+            renames: false,
+        });
+        entry.link = link;
+        entry.intent = intent;
+        entry
+    }
     /// A result of a person.
     pub(super) fn record(
         &mut self,
@@ -58,38 +78,18 @@ impl Commits {
         dead_letter: Option<ChangeDeadLetter>,
         renames: bool,
     ) {
-        self.links.insert(
-            user,
-            Entry {
-                link,
-                intent: false,
-                renames,
-            },
-        );
-        self.outcomes.push(outcome);
-        self.dead_letters.extend(dead_letter);
+        let entry = self.put(user, link, None);
+        entry.outcomes.push(outcome);
+        entry.dead_letters.extend(dead_letter);
+        entry.renames |= renames;
     }
     /// A link without an outcome.
     pub(super) fn note(&mut self, user: UserKey, link: Link) {
-        self.links.insert(
-            user,
-            Entry {
-                link,
-                intent: false,
-                renames: false,
-            },
-        );
+        self.put(user, link, None);
     }
-    /// The intent to create.
-    pub(super) fn intend(&mut self, user: UserKey, link: Link) {
-        self.links.insert(
-            user,
-            Entry {
-                link,
-                intent: true,
-                renames: false,
-            },
-        );
+    /// The intent to create or to take over what was found.
+    pub(super) fn intend(&mut self, user: UserKey, link: Link, found: Remote) {
+        self.put(user, link, Some(found));
     }
     /// An outcome of the target itself.
     pub(super) fn tell(&mut self, outcome: Outcome) {
@@ -101,16 +101,30 @@ impl Commits {
     }
     /// Results that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.links.len()
+        self.people.len()
+    }
+    /// Whether something about this person is not committed yet.
+    pub(super) fn holds(&self, user: &UserKey) -> bool {
+        let flying = |flying: &Flying| flying.people.contains_key(user);
+        self.people.contains_key(user) || self.flying.as_ref().is_some_and(flying)
     }
     /// Intents that are not committed yet.
     pub(super) fn intents(&self) -> usize {
-        let flying = self.flying.iter().flat_map(|flying| flying.links.values());
-        self.links.values().chain(flying).filter(|entry| entry.intent).count()
+        let flying = self.flying.iter().flat_map(|flying| flying.people.values());
+        let entries = self.people.values().chain(flying);
+        entries.filter(|entry| entry.intent.is_some()).count()
     }
     /// Whether the last commit is young enough to write under it.
     pub(super) fn young(&self, now: Timestamp, limit: Duration) -> bool {
         self.last.is_some_and(|last| now >= last && elapsed(last, now) <= limit)
+    }
+    /// Takes what fits into one transaction.
+    fn take(&mut self) -> BTreeMap<UserKey, Entry> {
+        let rest = match self.people.keys().nth(BATCH_PEOPLE_MAX).copied() {
+            Some(first) => self.people.split_off(&first),
+            None => BTreeMap::new(),
+        };
+        std::mem::replace(&mut self.people, rest)
     }
 }
 
@@ -120,9 +134,9 @@ impl Lane {
         if self.commits.flying.is_some() {
             return;
         }
-        let outstanding_since = self.outstanding_since(now);
+        let (outstanding, doubts) = (self.outstanding_since(now), self.doubts_since());
         let commits = &mut self.commits;
-        let empty = commits.links.is_empty() && commits.outcomes.is_empty();
+        let empty = commits.people.is_empty() && commits.outcomes.is_empty();
         let last = self.draining && self.flights.is_empty() && empty;
         if empty && !commits.asked && !last {
             return;
@@ -130,19 +144,23 @@ impl Lane {
         commits.asked = false;
         self.record.at = now;
         self.record.released = last;
-        self.record.outstanding_since = outstanding_since;
-        let batch = Batch {
-            links: commits
-                .links
-                .iter()
-                .map(|(user, entry)| (*user, entry.link.clone()))
-                .collect(),
+        // Who hands back has nothing under way: only doubts that it took over itself are left.
+        let outstanding = outstanding.filter(|_| !last);
+        self.record.outstanding_since = outstanding.into_iter().chain(doubts).min();
+        let mut people = commits.take();
+        let mut batch = Batch {
+            links: Vec::with_capacity(people.len()),
             outcomes: std::mem::take(&mut commits.outcomes),
-            dead_letters: std::mem::take(&mut commits.dead_letters),
+            dead_letters: vec![],
             record: self.record.clone(),
         };
+        for (user, entry) in &mut people {
+            batch.links.push((*user, entry.link.clone()));
+            batch.outcomes.append(&mut entry.outcomes);
+            batch.dead_letters.append(&mut entry.dead_letters);
+        }
         commits.flying = Some(Flying {
-            links: std::mem::take(&mut commits.links),
+            people,
             began: now,
             last,
         });
@@ -161,22 +179,26 @@ impl Lane {
             return;
         }
         let (mut ask, mut renamed) = (Vec::new(), false);
-        for (user, entry) in flying.links {
+        for (user, entry) in flying.people {
+            // Only somebody who had an account gives a name up: new accounts take names.
+            renamed |= entry.renames && self.links.account_of(&user).is_some();
             let news = entry.link.remote_id.is_some() && self.links.account_of(&user) != entry.link.remote_id;
             self.links.put(user, Some(entry.link));
-            renamed |= entry.renames;
             if news {
                 // Whoever left this person's account out can be completed now.
                 ask.extend(self.waiting_for.remove(&user).into_iter().flatten());
             }
-            if entry.intent {
+            if let Some(found) = entry.intent.filter(|_| self.circuit.is_closed()) {
                 self.stage(user, Stage::Resuming);
-                self.queue.resuming.push_back((user, Remote::Absent));
+                self.queue.resuming.push_back((user, found));
             } else {
+                // With the circuit open also whoever has an intent: by the time it closes, what was found is old.
                 self.links.release(&user);
                 if let Some(slot) = self.slots.get_mut(&user) {
                     slot.stage = Stage::Recording;
                     self.place(user, now);
+                } else if self.erased.contains(&user) {
+                    self.to_report.insert(user);
                 }
             }
         }
@@ -195,6 +217,7 @@ impl Lane {
                 && matches!(slot.stage, Stage::Delayed(_))
             {
                 slot.again = true;
+                slot.woken = true;
                 self.place(user, now);
             }
         }

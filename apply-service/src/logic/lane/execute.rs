@@ -36,6 +36,15 @@ impl Lane {
         if !self.circuit.is_closed() {
             return;
         }
+        if !self.accused.is_empty() {
+            // Short: one harmless request. Others would likely be refused as well, or are served right afterwards.
+            if !self.trial {
+                self.trial = true;
+                let id = self.take_off(Flight::Trial);
+                effects.push(Effect::Execute(id, Operation::Check));
+            }
+            return;
+        }
         if self.list(now, effects) {
             return;
         }
@@ -125,6 +134,9 @@ impl Lane {
     }
 
     fn carry_out(&mut self, user: UserKey, remote: &Remote, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.ended_by_erasure(user) {
+            return;
+        }
         let Some(slot) = self.slots.get(&user) else {
             return;
         };
@@ -139,7 +151,7 @@ impl Lane {
                 effects.push(Effect::Execute(id, operation));
                 return;
             }
-            Action::Create if !self.links.get(&user).is_some_and(|link| link.create_intent) => {
+            Action::Create | Action::Adopt if !plan.values.is_empty() && !self.intends(&user) => {
                 // Committed before the request: should the answer be lost and the person leave, the account is found.
                 let mut link = self
                     .links
@@ -148,8 +160,14 @@ impl Lane {
                     .unwrap_or_else(|| Link::unlinked(change.version, self.target.hash));
                 link.create_intent = true;
                 link.user_version = change.version;
+                if let Some(account) = &plan.account {
+                    self.links.reserve(account, user);
+                }
+                if let Some(slot) = self.slots.get_mut(&user) {
+                    slot.fresh_intent = true;
+                }
                 self.stage(user, Stage::Intent);
-                self.commits.intend(user, link);
+                self.commits.intend(user, link, remote.clone());
                 return;
             }
             Action::Create => Operation::Create {
@@ -181,6 +199,10 @@ impl Lane {
         self.stage(user, Stage::Writing);
         let id = self.take_off(Flight::Write(user, plan, change));
         effects.push(Effect::Execute(id, operation));
+    }
+
+    fn intends(&self, user: &UserKey) -> bool {
+        self.links.get(user).is_some_and(|link| link.create_intent)
     }
 
     pub(super) fn stage(&mut self, user: UserKey, stage: Stage) {

@@ -1,6 +1,6 @@
 //! The links of a target in memory, with who holds which account. They change only after a commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use usher_contract::UserKey;
 
@@ -18,6 +18,8 @@ pub struct Links {
     /// Claims of actions under way: two people must not take over one account at the same time.
     reserved: HashMap<RemoteId, UserKey>,
     states: BTreeMap<&'static str, usize>,
+    /// People whose record cannot be read.
+    unreadable: HashSet<UserKey>,
 }
 
 impl Links {
@@ -46,6 +48,7 @@ impl Links {
 
     /// Puts a committed link; `None` for a tombstone.
     pub fn put(&mut self, user: UserKey, link: Option<Link>) {
+        self.unreadable.remove(&user);
         let before = match link {
             Some(link) => {
                 *self.states.entry(word(&link.state)).or_default() += 1;
@@ -66,6 +69,22 @@ impl Links {
         {
             self.holders.remove(&account);
         }
+    }
+
+    /// The newest record of this person cannot be read: an older one must not stand in for it.
+    pub fn put_unreadable(&mut self, user: UserKey) {
+        self.put(user, None);
+        self.unreadable.insert(user);
+    }
+
+    /// How many people's records cannot be read.
+    #[must_use]
+    pub fn unreadable(&self) -> usize {
+        self.unreadable.len()
+    }
+
+    pub(super) fn is_unreadable(&self, user: &UserKey) -> bool {
+        self.unreadable.contains(user)
     }
 
     pub(super) fn reserve(&mut self, account: &RemoteId, user: UserKey) {

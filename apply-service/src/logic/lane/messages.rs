@@ -52,6 +52,8 @@ pub enum Input {
     Committed,
     /// Time has passed.
     Tick,
+    /// There is no state of this person (any more).
+    Erased(UserKey),
     /// Everybody who was there at the start has been fed.
     AllFed,
     /// Finish what is under way and hand the target back.

@@ -18,7 +18,7 @@ use crate::logic::{
 pub(super) struct Queue {
     ready: BTreeSet<(Action, u64, UserKey)>,
     delayed: BTreeSet<(Timestamp, UserKey)>,
-    /// Looked up, or allowed to create: they go on before new ones begin.
+    /// Looked up, or allowed to create or take over: they go on before new ones begin.
     pub(super) resuming: VecDeque<(UserKey, Remote)>,
     sequence: u64,
 }
@@ -54,7 +54,7 @@ impl Queue {
             Stage::Delayed(due) => {
                 self.delayed.remove(&(*due, user));
             }
-            Stage::Looking | Stage::Intent | Stage::Resuming | Stage::Writing | Stage::Recording => {}
+            Stage::Looking | Stage::Intent | Stage::Resuming | Stage::Writing | Stage::Accused | Stage::Recording => {}
         }
     }
 }
@@ -63,13 +63,19 @@ impl Lane {
     /// Takes note of the newest state of a person. An older one changes nothing.
     pub(super) fn consider(&mut self, change: Arc<UserChange>, again: bool, now: Timestamp) {
         let user = change.user.key();
+        self.unfed.remove(&user);
+        self.erased.remove(&user);
+        // What is known about them cannot be read: whatever was done could be wrong.
+        if self.links.is_unreadable(&user) {
+            return;
+        }
         // The link names a version that the table does not have yet: acting would undo something newer.
         if self
             .links
             .get(&user)
             .is_some_and(|link| link.user_version > change.version)
         {
-            self.behind.insert(user);
+            self.behind.entry(user).or_insert(now);
             return;
         }
         self.behind.remove(&user);
@@ -83,7 +89,12 @@ impl Lane {
             match slot.stage {
                 Stage::Ready(..) | Stage::Delayed(_) => {}
                 // Planned again when the step under way has ended.
-                Stage::Looking | Stage::Intent | Stage::Resuming | Stage::Writing | Stage::Recording => return,
+                Stage::Looking
+                | Stage::Intent
+                | Stage::Resuming
+                | Stage::Writing
+                | Stage::Accused
+                | Stage::Recording => return,
             }
         } else {
             let (observed, stage) = (change.cause.observed_at, Stage::Recording);
@@ -95,9 +106,15 @@ impl Lane {
                     observed,
                     since: now,
                     again,
+                    fresh_intent: false,
+                    woken: false,
                     stage,
                 },
             );
+            if self.commits.holds(&user) {
+                // Erased and back while something about them is being recorded: they are placed when that is committed.
+                return;
+            }
         }
         self.place(user, now);
     }
@@ -139,12 +156,21 @@ impl Lane {
         self.outstanding.0
     }
 
+    /// Since when a predecessor may have written without recording it, while that is not cleared for everybody.
+    pub(super) fn doubts_since(&self) -> Option<Timestamp> {
+        let cleared = self.all_fed && self.suspects.is_empty() && self.doubtful.is_empty();
+        self.unrecorded_since.filter(|_| !cleared)
+    }
+
     /// Plans a person who is not under way and puts them where they belong.
     pub(super) fn place(&mut self, user: UserKey, now: Timestamp) {
         let Some(mut slot) = self.slots.remove(&user) else {
             return;
         };
         self.queue.forget(user, &slot.stage);
+        if self.ended_by_erasure(user) {
+            return;
+        }
         let plan = self.plan(&slot.newest, &Remote::NotLooked, slot.again, now);
         if self.target.mode != Mode::Enforce {
             // Nothing is asked and nothing written: what would be done is counted.

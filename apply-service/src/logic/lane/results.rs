@@ -1,13 +1,13 @@
 //! What comes of answers: a verdict per person, and what is recorded about it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use usher_contract::{OutcomeResult, UserChange, UserKey};
 
 use super::{Answer, Flight, Lane, OperationId, Stage};
 use crate::{
-    connector::{Failure, Refusal},
+    connector::{CREATE_UNCLEAR, Failure, Refusal},
     logic::{
         account::RemoteId,
         link::{Link, LinkState},
@@ -24,6 +24,18 @@ const CONFLICT_TRIES: u32 = 8;
 const UNREACHABLE: &str = "connect";
 /// The sender's word for a write that came too late after the last commit: nothing was sent, nobody is to blame.
 const LEASE_OVER: &str = "lease-expired";
+
+/// The connector's word for "the credentials do not allow it": one person's, or everybody's.
+const FORBIDDEN: &str = "http-403";
+
+/// Somebody who was answered with "forbidden", with what was tried.
+#[derive(Debug)]
+pub(super) struct Accused {
+    plan: Plan,
+    change: Arc<UserChange>,
+    refusal: Refusal,
+    took: Duration,
+}
 
 /// How somebody's step failed.
 pub(super) enum Failed {
@@ -49,6 +61,7 @@ impl Lane {
         }
         match flight {
             Flight::Probe => self.probed(result, now, random),
+            Flight::Trial => self.tried(result, now, random),
             Flight::Page => self.listed(result, now, random),
             Flight::Look(user, plan, change) => match result {
                 Ok(answer) => {
@@ -126,6 +139,16 @@ impl Lane {
             reason: "the target has no such account any longer".to_owned(),
         };
         let mut link = self.link_or_new(&user, change);
+        if plan.action == Action::Update && link.active == Some(false) {
+            // Some targets hide an account that is off (seen: Atlassian). It comes back with the person, so it stays
+            // theirs; its identifiers are for an operator to look at.
+            let hidden = Refusal {
+                code: "account-hidden".to_owned(),
+                reason: "the account is off and the target does not show it; its identifiers stay as they are"
+                    .to_owned(),
+            };
+            return self.set_aside(user, plan, change, link, Failed::Reject(hidden), took, now, random);
+        }
         self.doubtful.remove(&user);
         link.remote_id = None;
         link.written.clear();
@@ -166,7 +189,7 @@ impl Lane {
         &mut self,
         user: UserKey,
         plan: &Plan,
-        change: &UserChange,
+        change: &Arc<UserChange>,
         failure: Failure,
         took: Duration,
         now: Timestamp,
@@ -174,21 +197,12 @@ impl Lane {
     ) {
         match failure {
             Failure::Halt(refusal) => {
-                // The application's failure is not counted against the person.
-                if plan.values.is_empty() {
-                    self.put_back(user, now);
-                } else {
-                    // What was sent may have had an effect all the same.
-                    let mut link = self.link_or_new(&user, change);
-                    link.doubt(&plan.changed);
-                    self.links.release(&user);
-                    self.stage(user, Stage::Recording);
-                    self.commits.note(user, link);
-                }
+                self.set_back(user, plan, change, now);
                 self.trip(refusal, now, random);
             }
+            // It may have been the reading back that found nobody: the write before it had its effect.
             Failure::Retry(refusal, _) if refusal.code == UNREACHABLE => {
-                self.put_back(user, now);
+                self.set_back(user, plan, change, now);
                 self.trip(refusal, now, random);
             }
             Failure::Retry(refusal, _) if refusal.code == LEASE_OVER => {
@@ -201,6 +215,17 @@ impl Lane {
                 }
                 self.failed(user, plan, change, Failed::Retry(refusal, asked), took, now, random);
             }
+            Failure::Reject(refusal) if refusal.code == FORBIDDEN => {
+                self.links.release(&user);
+                self.stage(user, Stage::Accused);
+                let accused = Accused {
+                    plan: plan.clone(),
+                    change: Arc::clone(change),
+                    refusal,
+                    took,
+                };
+                self.accused.insert(user, accused);
+            }
             Failure::Reject(refusal) => {
                 self.circuit.answered();
                 let conflict = refusal.code == "scim-uniqueness";
@@ -210,6 +235,48 @@ impl Lane {
                     Failed::Reject(refusal)
                 };
                 self.failed(user, plan, change, failed, took, now, random);
+            }
+        }
+    }
+
+    /// Puts somebody back whom the application's failure has met: it is not counted against them, and what was sent may
+    /// have had an effect all the same.
+    fn set_back(&mut self, user: UserKey, plan: &Plan, change: &UserChange, now: Timestamp) {
+        if plan.values.is_empty() {
+            return self.put_back(user, now);
+        }
+        let mut link = self.link_or_new(&user, change);
+        link.doubt(&plan.changed);
+        self.links.release(&user);
+        if let Some(slot) = self.slots.get_mut(&user) {
+            slot.fresh_intent = false;
+            slot.stage = Stage::Recording;
+        }
+        self.commits.note(user, link);
+    }
+
+    /// The probe about people who were answered with "forbidden" has ended: with a target that answers it is they who
+    /// are refused, else nobody is to blame.
+    fn tried(&mut self, result: Result<Answer, Failure>, now: Timestamp, random: f64) {
+        self.trial = false;
+        let accused = std::mem::take(&mut self.accused);
+        match result {
+            Ok(_) => {
+                for (user, accused) in accused {
+                    let Accused {
+                        plan,
+                        change,
+                        refusal,
+                        took,
+                    } = accused;
+                    self.failed(user, &plan, &change, Failed::Reject(refusal), took, now, random);
+                }
+            }
+            Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
+                for user in accused.into_keys() {
+                    self.put_back(user, now);
+                }
+                self.trip(refusal, now, random);
             }
         }
     }
@@ -242,7 +309,28 @@ impl Lane {
         now: Timestamp,
         random: f64,
     ) {
-        let attempts = self.attempt(&user, plan.desired);
+        let mut attempts = self.attempt(&user, plan.desired);
+        let woken = self
+            .slots
+            .get_mut(&user)
+            .is_some_and(|slot| std::mem::take(&mut slot.woken));
+        if woken && matches!(failed, Failed::Conflict(_)) {
+            // Many names may be given up in a second, and none of them the one that is waited for.
+            attempts = attempts.saturating_sub(1).max(1);
+        }
+        // Nothing was made, now or before: from here on a match is as good as anybody's.
+        let definite = match &failed {
+            Failed::Reject(_) => true,
+            Failed::Conflict(refusal) => refusal.code != CREATE_UNCLEAR,
+            Failed::Retry(..) => false,
+        };
+        let fresh = self
+            .slots
+            .get_mut(&user)
+            .is_some_and(|slot| std::mem::take(&mut slot.fresh_intent));
+        if definite && fresh && matches!(plan.action, Action::Create | Action::Adopt) {
+            link.create_intent = false;
+        }
         let since = match self.links.get(&user).map(|link| &link.state) {
             Some(LinkState::Retrying { desired, since, .. }) if *desired == plan.desired => *since,
             _ => now,

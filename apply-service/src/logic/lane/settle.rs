@@ -25,6 +25,10 @@ impl Lane {
         if let Some(refusal) = plan.refusal.clone() {
             return self.failed(user, &plan, &change, Failed::Reject(refusal), Duration::ZERO, now, 0.0);
         }
+        if plan.action == Action::Noop {
+            // The predecessor had nothing to write either.
+            self.suspects.remove(&user);
+        }
         let link = self.known(&user);
         if plan.reported {
             let said = matches!(link.as_deref().map(|link| &link.state), Some(LinkState::Skipped { desired, .. }) if *desired == plan.desired);

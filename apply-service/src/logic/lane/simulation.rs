@@ -33,15 +33,18 @@ enum Event {
     },
     Commit,
     Crash,
+    /// Handed back, and taken over by another one.
+    HandBack,
     Pass(u8),
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (1..=PEOPLE, 0_u8..4, any::<bool>()).prop_map(|(who, title, active)| Event::Change { who, title, active }),
-        8 => (0_usize..4, any::<bool>(), 0_u8..8).prop_map(|(which, executed, kind)| Event::Answer { which, executed, kind }),
+        8 => (0_usize..4, any::<bool>(), 0_u8..9).prop_map(|(which, executed, kind)| Event::Answer { which, executed, kind }),
         6 => Just(Event::Commit),
         1 => Just(Event::Crash),
+        1 => Just(Event::HandBack),
         2 => (0_u8..90).prop_map(Event::Pass),
     ]
 }
@@ -118,7 +121,7 @@ impl World {
                     return;
                 }
                 let (id, operation) = self.open.remove(which % self.open.len());
-                let answer = if *executed || *kind > 2 {
+                let answer = if *executed || (3..8).contains(kind) {
                     Some(self.execute(&operation))
                 } else {
                     None
@@ -131,6 +134,14 @@ impl World {
                     (0, _) => Err(Failure::Retry(refusal(), None)),
                     (1, _) => Err(Failure::Halt(refusal())),
                     (2, _) => Err(Failure::Retry(refusal(), Some(Duration::from_secs(5)))),
+                    // The write was answered, reading back found nobody.
+                    (8, _) => Err(Failure::Retry(
+                        Refusal {
+                            code: "connect".into(),
+                            ..refusal()
+                        },
+                        None,
+                    )),
                     (_, Some(answer)) => Ok(answer),
                     (_, None) => Err(Failure::Retry(refusal(), None)),
                 };
@@ -147,6 +158,19 @@ impl World {
                 }
             }
             Event::Crash => self.crash(),
+            Event::HandBack => {
+                self.give(Input::Drain);
+                while !self.open.is_empty() || self.batch.is_some() {
+                    self.happens(&Event::Answer {
+                        which: 0,
+                        executed: true,
+                        kind: 7,
+                    });
+                    self.happens(&Event::Commit);
+                }
+                assert!(self.record.as_ref().is_some_and(|record| record.released));
+                self.crash();
+            }
             Event::Pass(seconds) => {
                 self.now = after(self.now, Duration::from_secs((*seconds).into()));
                 self.give(Input::Tick);

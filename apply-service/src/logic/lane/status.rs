@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{FirstSync, Lane};
-use crate::logic::target_record::FirstSyncReport;
+use super::{BEHIND_AFTER, FirstSync, Lane};
+use crate::logic::{retry::elapsed, target_record::FirstSyncReport};
 
 /// A circuit that is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,8 +39,12 @@ pub struct LaneStatus {
     pub skipped: usize,
     /// People about whom something is unknown that would decide.
     pub undecided: usize,
-    /// People whose newest state is older than what was acted on.
+    /// People whose newest state has been older than what was acted on for some minutes.
     pub behind: usize,
+    /// Accounts not known to be off, of people of whom there is no state (any more).
+    pub orphans: usize,
+    /// People whose link cannot be read: nothing is done about them.
+    pub unreadable: usize,
     /// People with an account.
     pub links: usize,
     /// The circuit, when it is open.
@@ -63,7 +67,7 @@ pub struct LaneStatus {
     pub observed: BTreeMap<&'static str, usize>,
 }
 
-pub(super) fn of(lane: &Lane) -> LaneStatus {
+pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
     let mut observed = BTreeMap::new();
     for action in lane.observed.values() {
         *observed.entry(action.as_str()).or_default() += 1;
@@ -76,7 +80,13 @@ pub(super) fn of(lane: &Lane) -> LaneStatus {
         rejected: lane.links.in_state("rejected"),
         skipped: lane.skipped.len(),
         undecided: lane.undecided.len(),
-        behind: lane.behind.len(),
+        behind: lane
+            .behind
+            .values()
+            .filter(|since| elapsed(**since, now) >= BEHIND_AFTER)
+            .count(),
+        orphans: lane.orphans(),
+        unreadable: lane.links.unreadable(),
         links: lane.links.linked(),
         circuit: lane.circuit.open().map(|open| CircuitStatus {
             code: open.refusal.code.clone(),

@@ -5,19 +5,27 @@ use usher_contract::OutcomeResult;
 
 use super::{Answer, FirstSync, Lane};
 use crate::{
-    connector::{Failure, Refusal},
+    connector::{CURSOR_REFUSED, Failure, LIST_INCOMPLETE, Refusal},
     logic::{
-        first_sync::Turn,
+        first_sync::{Listing, Turn},
         retry::{after, delay},
         target_record::FirstSyncReport,
     },
 };
 
+/// How often the list is begun anew. It only serves a report: after so many times people are looked up one by one.
+const RESTARTS_MAX: u32 = 5;
+
+/// Whether the next page can only come after the first one.
+fn begins_anew(code: &str) -> bool {
+    matches!(code, CURSOR_REFUSED | LIST_INCOMPLETE)
+}
+
 impl Lane {
     pub(super) fn probed(&mut self, result: Result<Answer, Failure>, now: Timestamp, random: f64) {
         match result {
             Ok(_) => {
-                self.circuit.close();
+                self.circuit.close(now);
                 let outcome = self.target_outcome(
                     "resume",
                     OutcomeResult::Done,
@@ -40,6 +48,7 @@ impl Lane {
             cursor,
             under_way,
             attempts,
+            restarts,
             next_try,
         } = &mut self.first
         else {
@@ -54,7 +63,14 @@ impl Lane {
             },
             Ok(_) => self.first_sync_done(Some("the target does not list its accounts".to_owned()), now),
             Err(Failure::Reject(refusal)) => self.first_sync_done(Some(refusal.to_string()), now),
+            Err(Failure::Retry(refusal, _)) if begins_anew(&refusal.code) && *restarts >= RESTARTS_MAX => {
+                self.first_sync_done(Some(refusal.to_string()), now);
+            }
             Err(Failure::Retry(refusal, asked)) => {
+                if begins_anew(&refusal.code) {
+                    (*listing, *cursor) = (Listing::default(), None);
+                    *restarts += 1;
+                }
                 *attempts += 1;
                 *next_try = after(now, delay(&retry, *attempts, asked, random));
                 if self.circuit.failed(&refusal, &retry, now, random) {

@@ -13,7 +13,8 @@ use crate::logic::{
 
 /// The link after success. `shown` is the account as the target showed it afterwards, when it did.
 ///
-/// Guarantee: the same person planned again over this link is a Noop.
+/// Guarantee: the same person planned again over this link is a Noop. The exception is a Deactivate, which writes
+/// nothing but `active`: identifiers that differ follow as one Update.
 #[must_use]
 pub fn link_after(
     plan: &Plan,

@@ -145,33 +145,49 @@ fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition
             )
         }
         Disposition::Deactivate => {
-            if q.target.features.update {
-                plan.write(differing);
-            }
+            // Nothing but `active`: a write is all or nothing (RFC 7644 section 3.5.2), and an identifier that the
+            // target refuses would keep somebody in who has left. Identifiers follow, as an update of the account
+            // that is off.
             plan.set(ACTIVE, Value::Bool(false));
             plan.because(Action::Deactivate, cause.in_words().to_owned())
         }
     }
 }
 
-/// A create whose answer was lost, and the person has left since: the account must not stay.
+/// A create or a take-over whose answer was lost, and the person has left since: the account must not stay.
 fn lost_create(q: &Question<'_>, mut plan: Plan, key: &UserKey, cause: Cause, mapped: &Mapped) -> Plan {
-    let why = format!("{}; a create was under way", cause.in_words());
+    let why = format!("{}; an account was being made or taken over", cause.in_words());
     let found = match q.remote {
         Remote::NotLooked => return plan.because(Action::Look, why),
         Remote::Absent => return plan.because(Action::Noop, format!("{why} and left no account")),
         Remote::Found(found) => found,
     };
-    match pick(key, found, true, q.accounts) {
+    // What matches by its attributes only was there before, where the target keeps our key: nobody switches that off.
+    let keeps = q.target.matching.keeps_external_ids;
+    let mine: Vec<Seen> = found
+        .iter()
+        .filter(|account| !keeps || account.is_of(key))
+        .cloned()
+        .collect();
+    if mine.is_empty() && !found.is_empty() {
+        plan.reported = true;
+        return plan.because(
+            Action::Skip,
+            format!("{why}; an account matches and does not carry our key: it is left alone"),
+        );
+    }
+    match pick(key, &mine, true, q.accounts) {
         // Ours: linked whatever its state, so that somebody who comes back gets it back.
         Ok(Some(account)) => {
             plan.account = Some(account.id.clone());
-            if q.target.features.update {
-                plan.write(difference(mapped, Known::Account(account), is_identifier));
-            }
+            let differing = difference(mapped, Known::Account(account), is_identifier);
             if account.active == Some(false) {
+                if q.target.features.update {
+                    plan.write(differing);
+                }
                 return plan.because(Action::Adopt, format!("{why}; its account is off"));
             }
+            plan.equal.extend(differing.1);
             plan.set(ACTIVE, Value::Bool(false));
             plan.because(Action::Deactivate, why)
         }
@@ -255,8 +271,11 @@ fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) ->
         Remote::Absent => &[],
         Remote::Found(found) => found,
     };
-    // An account from a create of ours whose answer was lost is ours, whatever state it was brought into since.
-    let ours = q.link.is_some_and(|link| link.create_intent) && found.iter().all(|account| !account.is_foreign(key));
+    // An account from a create of ours whose answer was lost is ours, whatever state it was brought into since. Where
+    // the target keeps our key, the account shows it; without it, it is somebody's who was there before.
+    let ours = q.link.is_some_and(|link| link.create_intent)
+        && !q.target.matching.keeps_external_ids
+        && found.iter().all(|account| !account.is_foreign(key));
     let account = match pick(key, found, q.target.matching.adopt_inactive || ours, q.accounts) {
         Ok(account) => account,
         Err(refusal) => return plan.refused(refusal),

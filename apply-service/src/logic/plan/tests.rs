@@ -62,6 +62,14 @@ fn desired_by_link_by_remote() {
         active: Some(false),
         ..seen("r1", 1)
     };
+    let ours_on = Seen {
+        external_id: Some(user_key(1).user.to_string()),
+        ..seen("r1", 1)
+    };
+    let ours_off = Seen {
+        external_id: Some(user_key(1).user.to_string()),
+        ..switched_off.clone()
+    };
     use Action::{Adopt, Create, Deactivate, Look, Noop, Reactivate, Skip, Update, Wait};
     #[rustfmt::skip]
     let table = [
@@ -71,16 +79,19 @@ fn desired_by_link_by_remote() {
         (&ada,     None,          found(&[theirs]),                    Skip,       "carries the external id"),
         (&ada,     None,          found(&[ours.clone(), seen("r2", 1)]), Skip,     "several accounts match"),
         (&ada,     None,          found(std::slice::from_ref(&switched_off)), Skip, "switched off"),
+        (&ada,     None,          found(std::slice::from_ref(&ours_off)), Adopt,   "found by our key"),
         (&ada,     Some(&intent), Remote::NotLooked,                   Look,       "not linked"),
         (&ada,     Some(&link),   Remote::NotLooked,                   Noop,       "as it should be"),
         (&ada,     Some(&off),    Remote::NotLooked,                   Reactivate, "the account is off"),
         (&ada.clone().titled("CEO"), Some(&link), Remote::NotLooked,   Update,     "differs"),
         (&gone,    None,          Remote::NotLooked,                   Noop,       "there is no account"),
         (&gone,    None,          found(std::slice::from_ref(&ours)),              Noop,       "there is no account"),
-        (&gone,    Some(&intent), Remote::NotLooked,                   Look,       "a create was under way"),
+        (&gone,    Some(&intent), Remote::NotLooked,                   Look,       "an account was being made"),
         (&gone,    Some(&intent), Remote::Absent,                      Noop,       "left no account"),
-        (&gone,    Some(&intent), found(&[ours]),                      Deactivate, "a create was under way"),
-        (&gone,    Some(&intent), found(&[switched_off]),              Adopt,      "its account is off"),
+        (&gone,    Some(&intent), found(std::slice::from_ref(&ours_on)), Deactivate, "an account was being made"),
+        (&gone,    Some(&intent), found(&[ours]),                      Skip,       "does not carry our key"),
+        (&gone,    Some(&intent), found(&[ours_off]),                  Adopt,      "its account is off"),
+        (&ada,     Some(&intent), found(&[switched_off]),              Skip,       "switched off"),
         (&gone,    Some(&link),   Remote::NotLooked,                   Deactivate, "inactive in the source"),
         (&gone,    Some(&off),    Remote::NotLooked,                   Noop,       "the account is off"),
         (&removed, Some(&link),   Remote::NotLooked,                   Deactivate, "removed from the source"),
@@ -98,6 +109,26 @@ fn desired_by_link_by_remote() {
             "{plan}"
         );
     }
+}
+
+#[test]
+fn without_external_ids_at_the_target_an_intent_makes_the_match_ours() {
+    let mut target = policy();
+    target.matching.keeps_external_ids = false;
+    let intent = Link {
+        create_intent: true,
+        ..Link::unlinked(1, target.hash)
+    };
+    let found = |active| {
+        Remote::Found(vec![Seen {
+            active: Some(active),
+            ..seen("r1", 1)
+        }])
+    };
+    let plan = ask(&person(1).inactive(), Some(&intent), &found(true), &target);
+    assert_eq!(plan.action, Action::Deactivate, "{plan}");
+    let plan = ask(&person(1), Some(&intent), &found(false), &target);
+    assert_eq!(plan.action, Action::Adopt, "{plan}");
 }
 
 #[test]
@@ -162,6 +193,33 @@ fn identifiers_flow_to_accounts_that_are_off() {
         plan.values,
         [(AttributePath("userName".into()), json!("ada.old@acme.example"))].into()
     );
+}
+
+#[test]
+fn leaving_writes_nothing_but_active_and_identifiers_follow() {
+    let target = policy();
+    let link = linked(&person(1), &target);
+    let left = person(1).version(2).named("gone@acme.example").titled("x").inactive();
+    let plan = ask(&left, Some(&link), &Remote::NotLooked, &target);
+    assert_eq!(plan.action, Action::Deactivate);
+    assert_eq!(plan.values, [(AttributePath("active".into()), json!(false))].into());
+    let link = link_after(&plan, Some(&link), &RemoteId("r1".into()), None, &left, &target, at(12));
+    let plan = ask(&left, Some(&link), &Remote::NotLooked, &target);
+    assert_eq!(plan.action, Action::Update);
+    assert_eq!(
+        plan.values,
+        [(AttributePath("userName".into()), json!("gone@acme.example"))].into()
+    );
+    let intent = Link {
+        create_intent: true,
+        ..Link::unlinked(1, target.hash)
+    };
+    let found = Remote::Found(vec![Seen {
+        external_id: Some(user_key(1).user.to_string()),
+        ..seen("r1", 1)
+    }]);
+    let plan = ask(&left, Some(&intent), &found, &target);
+    assert_eq!(plan.values, [(AttributePath("active".into()), json!(false))].into());
 }
 
 #[test]
@@ -311,7 +369,12 @@ proptest! {
             if plan.action.acts() {
                 let id = plan.account.clone().unwrap_or_else(|| RemoteId("r1".into()));
                 link = Some(link_after(&plan, link.as_ref(), &id, None, &change, &target, at(20)));
-                let again = ask(&change, link.as_ref(), &Remote::NotLooked, &target);
+                let mut again = ask(&change, link.as_ref(), &Remote::NotLooked, &target);
+                if plan.action == Action::Deactivate && again.action == Action::Update {
+                    // The names of somebody who has left follow once the account is off.
+                    link = Some(link_after(&again, link.as_ref(), &id, None, &change, &target, at(21)));
+                    again = ask(&change, link.as_ref(), &Remote::NotLooked, &target);
+                }
                 prop_assert_eq!(again.action, Action::Noop, "{} then {}", plan, again);
             } else {
                 prop_assert!(plan.values.is_empty());

@@ -68,7 +68,7 @@ fn a_server_that_ignores_the_filter_is_found_out_and_listed_once() {
     let script = vec![time(), on("GET /Users/3", ok(everyone[2].clone()))];
     assert_eq!(ids(&run(&connector, find("c", &[]), script)), ["3"]);
     assert!(ids(&run(&connector, find("z", &[]), vec![time()])).is_empty());
-    connector.forget_listing();
+    Connector::forget_listing(&connector);
     let script = vec![on("GET /Users?count=100", page(&everyone, 3))];
     assert!(ids(&run(&connector, find("z", &[]), script)).is_empty());
 }
@@ -231,7 +231,7 @@ fn nothing_is_called_absent_because_it_could_not_be_read() {
         (answer(429, ""), "retry"),
         (broken(), "retry"),
         (answer(401, ""), "halt"),
-        (answer(403, ""), "halt"),
+        (answer(403, ""), "reject"),
         (html(200), "halt"),
         (answer(404, ""), "halt"),
         (ok(json!({"hits": []})), "halt"),
@@ -248,6 +248,50 @@ fn nothing_is_called_absent_because_it_could_not_be_read() {
         failure(run(&cut, find("x", &[]), script)),
         ("halt", "list-too-long".to_owned())
     );
+}
+
+#[test]
+fn a_list_that_ends_too_early_proves_nobodys_absence() {
+    let connector = with(|config| config.filter = FilterMode::None);
+    let script = vec![
+        on("GET /Users?count=100", page(&[user("1", "a", "ann")], 2)),
+        on("GET /Users?startIndex=2&count=100", page(&[], 2)),
+    ];
+    let result = run(&connector, find("x", &[]), script);
+    assert_eq!(failure(result), ("retry", "list-incomplete".to_owned()));
+    // Nor does an index come of it.
+    let script = vec![on("GET /Users?count=100", list(&[]))];
+    assert!(ids(&run(&connector, find("x", &[]), script)).is_empty());
+}
+
+#[test]
+fn a_listing_from_before_an_unanswered_write_does_not_answer() {
+    let named = || Operation::Update {
+        id: id("7"),
+        values: values(&[("externalId", json!("x"))]),
+        etag: None,
+    };
+    let create = || Operation::Create {
+        values: values(&[("externalId", json!("x")), ("userName", json!("ada"))]),
+    };
+    for write in [named(), create()] {
+        let connector = with(|config| config.filter = FilterMode::None);
+        let listed = || vec![on("GET /Users?count=100", list(&[]))];
+        assert!(ids(&run(&connector, find("x", &[]), listed())).is_empty());
+        let mut exchange = connector.begin(write);
+        assert!(matches!(exchange.step(None), Step::Send(_)));
+        drop(exchange);
+        assert!(ids(&run(&connector, find("x", &[]), listed())).is_empty());
+    }
+    // The same when the answer itself leaves it open.
+    let connector = with(|config| config.filter = FilterMode::None);
+    let listed = || vec![on("GET /Users?count=100", list(&[]))];
+    assert!(ids(&run(&connector, find("x", &[]), listed())).is_empty());
+    assert_eq!(
+        failure(run(&connector, named(), vec![on("PATCH /Users/7", broken())])).0,
+        "retry"
+    );
+    assert!(ids(&run(&connector, find("x", &[]), listed())).is_empty());
 }
 
 #[test]

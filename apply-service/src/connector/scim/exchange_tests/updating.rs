@@ -257,10 +257,6 @@ fn a_stale_version_is_read_again_once() {
 #[test]
 fn each_answer_ends_with_its_verdict() {
     let operation = || update(&[("title", json!("AE"))]);
-    assert_eq!(
-        run(&scim(), operation(), vec![on("PATCH /Users/7", answer(404, ""))]),
-        Ok(Reply::Absent)
-    );
     for taken in [
         scim_error(409, "uniqueness"),
         scim_error(400, "uniqueness"),
@@ -284,6 +280,39 @@ fn each_answer_ends_with_its_verdict() {
             verdict
         );
     }
+}
+
+#[test]
+fn gone_is_believed_only_where_the_list_is() {
+    let off = || update(&[("active", json!(false))]);
+    let gone = || on("PATCH /Users/7", answer(404, ""));
+    let ends = |answer: HttpAnswer| run(&scim(), off(), vec![gone(), on("GET /Users?count=1", answer)]);
+    for listed in [list(&[]), list(&[user("8", "y", "eve")])] {
+        assert_eq!(ends(listed), Ok(Reply::Absent));
+    }
+    for (listed, verdict) in [
+        (answer(404, ""), "halt"),
+        (answer(404, r#"{"message":"no Route matched"}"#), "halt"),
+        (ok(json!({"message": "welcome"})), "halt"),
+        (answer(403, ""), "halt"),
+        (answer(503, ""), "retry"),
+        (broken(), "retry"),
+    ] {
+        assert_eq!(failure(ends(listed)).0, verdict);
+    }
+    let by_put = with(|config| config.patch = PatchMode::Put);
+    let script = vec![
+        on("GET /Users/7", answer(404, "")),
+        on("GET /Users?count=1", answer(404, "")),
+    ];
+    assert_eq!(failure(run(&by_put, off(), script)).0, "halt");
+}
+
+#[test]
+fn a_refusal_to_show_the_account_is_no_refusal_of_the_write() {
+    let script = vec![on("PATCH /Users/7", done()), on("GET /Users/7", answer(403, ""))];
+    let result = run(&scim(), update(&[("active", json!(false))]), script);
+    assert_eq!(failure(result), ("retry", "http-403".to_owned()));
 }
 
 #[test]

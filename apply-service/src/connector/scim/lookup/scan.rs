@@ -14,7 +14,7 @@ use crate::{
             classify::{Meaning, Purpose, not_scim},
             etag_header,
             index::Index,
-            listing::{ListPage, Progress},
+            listing::{ListPage, Progress, incomplete},
             path::Path,
             render::{self, Start},
             resource,
@@ -140,6 +140,9 @@ impl Find {
                      set `filter: trusted` if the target's filters work, or raise scanPagesMax"
                 ),
             });
+        }
+        if scan.progress.is_short(&page) {
+            return Step::Done(Err(Failure::Retry(incomplete(&scan.progress, &page), None)));
         }
         let queue = candidates(&scan.index, &self.keys);
         self.shared.learn(|abilities| abilities.index = Some(scan.index));

@@ -248,3 +248,100 @@ fn two_people_do_not_take_over_one_account() {
         .unwrap();
     assert_eq!(refused.error_code.as_deref(), Some("match-claimed"));
 }
+
+#[test]
+fn a_refused_name_does_not_keep_a_leaver_in() {
+    let mut world = with_people(1..=1);
+    world.change(person(1).version(2).named("taken@acme.example").inactive());
+    world.commit();
+    while let Some((id, operation)) = world.open.first().cloned() {
+        let Operation::Update { values, .. } = &operation else {
+            panic!("{operation:?}")
+        };
+        // The target refuses the name, and with it everything else in the same request.
+        let result = if values.contains_key(&AttributePath(USER_NAME.into())) {
+            Err(Failure::Reject(refusal("scim-invalid-value")))
+        } else {
+            Ok(world.answer(&operation))
+        };
+        world.end(id, result);
+        while world.commit() {}
+    }
+    let active = world.accounts["r1"].get(&AttributePath("active".into())).cloned();
+    assert_eq!(active, Some(Value::Bool(false)));
+    assert_eq!(world.lane.status().rejected, 1, "the name is the operator's");
+}
+
+/// Two people whose change the target answers with 403; the operation under way is the probe about them.
+fn forbidden() -> (World, OperationId) {
+    let mut world = with_people(1..=3);
+    for n in 1..=2 {
+        world.change(person(n).version(2).titled("B"));
+    }
+    world.commit();
+    for (id, _) in world.open.clone() {
+        world.end(id, Err(Failure::Reject(refusal("http-403"))));
+    }
+    let (probe, operation) = world.pop();
+    assert_eq!(
+        (operation, world.open.len()),
+        (Operation::Check, 1),
+        "one probe for both"
+    );
+    (world, probe)
+}
+
+#[test]
+fn forbidden_with_a_good_probe_is_that_persons_refusal() {
+    let (mut world, probe) = forbidden();
+    world.change(person(3).version(2).titled("B"));
+    assert_eq!(world.open.len(), 1, "others wait for the probe");
+    world.end(probe, Ok(Answer::Checked));
+    world.settle();
+    let status = world.lane.status();
+    assert_eq!((status.rejected, status.pending, status.circuit), (2, 0, None));
+    assert_eq!((world.dead_letters, world.writes.len()), (2, 1));
+}
+
+#[test]
+fn forbidden_with_a_bad_probe_is_the_targets_failure() {
+    let (mut world, probe) = forbidden();
+    world.end(probe, Err(Failure::Halt(refusal("http-403"))));
+    while world.commit() {}
+    let status = world.lane.status();
+    assert_eq!((status.rejected, status.pending, world.dead_letters), (0, 2, 0));
+    assert_eq!(status.circuit.map(|circuit| circuit.code), Some("http-403".to_owned()));
+    world.pass(120);
+    assert_eq!((world.lane.status().pending, world.writes.len()), (0, 2));
+}
+
+#[test]
+fn a_first_listing_whose_cursor_expires_begins_anew_and_not_for_ever() {
+    let mut world = World::new(policy());
+    world.change(person(1));
+    let mut cursors = Vec::new();
+    while world.lane.status().first_sync.is_none() {
+        let Some((id, operation)) = world.open.first().cloned() else {
+            if !world.commit() {
+                world.now = world.lane.next_wake(world.now).unwrap().max(world.now);
+                world.give(Input::Tick);
+            }
+            continue;
+        };
+        let Operation::List { cursor } = operation else {
+            panic!("{operation:?}")
+        };
+        cursors.push(cursor.clone());
+        assert!(cursors.len() < 100, "for ever");
+        let result = match cursor {
+            None => Ok(Answer::Page(vec![], Some("c".into()))),
+            Some(_) => Err(Failure::Retry(refusal("cursor-refused"), None)),
+        };
+        world.end(id, result);
+    }
+    let expected: Vec<Option<String>> = (0..6).flat_map(|_| [None, Some("c".to_owned())]).collect();
+    assert_eq!(cursors, expected);
+    assert!(world.lane.status().first_sync.unwrap().not_listed.is_some());
+    world.pass(10);
+    assert_eq!(world.accounts.len(), 1, "looked up one by one");
+}

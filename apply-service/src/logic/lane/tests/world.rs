@@ -91,7 +91,7 @@ impl World {
             .values()
             .filter_map(|flight| match flight {
                 Flight::Look(user, ..) | Flight::Write(user, ..) => Some(*user),
-                Flight::Page | Flight::Probe => None,
+                Flight::Page | Flight::Probe | Flight::Trial => None,
             })
             .collect();
         let all = users.len();
