@@ -8,7 +8,7 @@ use usher_runtime::shutdown::chain;
 
 use crate::{
     config::{Config, SnapshotSource},
-    pipeline::{Parts, session::learn_fields},
+    pipeline::{Parts, prepare::learn_fields},
     salesforce::report,
     topics,
 };

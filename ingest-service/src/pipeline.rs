@@ -24,6 +24,8 @@ use crate::{
     topics,
 };
 
+pub(crate) mod prepare;
+mod reread;
 pub mod session;
 mod source;
 mod surveys;

@@ -33,6 +33,8 @@ use super::{
 
 mod batch;
 mod debts;
+mod events;
+mod show;
 mod survey;
 
 pub use batch::Batch;
@@ -304,133 +306,6 @@ impl Writer {
         effects
     }
 
-    fn event(&mut self, received: StreamEvent, now: Timestamp) {
-        self.counts.events += 1;
-        match received.event {
-            Ok(event) => {
-                self.position.committed_at = self.position.committed_at.max(Some(event.header.committed_at));
-                match event.header.concerned.clone() {
-                    Concerned::Everyone => self.owe(
-                        Debtor::Everyone,
-                        Owed::new(now, event.reread.unwrap_or("everyone may have changed")),
-                    ),
-                    Concerned::Users(ids) => ids.into_iter().for_each(|id| self.event_of(id, &event, now)),
-                }
-            }
-            Err(error) => {
-                self.counts.undecodable += 1;
-                let remedy = self.owe_undecodable(error.header.as_deref(), now);
-                let letter = EventDeadLetter {
-                    org_id: self.config.org,
-                    stream: self.config.stream.clone(),
-                    replay_id: received.replay_id.clone(),
-                    schema_id: received.schema_id,
-                    payload: cut(received.payload),
-                    reason: error.reason,
-                    remedy: remedy.to_owned(),
-                    at: now,
-                };
-                self.batch().dead_letters.push(letter);
-            }
-        }
-        self.position.replay_id = Some(received.replay_id);
-    }
-
-    fn owe_undecodable(&mut self, header: Option<&Header>, now: Timestamp) -> &'static str {
-        match header.map(|header| header.concerned.clone()) {
-            Some(Concerned::Users(ids)) => {
-                for id in ids {
-                    self.owe(
-                        Debtor::User(id),
-                        Owed::new(now, "its change event could not be decoded"),
-                    );
-                }
-                "the users of its header are read again"
-            }
-            Some(Concerned::Everyone) => {
-                self.owe(Debtor::Everyone, Owed::new(now, "a change event could not be decoded"));
-                "everyone is read again"
-            }
-            None => {
-                let touched_since = self.position.committed_at.map(|at| at - self.config.read_margin);
-                self.owe(
-                    Debtor::Everyone,
-                    Owed {
-                        touched_since,
-                        ..Owed::new(now, "a change event could not be decoded")
-                    },
-                );
-                "everyone touched since the last good event is read again"
-            }
-        }
-    }
-
-    /// Rule 2 and everything else that decides whether an event can be merged.
-    fn event_of(&mut self, id: UserId, event: &ChangeEvent, now: Timestamp) {
-        if self.debts.covers_later_event(id) {
-            return;
-        }
-        let Some(person) = self.person(id) else {
-            if event.header.change_type != ChangeType::Delete {
-                self.owe(Debtor::User(id), Owed::new(now, "unknown user"));
-            }
-            return;
-        };
-        let committed_at = event.header.committed_at;
-        let margin = self.config.read_margin;
-        let late = person.committed_at.is_some_and(|last| committed_at <= last)
-            || person
-                .read_at
-                .is_some_and(|read| committed_at.duration_since(read) <= margin);
-        let base = person.user.clone();
-        let reread = event
-            .reread
-            .or(late.then_some("an event as old as the last read"))
-            .or(base.removed.then_some("an event of somebody removed"));
-        let population = &self.config.population;
-        let reread = reread.or(event
-            .delta
-            .keys()
-            .any(|name| population.depends_on(api_name(name)))
-            .then_some("may have left the population"));
-        if let Some(reason) = reread {
-            let deleted = matches!(event.header.change_type, ChangeType::Delete | ChangeType::GapDelete);
-            self.owe(
-                Debtor::User(id),
-                Owed {
-                    deleted,
-                    ..Owed::new(now, reason)
-                },
-            );
-            return;
-        }
-        let mut next = if event.header.change_type == ChangeType::Delete {
-            User { removed: true, ..base }
-        } else {
-            let raw = raw_of_delta(&event.delta, &self.config.fields);
-            base.updated_by(normalize(UserKey::new(self.config.org, id), &raw, &self.config.fields))
-        };
-        if !self.fill_names(&mut next) {
-            self.owe(Debtor::User(id), Owed::new(now, "the name behind an id is not known"));
-            return;
-        }
-        let cause = Cause {
-            origin: Origin::ChangeEvent,
-            committed_at: Some(committed_at),
-            observed_at: now,
-            read_at: None,
-            commit_number: Some(event.header.commit_number.to_string()),
-            transaction_key: Some(event.header.transaction_key.clone()),
-            changed_by: self.config.publish_changed_by.then(|| event.header.commit_user.clone()),
-        };
-        self.stage(next, cause, false);
-        let seq = self.now;
-        if let Some(person) = self.person_mut(id) {
-            person.committed_at = person.committed_at.max(Some(committed_at));
-            person.touched = seq;
-        }
-    }
-
     /// Stages the next state when it differs from the last one. True when it did.
     fn stage(&mut self, next: User, mut cause: Cause, baseline: bool) -> bool {
         let next = complete(next, &self.config.fields);
@@ -488,80 +363,6 @@ impl Writer {
         let profile = fill(&mut user.profile);
         fill(&mut user.role) && profile
     }
-
-    // What is shown outside.
-
-    /// Where the stream must go on; `None` at the first start or after the position was lost.
-    #[must_use]
-    pub fn position(&self) -> &Position {
-        &self.position
-    }
-    /// Records staged and not yet committed: what bounds the memory.
-    #[must_use]
-    pub fn backlog(&self) -> usize {
-        self.batches.iter().map(Batch::records).sum()
-    }
-    /// How many people are published, removed ones included.
-    #[must_use]
-    pub fn published(&self) -> usize {
-        self.published.len()
-    }
-    /// How many people are owed a read and could not be seen: neither members nor others.
-    #[must_use]
-    pub fn unseen(&self) -> usize {
-        self.debts.unseen()
-    }
-    /// How many re-reads are owed.
-    #[must_use]
-    pub fn owed(&self) -> usize {
-        self.debts.len()
-    }
-    /// Since when everyone is owed, and from which touch on: the shell runs a survey then.
-    #[must_use]
-    pub fn owes_everyone(&self) -> Option<&Owed> {
-        self.debts.everyone()
-    }
-    /// Whether this user's read is still owed.
-    #[must_use]
-    pub fn owes(&self, id: UserId) -> bool {
-        self.debts.has(Debtor::User(id))
-    }
-    /// Rows of the running survey.
-    #[must_use]
-    pub fn survey_progress(&self) -> Option<(SurveyKind, u64)> {
-        self.survey
-            .as_ref()
-            .map(|running| (running.survey.kind, running.rows()))
-    }
-    /// Removals that were not made because they were too many, in words.
-    #[must_use]
-    pub fn refused_removals(&self) -> Option<&str> {
-        self.refused_removals.as_deref()
-    }
-    /// Why the last snapshot proves no absence, in words.
-    #[must_use]
-    pub fn snapshot_problem(&self) -> Option<&str> {
-        self.snapshot_problem.as_deref()
-    }
-    /// Counters.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-    /// Whether nothing but a moved position is staged or under way, and nothing is owed.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        !self.batches.iter().any(Batch::has_content) && self.debts.len() == 0
-    }
-}
-
-/// The bytes of a dead letter stay below what a broker takes by default (1 MB per record).
-const LETTER_BYTES_MAX: usize = 700_000;
-
-fn cut(mut payload: String) -> String {
-    // Base64 is ASCII: every index is a boundary.
-    payload.truncate(LETTER_BYTES_MAX);
-    payload
 }
 
 fn learn_names(names: &mut HashMap<RecordId, String>, user: &User) {

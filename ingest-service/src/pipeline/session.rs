@@ -3,15 +3,9 @@
 //! **Invariant** (checkpoint): nothing is subscribed before the fence and the reading are done, so no older writer can
 //! commit after the state that this one starts from.
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::Future,
-    pin::Pin,
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 use usher_contract::{CloudEvent, OrgId, UserId};
@@ -23,17 +17,19 @@ use usher_runtime::{
     shutdown::{CancellationToken, chain},
 };
 
-use super::{Followed, Parts, source, surveys};
+use super::{
+    Followed, Parts,
+    prepare::{bookkeeping, prepare, writer_config},
+    reread::{self, ReadResult},
+    source, surveys,
+};
 use crate::{
     logic::{
-        field::{FieldType, REQUIRED_FIELDS, STANDARD_FIELDS},
-        normalize::{Fields, RawUser},
         population::{Population, QueryFields},
-        record::{CheckpointKey, FORMAT},
-        writer::{Batch, Counts, Effect, Input, Members, Ticket, Writer, WriterConfig},
+        record::CheckpointKey,
+        writer::{Batch, Counts, Effect, Input, Writer},
     },
-    published::Leader,
-    salesforce::{error::ApiError, pubsub::Start},
+    salesforce::pubsub::Start,
     status::Role,
     topics,
 };
@@ -79,7 +75,6 @@ pub(super) enum Ended {
     },
 }
 
-type ReadResult = (Ticket, Timestamp, Result<Members, String>);
 /// A batch on its way, and its result.
 type Commit = (Batch, Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>);
 type ReadFuture = Pin<Box<dyn Future<Output = ReadResult> + Send>>;
@@ -180,114 +175,6 @@ pub(super) async fn lead(
         counted: Counts::default(),
     };
     session.run(survey_inputs_in, membership, commands, stop).await
-}
-
-/// Fence, then read to the end, then learn the fields.
-async fn prepare(
-    parts: &Parts,
-    org: OrgId,
-    followed: &mut Followed,
-) -> Result<(TransactionalProducer, Fields, QueryFields), String> {
-    let kafka = &parts.config.kafka;
-    let producer = TransactionalProducer::fence(kafka, &format!("{}ingest.{org}", kafka.prefix))
-        .await
-        .map_err(|error| chain(&error))?;
-    followed.catch_up().await.map_err(|error| chain(&error))?;
-    let leader = Leader {
-        format: FORMAT,
-        address: parts.address.clone(),
-        since: clock::now(),
-    };
-    let record = bookkeeping(
-        parts,
-        &CheckpointKey::Leader,
-        Some(serde_json::to_vec(&leader).map_err(|error| error.to_string())?),
-    );
-    let batch = TransactionBatch {
-        changes: Vec::new(),
-        bookkeeping: vec![record],
-    };
-    producer.commit(batch).await.map_err(|error| chain(&error))?;
-    let (fields, query_fields) = learn_fields(parts).await.map_err(|error| chain(&error))?;
-    Ok((producer, fields, query_fields))
-}
-
-/// What `describe` shows decides what is asked for and what a null means.
-pub(crate) async fn learn_fields(parts: &Parts) -> Result<(Fields, QueryFields), ApiError> {
-    let described = parts.rest.describe_user().await?;
-    let config = &parts.config;
-    let operator = |name: &str, hint| ApiError::Operator {
-        what: format!("reading the field {name}"),
-        code: "not visible".to_owned(),
-        hint,
-    };
-    for name in REQUIRED_FIELDS {
-        if !described.contains_key(*name) {
-            return Err(operator(
-                name,
-                "grant the integration user read access to it (field-level security)",
-            ));
-        }
-    }
-    let declared = config.fields.custom.iter().chain(&config.fields.termination_date);
-    for name in declared.clone() {
-        if !described.contains_key(name) {
-            return Err(operator(
-                name,
-                "fields.custom or fields.terminationDate names it; check the API name and grant read access to it",
-            ));
-        }
-    }
-    let unreadable: std::collections::BTreeSet<String> = STANDARD_FIELDS
-        .iter()
-        .map(|field| field.api)
-        .filter(|name| !described.contains_key(*name))
-        .map(str::to_owned)
-        .collect();
-    if !unreadable.is_empty() {
-        warn!(fields = ?unreadable, "fields that the integration user may not read are unknown in every message");
-    }
-    let fields = Fields {
-        custom: config
-            .fields
-            .custom
-            .iter()
-            .map(|name| (name.clone(), FieldType::of_describe(&described[name])))
-            .collect(),
-        termination_date: config.fields.termination_date.clone(),
-        unreadable,
-        publish: Some(config.publish.fields.clone()),
-    };
-    let query_fields = QueryFields::new(&fields, |name| described.contains_key(name));
-    Ok((fields, query_fields))
-}
-
-fn writer_config(parts: &Parts, org: OrgId, fields: Fields, population: Population) -> WriterConfig {
-    let config = &parts.config;
-    WriterConfig {
-        org,
-        stream: config.pubsub.channel.clone(),
-        read_margin: SignedDuration::from_secs(120),
-        batch_records_max: 500,
-        position_interval: SignedDuration::from_secs(5),
-        removals_percent: config.removals.percent,
-        removals_at_least: config.removals.at_least,
-        removals_at_most: config.removals.at_most,
-        publish_before: config.publish.before,
-        publish_changed_by: config.publish.changed_by,
-        fields,
-        population,
-    }
-}
-
-fn bookkeeping(parts: &Parts, key: &CheckpointKey, value: Option<Vec<u8>>) -> OutRecord {
-    OutRecord {
-        topic: parts.config.kafka.topic(topics::CHECKPOINT),
-        key: key.text().into_bytes(),
-        value,
-        headers: Vec::new(),
-        partition: None,
-    }
 }
 
 /// The next revocation; other events of the group change nothing for a leader.
@@ -395,8 +282,13 @@ impl Session<'_> {
                 Effect::Read { ticket, ids, reimport } => {
                     debug!(ids = ids.len(), reimport, "reading users again");
                     let (population, fields) = (self.population.clone(), self.query_fields.clone());
-                    self.reads
-                        .push(Box::pin(read(self.parts.clone(), population, fields, ids, ticket)));
+                    self.reads.push(Box::pin(reread::read(
+                        self.parts.clone(),
+                        population,
+                        fields,
+                        ids,
+                        ticket,
+                    )));
                 }
             }
         }
@@ -618,52 +510,6 @@ async fn survey_ended(survey: &mut Option<(surveys::Job, SurveyFuture)>) -> Resu
     match survey {
         Some((_, result)) => result.await,
         None => std::future::pending().await,
-    }
-}
-
-/// The members among these users, and which of the rest exist at all.
-async fn read(
-    parts: Parts,
-    population: Population,
-    fields: QueryFields,
-    ids: Vec<UserId>,
-    ticket: Ticket,
-) -> ReadResult {
-    let answered = async {
-        let (members, at) = read_all(&parts, &population.query_ids(&fields, &ids)).await?;
-        let missing: Vec<UserId> = ids.iter().filter(|id| !members.contains_key(*id)).copied().collect();
-        let others = if missing.is_empty() {
-            HashSet::new()
-        } else {
-            read_all(&parts, &Population::query_existing(&missing))
-                .await?
-                .0
-                .into_keys()
-                .collect()
-        };
-        Ok::<_, ApiError>((at, Members { members, others }))
-    };
-    match answered.await {
-        Ok((at, answer)) => (ticket, at, Ok(answer)),
-        Err(error) => {
-            warn!(reason = %chain(&error), "re-reading users failed; it is owed and tried again");
-            (ticket, clock::now(), Err(error.to_string()))
-        }
-    }
-}
-
-async fn read_all(parts: &Parts, soql: &str) -> Result<(HashMap<UserId, RawUser>, Timestamp), ApiError> {
-    let what = "reading users again";
-    let mut found = HashMap::new();
-    let mut page = parts.rest.query(what, soql).await?;
-    // The first page's moment: a later one would claim more than was read then.
-    let at = page.at;
-    loop {
-        found.extend(page.records.into_iter().filter_map(surveys::user_row));
-        match page.next {
-            Some(next) => page = parts.rest.query_more(what, &next).await?,
-            None => return Ok((found, at)),
-        }
     }
 }
 

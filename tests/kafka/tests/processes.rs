@@ -58,25 +58,9 @@ async fn a_dropped_process_is_gone() {
     assert!(!folder.exists());
 }
 
-/// Not a test by itself: the next test runs it in a process of its own and kills that process.
-#[tokio::test]
-#[ignore = "started by a_process_dies_with_a_killed_test"]
-async fn helper_that_is_killed() {
-    let process = shell("echo up; exec sleep 1000");
-    process.wait_for_line("up", TIMEOUT).await;
-    println!("child {}", process.pid());
-    std::future::pending::<()>().await;
-}
-
 #[tokio::test]
 async fn a_process_dies_with_a_killed_test() {
-    let this = std::env::current_exe().unwrap();
-    let helper = Process::spawn(ProcessSpec::new("helper", this).args([
-        "helper_that_is_killed",
-        "--exact",
-        "--ignored",
-        "--nocapture",
-    ]));
+    let helper = Process::spawn(ProcessSpec::new("helper", env!("CARGO_BIN_EXE_hold-a-process")));
     let line = helper
         .wait_for_line_after(0, |line| line.contains("child "), TIMEOUT)
         .await;

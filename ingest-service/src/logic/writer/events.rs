@@ -1,0 +1,144 @@
+//! Events: merged where that is safe, else the person is owed a read.
+
+use super::{
+    Cause, ChangeEvent, ChangeType, Concerned, Debtor, EventDeadLetter, Header, Origin, Owed, StreamEvent, Timestamp,
+    User, UserId, UserKey, Writer, api_name, normalize, raw_of_delta,
+};
+
+/// The bytes of a dead letter stay below what a broker takes by default (1 MB per record).
+const LETTER_BYTES_MAX: usize = 700_000;
+
+fn cut(mut payload: String) -> String {
+    // Base64 is ASCII: every index is a boundary.
+    payload.truncate(LETTER_BYTES_MAX);
+    payload
+}
+
+impl Writer {
+    pub(super) fn event(&mut self, received: StreamEvent, now: Timestamp) {
+        self.counts.events += 1;
+        match received.event {
+            Ok(event) => {
+                self.position.committed_at = self.position.committed_at.max(Some(event.header.committed_at));
+                match event.header.concerned.clone() {
+                    Concerned::Everyone => self.owe(
+                        Debtor::Everyone,
+                        Owed::new(now, event.reread.unwrap_or("everyone may have changed")),
+                    ),
+                    Concerned::Users(ids) => ids.into_iter().for_each(|id| self.event_of(id, &event, now)),
+                }
+            }
+            Err(error) => {
+                self.counts.undecodable += 1;
+                let remedy = self.owe_undecodable(error.header.as_deref(), now);
+                let letter = EventDeadLetter {
+                    org_id: self.config.org,
+                    stream: self.config.stream.clone(),
+                    replay_id: received.replay_id.clone(),
+                    schema_id: received.schema_id,
+                    payload: cut(received.payload),
+                    reason: error.reason,
+                    remedy: remedy.to_owned(),
+                    at: now,
+                };
+                self.batch().dead_letters.push(letter);
+            }
+        }
+        self.position.replay_id = Some(received.replay_id);
+    }
+
+    fn owe_undecodable(&mut self, header: Option<&Header>, now: Timestamp) -> &'static str {
+        match header.map(|header| header.concerned.clone()) {
+            Some(Concerned::Users(ids)) => {
+                for id in ids {
+                    self.owe(
+                        Debtor::User(id),
+                        Owed::new(now, "its change event could not be decoded"),
+                    );
+                }
+                "the users of its header are read again"
+            }
+            Some(Concerned::Everyone) => {
+                self.owe(Debtor::Everyone, Owed::new(now, "a change event could not be decoded"));
+                "everyone is read again"
+            }
+            None => {
+                let touched_since = self.position.committed_at.map(|at| at - self.config.read_margin);
+                self.owe(
+                    Debtor::Everyone,
+                    Owed {
+                        touched_since,
+                        ..Owed::new(now, "a change event could not be decoded")
+                    },
+                );
+                "everyone touched since the last good event is read again"
+            }
+        }
+    }
+
+    /// Rule 2 and everything else that decides whether an event can be merged.
+    fn event_of(&mut self, id: UserId, event: &ChangeEvent, now: Timestamp) {
+        if self.debts.covers_later_event(id) {
+            return;
+        }
+        let Some(person) = self.person(id) else {
+            if event.header.change_type != ChangeType::Delete {
+                self.owe(Debtor::User(id), Owed::new(now, "unknown user"));
+            }
+            return;
+        };
+        let committed_at = event.header.committed_at;
+        let margin = self.config.read_margin;
+        let late = person.committed_at.is_some_and(|last| committed_at <= last)
+            || person
+                .read_at
+                .is_some_and(|read| committed_at.duration_since(read) <= margin);
+        let base = person.user.clone();
+        let reread = event
+            .reread
+            .or(late.then_some("an event as old as the last read"))
+            .or(base.removed.then_some("an event of somebody removed"));
+        let population = &self.config.population;
+        let reread = reread.or(event
+            .delta
+            .keys()
+            .any(|name| population.depends_on(api_name(name)))
+            .then_some("may have left the population"));
+        if let Some(reason) = reread {
+            let deleted = matches!(event.header.change_type, ChangeType::Delete | ChangeType::GapDelete);
+            self.owe(
+                Debtor::User(id),
+                Owed {
+                    deleted,
+                    ..Owed::new(now, reason)
+                },
+            );
+            return;
+        }
+        let mut next = if event.header.change_type == ChangeType::Delete {
+            User { removed: true, ..base }
+        } else {
+            let raw = raw_of_delta(&event.delta, &self.config.fields);
+            base.updated_by(normalize(UserKey::new(self.config.org, id), &raw, &self.config.fields))
+        };
+        if !self.fill_names(&mut next) {
+            self.owe(Debtor::User(id), Owed::new(now, "the name behind an id is not known"));
+            return;
+        }
+        let cause = Cause {
+            origin: Origin::ChangeEvent,
+            committed_at: Some(committed_at),
+            observed_at: now,
+            read_at: None,
+            commit_number: Some(event.header.commit_number.to_string()),
+            transaction_key: Some(event.header.transaction_key.clone()),
+            changed_by: self.config.publish_changed_by.then(|| event.header.commit_user.clone()),
+        };
+        self.stage(next, cause, false);
+        let seq = self.now;
+        if let Some(person) = self.person_mut(id) {
+            person.committed_at = person.committed_at.max(Some(committed_at));
+            person.touched = seq;
+        }
+    }
+}

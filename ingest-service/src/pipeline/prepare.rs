@@ -1,0 +1,133 @@
+//! What a leadership needs before it can step: fence, own state to its end, the fields that may be read.
+
+use jiff::SignedDuration;
+use tracing::warn;
+use usher_contract::OrgId;
+use usher_runtime::{
+    clock,
+    kafka::{OutRecord, TransactionBatch, TransactionalProducer},
+    shutdown::chain,
+};
+
+use super::{Followed, Parts};
+use crate::{
+    logic::{
+        field::{FieldType, REQUIRED_FIELDS, STANDARD_FIELDS},
+        normalize::Fields,
+        population::{Population, QueryFields},
+        record::{CheckpointKey, FORMAT},
+        writer::WriterConfig,
+    },
+    published::Leader,
+    salesforce::error::ApiError,
+    topics,
+};
+
+/// Fence, then read to the end, then learn the fields.
+pub(super) async fn prepare(
+    parts: &Parts,
+    org: OrgId,
+    followed: &mut Followed,
+) -> Result<(TransactionalProducer, Fields, QueryFields), String> {
+    let kafka = &parts.config.kafka;
+    let producer = TransactionalProducer::fence(kafka, &format!("{}ingest.{org}", kafka.prefix))
+        .await
+        .map_err(|error| chain(&error))?;
+    followed.catch_up().await.map_err(|error| chain(&error))?;
+    let leader = Leader {
+        format: FORMAT,
+        address: parts.address.clone(),
+        since: clock::now(),
+    };
+    let record = bookkeeping(
+        parts,
+        &CheckpointKey::Leader,
+        Some(serde_json::to_vec(&leader).map_err(|error| error.to_string())?),
+    );
+    let batch = TransactionBatch {
+        changes: Vec::new(),
+        bookkeeping: vec![record],
+    };
+    producer.commit(batch).await.map_err(|error| chain(&error))?;
+    let (fields, query_fields) = learn_fields(parts).await.map_err(|error| chain(&error))?;
+    Ok((producer, fields, query_fields))
+}
+
+/// What `describe` shows decides what is asked for and what a null means.
+pub(crate) async fn learn_fields(parts: &Parts) -> Result<(Fields, QueryFields), ApiError> {
+    let described = parts.rest.describe_user().await?;
+    let config = &parts.config;
+    let operator = |name: &str, hint| ApiError::Operator {
+        what: format!("reading the field {name}"),
+        code: "not visible".to_owned(),
+        hint,
+    };
+    for name in REQUIRED_FIELDS {
+        if !described.contains_key(*name) {
+            return Err(operator(
+                name,
+                "grant the integration user read access to it (field-level security)",
+            ));
+        }
+    }
+    let declared = config.fields.custom.iter().chain(&config.fields.termination_date);
+    for name in declared.clone() {
+        if !described.contains_key(name) {
+            return Err(operator(
+                name,
+                "fields.custom or fields.terminationDate names it; check the API name and grant read access to it",
+            ));
+        }
+    }
+    let unreadable: std::collections::BTreeSet<String> = STANDARD_FIELDS
+        .iter()
+        .map(|field| field.api)
+        .filter(|name| !described.contains_key(*name))
+        .map(str::to_owned)
+        .collect();
+    if !unreadable.is_empty() {
+        warn!(fields = ?unreadable, "fields that the integration user may not read are unknown in every message");
+    }
+    let fields = Fields {
+        custom: config
+            .fields
+            .custom
+            .iter()
+            .map(|name| (name.clone(), FieldType::of_describe(&described[name])))
+            .collect(),
+        termination_date: config.fields.termination_date.clone(),
+        unreadable,
+        publish: Some(config.publish.fields.clone()),
+    };
+    let query_fields = QueryFields::new(&fields, |name| described.contains_key(name));
+    Ok((fields, query_fields))
+}
+
+pub(super) fn writer_config(parts: &Parts, org: OrgId, fields: Fields, population: Population) -> WriterConfig {
+    let config = &parts.config;
+    WriterConfig {
+        org,
+        stream: config.pubsub.channel.clone(),
+        read_margin: SignedDuration::from_secs(120),
+        batch_records_max: 500,
+        position_interval: SignedDuration::from_secs(5),
+        removals_percent: config.removals.percent,
+        removals_at_least: config.removals.at_least,
+        removals_at_most: config.removals.at_most,
+        publish_before: config.publish.before,
+        publish_changed_by: config.publish.changed_by,
+        fields,
+        population,
+    }
+}
+
+/// A record of the checkpoint topic.
+pub(super) fn bookkeeping(parts: &Parts, key: &CheckpointKey, value: Option<Vec<u8>>) -> OutRecord {
+    OutRecord {
+        topic: parts.config.kafka.topic(topics::CHECKPOINT),
+        key: key.text().into_bytes(),
+        value,
+        headers: Vec::new(),
+        partition: None,
+    }
+}

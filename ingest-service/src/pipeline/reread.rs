@@ -1,0 +1,67 @@
+//! Re-reading users: members of the population with their state, and who else exists.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use tracing::warn;
+use usher_contract::UserId;
+use usher_runtime::{clock, shutdown::chain};
+
+use super::{Parts, surveys};
+use crate::{
+    logic::{
+        normalize::RawUser,
+        population::{Population, QueryFields},
+        writer::{Members, Ticket},
+    },
+    salesforce::error::ApiError,
+};
+
+/// Which read, when by the source's clock, and what it said.
+pub(super) type ReadResult = (Ticket, Timestamp, Result<Members, String>);
+
+/// The members among these users, and which of the rest exist at all.
+pub(super) async fn read(
+    parts: Parts,
+    population: Population,
+    fields: QueryFields,
+    ids: Vec<UserId>,
+    ticket: Ticket,
+) -> ReadResult {
+    let answered = async {
+        let (members, at) = read_all(&parts, &population.query_ids(&fields, &ids)).await?;
+        let missing: Vec<UserId> = ids.iter().filter(|id| !members.contains_key(*id)).copied().collect();
+        let others = if missing.is_empty() {
+            HashSet::new()
+        } else {
+            read_all(&parts, &Population::query_existing(&missing))
+                .await?
+                .0
+                .into_keys()
+                .collect()
+        };
+        Ok::<_, ApiError>((at, Members { members, others }))
+    };
+    match answered.await {
+        Ok((at, answer)) => (ticket, at, Ok(answer)),
+        Err(error) => {
+            warn!(reason = %chain(&error), "re-reading users failed; it is owed and tried again");
+            (ticket, clock::now(), Err(error.to_string()))
+        }
+    }
+}
+
+async fn read_all(parts: &Parts, soql: &str) -> Result<(HashMap<UserId, RawUser>, Timestamp), ApiError> {
+    let what = "reading users again";
+    let mut found = HashMap::new();
+    let mut page = parts.rest.query(what, soql).await?;
+    // The first page's moment: a later one would claim more than was read then.
+    let at = page.at;
+    loop {
+        found.extend(page.records.into_iter().filter_map(surveys::user_row));
+        match page.next {
+            Some(next) => page = parts.rest.query_more(what, &next).await?,
+            None => return Ok((found, at)),
+        }
+    }
+}
