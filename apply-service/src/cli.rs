@@ -124,10 +124,7 @@ pub fn main() -> ExitCode {
 async fn run(config: Config) -> ExitCode {
     let app = match App::build(config).await {
         Ok(app) => app,
-        Err(error) => {
-            error!(error = chain(&error), "cannot start");
-            return complain(&chain(&error));
-        }
+        Err(error) => return complain(&chain(&error)),
     };
     let stop = CancellationToken::new();
     match until_ended(stop.clone(), app.run(stop)).await {

@@ -130,3 +130,73 @@ async fn an_expired_position_reads_everyone_and_goes_on() {
     scene.assert_versions_rise_by_one().await;
     ingest.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_falls_silent_is_opened_again_and_loses_nothing() {
+    let (scene, people) = scene().await;
+    // Keepalives come every 2 s here; the recheck is as good as off, so only the stream can deliver.
+    let ingest = scene
+        .ingest(
+            "ingest",
+            &json!({ "pubsub": { "watchdog": "5s" }, "recheck": { "every": "10h" } }),
+        )
+        .await;
+    settled(&ingest).await;
+    let org = scene.org();
+    let mark = ingest.process.output().mark();
+    org.faults().silence_streams(true);
+    org.update_user(&people[0].id, json!({ "Title": "said to nobody" }))
+        .unwrap();
+    let reopened = |line: &str| line.contains("the stream is opened again") && line.contains("silent for too long");
+    ingest
+        .process
+        .wait_for_line_after(mark, reopened, scenarios::PATIENCE)
+        .await;
+    org.faults().silence_streams(false);
+    let message = published(&scene, &people[0], "said to nobody").await;
+    assert_ne!(message["cause"]["origin"], json!("report"));
+    scene.assert_versions_rise_by_one().await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_was_away_finds_both_services_where_it_left_them() {
+    let (scene, people) = scene().await;
+    let target = scenarios::recording_target().await;
+    let policy = json!({ "pace": { "perSecond": 500 } });
+    scene.policy(&[scenarios::TargetSpec {
+        name: "helpdesk",
+        base_url: target.base_url(),
+        policy,
+    }]);
+    let ingest = scene.ingest("ingest", &json!({ "recheck": { "every": "10h" } })).await;
+    let apply = scene.apply("apply").await;
+    settled(&ingest).await;
+    let equal = async |what: &str| {
+        scenarios::eventually_none(what, || async { scene.differences(&target.users()) }).await;
+    };
+    equal("the first sync").await;
+    if scene.kafka.stop().await.is_err() {
+        // Somebody else's cluster is not ours to stop.
+        return;
+    }
+    let org = scene.org();
+    let mark = ingest.process.output().mark();
+    org.update_user(&people[0].id, json!({ "Title": "while the broker was away" }))
+        .unwrap();
+    org.update_user(&people[1].id, json!({ "IsActive": false })).unwrap();
+    let said = |line: &str| line.contains("\"level\":\"WARN\"");
+    ingest
+        .process
+        .wait_for_line_after(mark, said, scenarios::PATIENCE)
+        .await;
+    // Longer than a batch may take: the commit under way has failed by then.
+    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    scene.kafka.restart().await.unwrap();
+    published(&scene, &people[0], "while the broker was away").await;
+    equal("what changed meanwhile is applied").await;
+    scene.assert_versions_rise_by_one().await;
+    assert_eq!(target.max_writes_in_flight_per_user(), 1);
+    apply.stop().await;
+    ingest.stop().await;
+}
