@@ -40,6 +40,8 @@ fn person(n: u32, version: u64) -> UserChange {
         commit_number: None,
         transaction_key: None,
         changed_by: None,
+        recorded_at: None,
+        approval: None,
     };
     UserChange {
         version,

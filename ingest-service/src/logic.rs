@@ -10,5 +10,7 @@ pub mod field;
 pub mod normalize;
 pub mod population;
 pub mod record;
+pub mod replay;
 pub mod snapshot;
+pub mod table;
 pub mod writer;

@@ -19,6 +19,10 @@ pub struct Metrics {
     pub owed: IntGauge,
     pub backlog: IntGauge,
     pub malformed: IntGauge,
+    pub held: IntGauge,
+    pub held_seconds: IntGauge,
+    pub suppressed: IntGauge,
+    pub healing_in_a_row: IntGauge,
     pub commit_seconds: Histogram,
     pub freshness_seconds: Histogram,
     pub last_snapshot_timestamp_seconds: IntGauge,
@@ -70,6 +74,19 @@ impl Metrics {
             malformed: gauge(
                 "ingest_malformed_records",
                 "Records of our own topics that could not be read",
+            )?,
+            held: gauge(
+                "ingest_held_people",
+                "Removals and deactivations of snapshots that are kept back until an operator releases them",
+            )?,
+            held_seconds: gauge("ingest_held_seconds", "How long the oldest held set has been waiting")?,
+            suppressed: gauge(
+                "ingest_suppressed_people",
+                "People who were erased and must not come back",
+            )?,
+            healing_in_a_row: gauge(
+                "ingest_recheck_healing_in_a_row",
+                "Routine rechecks in a row that found what the stream had not delivered; alarm at 3",
             )?,
             commit_seconds: histogram(
                 "ingest_commit_seconds",

@@ -30,7 +30,7 @@ pub mod session;
 mod source;
 mod surveys;
 
-pub use session::Command;
+pub use session::{Answer, Command, HeldView};
 
 /// What a replica needs.
 #[derive(Debug, Clone)]

@@ -10,11 +10,12 @@ use usher_contract::{OrgId, User, UserChange, UserKey};
 use usher_runtime::{clock, kafka::Record};
 
 use crate::logic::{
-    record::{CheckpointKey, Debtor, FORMAT, Owed, Position},
-    writer::{Published, Restored},
+    record::{CheckpointKey, Debtor, FORMAT, HeldSet, Owed, Position, Suppression},
+    table::{Head, Published},
+    writer::Restored,
 };
 
-/// Who leads. Key `leader` on the checkpoint topic.
+/// Who leads. Key `<org>/leader` on the checkpoint topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
     /// Format version.
@@ -69,7 +70,7 @@ impl Tables {
             return;
         }
         let Some(value) = &record.value else {
-            self.restored.published.remove(&key.user);
+            self.restored.published.remove(key.user);
             return;
         };
         match serde_json::from_slice::<UserChange>(value) {
@@ -82,20 +83,15 @@ impl Tables {
                 let version = record
                     .header("ce_id")
                     .and_then(|id| id.rsplit(':').next()?.parse().ok());
-                let last = self
-                    .restored
-                    .published
-                    .get(&key.user)
-                    .map_or(0, |person| person.version);
+                let last = self.restored.published.head(key.user).map_or(0, |head| head.version);
                 let version = version.unwrap_or(last + 1).max(last);
-                let person = Published {
-                    user: User::unknown(key),
+                let head = Head {
                     version,
-                    committed_at: None,
-                    read_at: None,
-                    touched: 0,
+                    ..Head::default()
                 };
-                self.restored.published.insert(key.user, person);
+                self.restored
+                    .published
+                    .insert(key.user, Published::new(User::unknown(key), head));
                 self.restored.owed.insert(
                     Debtor::User(key.user),
                     Owed::new(clock::now(), "its record on the topic cannot be read"),
@@ -139,10 +135,49 @@ impl Tables {
                         .insert(debtor, Owed::new(clock::now(), "a debt that cannot be read"));
                 }
             },
-            Some(CheckpointKey::Leader) => self.leader = read::<Leader>(record).ok().flatten(),
-            Some(CheckpointKey::Position(..) | CheckpointKey::Owed(..) | CheckpointKey::Other(_)) => {}
+            Some(CheckpointKey::Held(org, id)) if org == self.org => match read::<HeldSet>(record) {
+                Ok(Some(set)) => {
+                    self.restored.held.insert(id, set);
+                }
+                Ok(None) => {
+                    self.restored.held.remove(&id);
+                }
+                // Leading without it would make the removals that were kept back.
+                Err(why) => self.unreadable("a held set", record, &why),
+            },
+            Some(CheckpointKey::Suppressed(org, user)) if org == self.org => match read::<Suppression>(record) {
+                Ok(Some(suppression)) => {
+                    self.restored.suppressed.insert(user, suppression);
+                }
+                Ok(None) => {
+                    self.restored.suppressed.remove(&user);
+                }
+                // Leading without it would bring an erased person back.
+                Err(why) => self.unreadable("a suppression", record, &why),
+            },
+            Some(CheckpointKey::Leader(org)) if org == self.org => {
+                self.leader = read::<Leader>(record).ok().flatten();
+            }
+            Some(
+                CheckpointKey::Position(..)
+                | CheckpointKey::Owed(..)
+                | CheckpointKey::Held(..)
+                | CheckpointKey::Suppressed(..)
+                | CheckpointKey::Leader(_)
+                | CheckpointKey::Other(_),
+            ) => {}
             None => self.malformed(record, "it has no key"),
         }
+    }
+
+    /// What leading must not begin without.
+    fn unreadable(&mut self, what: &str, record: &Record, why: &str) {
+        self.too_new = Some(format!(
+            "{what} (offset {} of {}) cannot be read: {why}",
+            record.offset,
+            crate::topics::CHECKPOINT
+        ));
+        self.malformed(record, why);
     }
 
     fn malformed(&mut self, record: &Record, why: &str) {
@@ -196,7 +231,7 @@ mod tests {
         let mut tables = Tables::new(ORG.parse().unwrap(), "/s");
         tables.user_change(&record(USER, Some("{"), &format!("{USER}:7")));
         let key: UserKey = USER.parse().unwrap();
-        assert_eq!(tables.restored.published[&key.user].version, 7);
+        assert_eq!(tables.restored.published.head(key.user).unwrap().version, 7);
         assert!(tables.restored.owed.contains_key(&Debtor::User(key.user)));
         assert_eq!(tables.malformed, 1);
     }

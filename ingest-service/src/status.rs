@@ -20,6 +20,12 @@ pub struct Status {
     pub undecodable_events: u64,
     pub messages: u64,
     pub healed: u64,
+    /// Removals and deactivations that are kept back.
+    pub held: usize,
+    /// Since when the oldest of them is, our clock.
+    pub held_since: Option<Timestamp>,
+    /// People who were erased and must not come back.
+    pub suppressed: usize,
     pub position_committed_at: Option<Timestamp>,
     pub snapshot: SnapshotStatus,
     /// What is wrong, in words.

@@ -44,6 +44,8 @@ pub(crate) fn person(n: u32) -> UserChange {
         commit_number: None,
         transaction_key: None,
         changed_by: None,
+        recorded_at: None,
+        approval: None,
     };
     UserChange {
         version: 1,

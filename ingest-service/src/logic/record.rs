@@ -1,5 +1,7 @@
 //! Bookkeeping of the writer on `user-change.checkpoint`. Every record has a format version.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use usher_contract::{OrgId, UserId};
@@ -25,8 +27,22 @@ pub struct Position {
     /// Up to where rechecks have looked, by the source's clock.
     #[serde(default)]
     pub rechecked_to: Option<Timestamp>,
+    /// A snapshot that an operator asked for and that has not been completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Wanted>,
     /// Partitions of the user-change topic when the first record was written.
     pub partitions: i32,
+}
+
+/// A snapshot that an operator asked for. It survives a change of the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wanted {
+    /// When, our clock.
+    pub at: Timestamp,
+    /// The size of that snapshot is right whatever it is.
+    #[serde(default)]
+    pub accept_size: bool,
 }
 
 /// A complete snapshot.
@@ -49,6 +65,7 @@ impl Position {
             committed_at: None,
             snapshot: None,
             rechecked_to: None,
+            wanted: None,
             partitions,
         }
     }
@@ -77,6 +94,9 @@ pub struct Owed {
     /// For everyone: only records touched since then must be read; `None` for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub touched_since: Option<Timestamp>,
+    /// An operator released this member of a held set: if the person is still gone, the removal is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approval>,
 }
 
 impl Owed {
@@ -91,8 +111,77 @@ impl Owed {
             deleted: false,
             listed: None,
             touched_since: None,
+            approved: None,
         }
     }
+}
+
+/// Removals and deactivations that are kept back, because one snapshot brought too many of them. Key
+/// `<org>/held/<id>`; further parts of a large set `<org>/held/<id>.<n>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldSet {
+    /// Format version.
+    pub format: u32,
+    /// When the snapshot began, by the source's clock.
+    pub began_at: Timestamp,
+    /// When it was held, our clock.
+    pub held_at: Timestamp,
+    /// Missing from the snapshot, and gone or outside the population.
+    #[serde(default)]
+    pub removals: BTreeSet<UserId>,
+    /// Published as active, inactive in the snapshot.
+    #[serde(default)]
+    pub deactivations: BTreeSet<UserId>,
+    /// An operator released it; its members are read again one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approval>,
+}
+
+impl HeldSet {
+    /// Members per record, so that a record stays far below what a broker takes (1 MB).
+    pub const MEMBERS_MAX: usize = 10_000;
+
+    /// Nobody.
+    #[must_use]
+    pub fn new(began_at: Timestamp, held_at: Timestamp) -> Self {
+        Self {
+            format: FORMAT,
+            began_at,
+            held_at,
+            removals: BTreeSet::new(),
+            deactivations: BTreeSet::new(),
+            approved: None,
+        }
+    }
+    /// How many members it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.removals.len() + self.deactivations.len()
+    }
+    /// Whether it has no member.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Somebody who erased people or released what was held.
+pub use usher_contract::Approval;
+
+/// A person who was erased and must not come back. Key `<org>/suppressed/<userId>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suppression {
+    /// Format version.
+    pub format: u32,
+    /// The last version that was published: a lifted suppression goes on from here.
+    pub version: u64,
+    /// Who, why, when.
+    pub by: Approval,
+    /// Who lifted it; the record stays until the person is published again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifted: Option<Approval>,
 }
 
 /// Whose re-read is owed.
@@ -111,8 +200,12 @@ pub enum CheckpointKey {
     Position(OrgId, String),
     /// A debt.
     Owed(OrgId, Debtor),
+    /// A held set, or a part of one.
+    Held(OrgId, String),
+    /// An erased person.
+    Suppressed(OrgId, UserId),
     /// Who leads and where it answers.
-    Leader,
+    Leader(OrgId),
     /// A key of a later version: kept, not understood.
     Other(String),
 }
@@ -125,7 +218,9 @@ impl CheckpointKey {
             Self::Position(org, stream) => format!("{org}/position/{stream}"),
             Self::Owed(org, Debtor::User(user)) => format!("{org}/owed/{user}"),
             Self::Owed(org, Debtor::Everyone) => format!("{org}/owed/all"),
-            Self::Leader => "leader".to_owned(),
+            Self::Held(org, id) => format!("{org}/held/{id}"),
+            Self::Suppressed(org, user) => format!("{org}/suppressed/{user}"),
+            Self::Leader(org) => format!("{org}/leader"),
             Self::Other(text) => text.clone(),
         }
     }
@@ -133,14 +228,16 @@ impl CheckpointKey {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let other = || Self::Other(text.to_owned());
-        if text == "leader" {
-            return Self::Leader;
-        }
         let Some((org, rest)) = text.split_once('/') else {
             return other();
         };
         let Ok(org) = OrgId::try_new(org) else { return other() };
         match rest.split_once('/') {
+            None if rest == "leader" => Self::Leader(org),
+            Some(("held", id)) => Self::Held(org, id.to_owned()),
+            Some(("suppressed", user)) => {
+                UserId::try_new(user).map_or_else(|_| other(), |user| Self::Suppressed(org, user))
+            }
             Some(("position", stream)) => Self::Position(org, stream.to_owned()),
             Some(("owed", "all")) => Self::Owed(org, Debtor::Everyone),
             Some(("owed", user)) => {
@@ -161,13 +258,15 @@ mod tests {
             "00D000000000001EAA/position//data/UserChangeEvent",
             "00D000000000001EAA/owed/005ZL000000M0x1YAC",
             "00D000000000001EAA/owed/all",
-            "leader",
-            "00D000000000001EAA/held/7",
+            "00D000000000001EAA/leader",
+            "00D000000000001EAA/held/20260102T000000Z.1",
+            "00D000000000001EAA/suppressed/005ZL000000M0x1YAC",
+            "00D000000000001EAA/something/new",
         ] {
             assert_eq!(CheckpointKey::parse(text).text(), text);
         }
         assert!(matches!(
-            CheckpointKey::parse("00D000000000001EAA/held/7"),
+            CheckpointKey::parse("00D000000000001EAA/something/new"),
             CheckpointKey::Other(_)
         ));
     }

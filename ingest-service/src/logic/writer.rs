@@ -28,16 +28,23 @@ use super::{
     field::api_name,
     normalize::{Fields, RawUser, complete, normalize, raw_of_delta},
     population::{IDS_PER_QUERY_MAX, Population},
-    record::{Debtor, Owed, Position},
+    record::{Approval, Debtor, HeldSet, Owed, Position, Suppression, Wanted},
+    replay::Progress,
+    table::{Head, Published, Table},
 };
 
 mod batch;
 mod debts;
+mod erase;
 mod events;
+mod held;
+mod polled;
 mod show;
 mod survey;
 
 pub use batch::Batch;
+pub use erase::NotErased;
+pub use polled::Polled;
 pub use survey::{Survey, SurveyKind};
 
 /// Reads under way at once: each is one API call.
@@ -54,6 +61,8 @@ pub struct WriterConfig {
     pub read_margin: SignedDuration,
     /// Records per batch before the next one is begun.
     pub batch_records_max: usize,
+    /// Bytes per batch, roughly, before the next one is begun.
+    pub batch_bytes_max: usize,
     /// A commit that only moves the position waits at least this long after the last one.
     pub position_interval: SignedDuration,
     /// Absentees that turn out to be gone: not more than this many per hundred published users at once …
@@ -72,44 +81,19 @@ pub struct WriterConfig {
     pub population: Population,
 }
 
-/// The last state of one person.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Published {
-    /// The state.
-    pub user: User,
-    /// Its version.
-    pub version: u64,
-    /// Commit of the last merged event, by the source's clock.
-    pub committed_at: Option<Timestamp>,
-    /// The newest read that confirmed or gave the state, by the source's clock.
-    pub read_at: Option<Timestamp>,
-    /// When it was last merged or published, in inputs of this writer; 0 when restored.
-    pub touched: u64,
-}
-
-impl Published {
-    /// As read back from the topic.
-    #[must_use]
-    pub fn restored(change: UserChange) -> Self {
-        Self {
-            user: change.user,
-            version: change.version,
-            committed_at: change.cause.committed_at,
-            read_at: change.cause.read_at,
-            touched: 0,
-        }
-    }
-}
-
 /// What the topics said when the writer took over.
 #[derive(Debug, Default)]
 pub struct Restored {
     /// Everyone published.
-    pub published: HashMap<UserId, Published>,
+    pub published: Table,
     /// The position; `None` at the first start.
     pub position: Option<Position>,
     /// The debts.
     pub owed: BTreeMap<Debtor, Owed>,
+    /// What is kept back, by the id of the record.
+    pub held: BTreeMap<String, HeldSet>,
+    /// Who was erased.
+    pub suppressed: BTreeMap<UserId, Suppression>,
 }
 
 /// One event as received.
@@ -174,6 +158,39 @@ pub enum Input {
     },
     /// An operator asks for one user.
     Reimport(UserId),
+    /// An operator asks for a snapshot; see [`Position::wanted`].
+    Want {
+        /// The size of that snapshot is right whatever it is.
+        accept_size: bool,
+    },
+    /// An operator releases a held set.
+    Approve {
+        /// Its id.
+        id: String,
+        /// Who and why.
+        by: Approval,
+    },
+    /// An operator erases a person; ignored when [`Writer::may_erase`] says no.
+    Erase {
+        /// Whom.
+        user: UserId,
+        /// Who and why.
+        by: Approval,
+    },
+    /// An operator lifts the suppression of somebody erased.
+    Lift {
+        /// Whom.
+        user: UserId,
+        /// Who and why.
+        by: Approval,
+    },
+    /// A poll was answered completely: what change events never say.
+    Polled {
+        /// What it says about everyone.
+        polled: Polled,
+        /// When it was asked for, by the source's clock.
+        read_at: Timestamp,
+    },
     /// The batch under way is committed.
     Committed,
     /// Time passes.
@@ -184,7 +201,7 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Commit this in one transaction; [`Input::Committed`] follows, or the writer ends.
-    Commit(Batch),
+    Commit(Box<Batch>),
     /// Ask the population for these users; [`Input::Read`] follows.
     Read {
         /// To be repeated in the answer.
@@ -209,6 +226,8 @@ pub struct Counts {
     pub messages: u64,
     /// Differences that a recheck found and the stream had not delivered.
     pub healed: u64,
+    /// Observations of erased people that were left alone.
+    pub suppressed: u64,
 }
 
 /// The step machine.
@@ -217,20 +236,30 @@ pub struct Writer {
     config: WriterConfig,
     /// Rises with every input.
     now: u64,
-    published: HashMap<UserId, Published>,
+    published: Table,
     /// Newer than `published`: staged or under way.
     overlay: HashMap<UserId, Published>,
     position: Position,
+    progress: Progress,
     debts: debts::Debts,
+    held: held::Held,
+    suppressed: BTreeMap<UserId, Suppression>,
+    /// Versions that lifted people go on from.
+    lifted: HashMap<UserId, u64>,
     /// Names behind ids of profiles and roles, learnt from reads.
     names: HashMap<RecordId, String>,
     batches: VecDeque<Batch>,
     in_flight: bool,
+    /// Batches opened and committed so far.
+    batch_numbers: (u64, u64),
     last_commit: Option<Timestamp>,
     /// Nobody has read the whole population yet: who is seen is not new.
     baseline: bool,
     survey: Option<survey::Running>,
-    refused_removals: Option<String>,
+    /// Surveys begun, so that each has a number.
+    surveys: u32,
+    /// Routine rechecks in a row that found something.
+    healing_in_a_row: u32,
     snapshot_problem: Option<String>,
     counts: Counts,
 }
@@ -239,30 +268,42 @@ impl Writer {
     /// Takes over from what the topics say. `partitions`: of the user-change topic.
     #[must_use]
     pub fn restore(config: WriterConfig, restored: Restored, partitions: i32) -> Self {
+        let (lifted, suppressed): (BTreeMap<_, _>, BTreeMap<_, _>) = restored
+            .suppressed
+            .into_iter()
+            .partition(|(_, suppression)| suppression.lifted.is_some());
         let mut writer = Self {
+            progress: Progress::of_channel(&config.stream),
             config,
             now: 1,
             published: restored.published,
             overlay: HashMap::new(),
             position: restored.position.unwrap_or_else(|| Position::new(partitions)),
             debts: debts::Debts::restore(restored.owed),
+            held: held::Held::restore(restored.held),
+            suppressed,
+            lifted: lifted
+                .into_iter()
+                .map(|(user, suppression)| (user, suppression.version))
+                .collect(),
             names: HashMap::new(),
             batches: VecDeque::new(),
             in_flight: false,
+            batch_numbers: (0, 0),
             last_commit: None,
             baseline: true,
             survey: None,
-            refused_removals: None,
+            surveys: 0,
+            healing_in_a_row: 0,
             snapshot_problem: None,
             counts: Counts::default(),
         };
         writer.baseline = writer.position.snapshot.is_none();
         // A complete snapshot has confirmed everyone whose message is older.
         let confirmed = writer.position.snapshot.as_ref().map(|snapshot| snapshot.began_at);
-        for person in writer.published.values_mut() {
-            person.read_at = person.read_at.max(confirmed);
-            learn_names(&mut writer.names, &person.user);
-        }
+        writer
+            .published
+            .update_heads(|_, head| head.read_at = head.read_at.max(confirmed));
         writer
     }
 
@@ -276,7 +317,7 @@ impl Writer {
                     self.event(event, now);
                 }
             }
-            Input::Keepalive(replay_id) => self.position.replay_id = Some(replay_id),
+            Input::Keepalive(replay_id) => self.position.replay_id = Some(self.progress.keepalive(&replay_id)),
             Input::PositionLost => {
                 self.position.replay_id = None;
                 self.owe(Debtor::Everyone, Owed::new(now, "the stored position was lost"));
@@ -288,7 +329,8 @@ impl Writer {
             } => self.read(ticket, read_at, result, now),
             Input::SurveyBegan(survey) => {
                 self.debts.survey_began();
-                self.survey = Some(survey::Running::new(survey, self.now));
+                self.surveys += 1;
+                self.survey = Some(survey::Running::new(survey, self.now, self.surveys));
             }
             Input::SurveyRows { read_at, rows } => self.survey_rows(read_at, rows, now),
             Input::SurveyEnded { result, accept_size } => self.survey_ended(result, accept_size, now),
@@ -296,8 +338,17 @@ impl Writer {
                 self.owe(Debtor::User(user), Owed::new(now, "reimport"));
                 self.debts.hurry(user);
             }
+            Input::Want { accept_size } => {
+                let before = self.position.wanted.is_some_and(|wanted| wanted.accept_size);
+                let accept_size = accept_size || before;
+                self.position.wanted = Some(Wanted { at: now, accept_size });
+            }
+            Input::Approve { id, by } => self.approve(&id, &by),
+            Input::Erase { user, by } => self.erase(user, by),
+            Input::Lift { user, by } => self.lift(user, by, now),
+            Input::Polled { polled, read_at } => self.polled(polled, read_at, now),
             Input::Committed => self.committed(now),
-            Input::Tick => {}
+            Input::Tick => self.release_approved(now),
         }
         self.end_batch();
         let mut effects = Vec::new();
@@ -306,45 +357,60 @@ impl Writer {
         effects
     }
 
-    /// Stages the next state when it differs from the last one. True when it did.
-    fn stage(&mut self, next: User, mut cause: Cause, baseline: bool) -> bool {
+    /// Stages the next state when it differs from the last one. True when it did. `touch`: whether this counts as a
+    /// touch for surveys that are under way (ordering rule 1).
+    fn stage(&mut self, last: Option<&Published>, next: User, mut cause: Cause, baseline: bool, touch: bool) -> bool {
         let next = complete(next, &self.config.fields);
         let id = next.id;
-        let last = self.person(id);
         let Some(difference) = diff(last.map(|person| &person.user), &next, baseline) else {
             return false;
         };
-        let version = last.map_or(1, |person| person.version + 1);
-        cause.read_at = cause.read_at.max(last.and_then(|person| person.read_at));
-        let person = Published {
-            user: next,
-            version,
-            committed_at: cause.committed_at.max(last.and_then(|person| person.committed_at)),
+        let head = last.map(|person| person.head).unwrap_or_default();
+        // Whoever was erased and may come back goes on with the versions.
+        let before = match last {
+            Some(_) => head.version,
+            None => self.lifted.get(&id).copied().unwrap_or(0),
+        };
+        if last.is_none() && self.lifted.remove(&id).is_some() {
+            self.batch().suppressed.insert(id, None);
+        }
+        cause.read_at = cause.read_at.max(head.read_at);
+        let head = Head {
+            version: before + 1,
+            committed_at: cause.committed_at.max(head.committed_at),
             read_at: cause.read_at,
-            touched: self.now,
+            touched: if touch { self.now } else { head.touched },
+            ..head
         };
         let change = UserChange {
-            version,
+            version: head.version,
             kind: difference.kind,
             changed: difference.changed,
             before: self.config.publish_before.then_some(difference.before),
-            user: person.user.clone(),
+            user: next.clone(),
             cause,
         };
         self.counts.messages += 1;
-        self.overlay.insert(id, person);
-        self.batch().changes.push(change);
+        self.overlay.insert(id, Published::new(next, head));
+        self.batch().push(change);
         true
     }
 
-    fn person(&self, id: UserId) -> Option<&Published> {
-        self.overlay.get(&id).or_else(|| self.published.get(&id))
+    fn person(&self, id: UserId) -> Option<Published> {
+        self.overlay.get(&id).cloned().or_else(|| self.published.get(id))
     }
 
-    fn person_mut(&mut self, id: UserId) -> Option<&mut Published> {
+    fn head(&self, id: UserId) -> Option<Head> {
+        self.overlay
+            .get(&id)
+            .map(|person| person.head)
+            .or_else(|| self.published.head(id))
+    }
+
+    fn update_head(&mut self, id: UserId, change: impl FnOnce(&mut Head)) {
         match self.overlay.get_mut(&id) {
-            Some(person) => Some(person),
-            None => self.published.get_mut(&id),
+            Some(person) => change(&mut person.head),
+            None => self.published.update_head(id, change),
         }
     }
 
@@ -362,14 +428,6 @@ impl Writer {
         };
         let profile = fill(&mut user.profile);
         fill(&mut user.role) && profile
-    }
-}
-
-fn learn_names(names: &mut HashMap<RecordId, String>, user: &User) {
-    for reference in [&user.profile, &user.role].into_iter().filter_map(Known::value) {
-        if let Known::Value(name) = &reference.name {
-            names.insert(reference.id, name.clone());
-        }
     }
 }
 

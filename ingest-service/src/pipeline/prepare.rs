@@ -41,7 +41,7 @@ pub(super) async fn prepare(
     };
     let record = bookkeeping(
         parts,
-        &CheckpointKey::Leader,
+        &CheckpointKey::Leader(org),
         Some(serde_json::to_vec(&leader).map_err(|error| error.to_string())?),
     );
     let batch = TransactionBatch {
@@ -110,6 +110,7 @@ pub(super) fn writer_config(parts: &Parts, org: OrgId, fields: Fields, populatio
         stream: config.pubsub.channel.clone(),
         read_margin: SignedDuration::from_secs(120),
         batch_records_max: 500,
+        batch_bytes_max: 4 << 20,
         position_interval: SignedDuration::from_secs(5),
         removals_percent: config.removals.percent,
         removals_at_least: config.removals.at_least,

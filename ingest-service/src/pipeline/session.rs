@@ -6,31 +6,27 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
-use usher_contract::{CloudEvent, OrgId, UserId};
+use usher_contract::OrgId;
 use usher_runtime::{
     clock,
-    kafka::{
-        CommitError, Membership, MembershipEvent, OutRecord, ReleaseGuard, TransactionBatch, TransactionalProducer,
-    },
+    kafka::{CommitError, Membership, MembershipEvent, ReleaseGuard, TransactionalProducer},
     shutdown::{CancellationToken, chain},
 };
 
 use super::{
     Followed, Parts,
-    prepare::{bookkeeping, prepare, writer_config},
+    prepare::{prepare, writer_config},
     reread::{self, ReadResult},
     source, surveys,
 };
 use crate::{
     logic::{
         population::{Population, QueryFields},
-        record::CheckpointKey,
         writer::{Batch, Counts, Effect, Input, Writer},
     },
     salesforce::pubsub::Start,
-    status::Role,
     topics,
 };
 
@@ -38,26 +34,11 @@ use crate::{
 const BACKLOG_MAX: usize = 5_000;
 const TICK: Duration = Duration::from_millis(200);
 
-/// What an operator asks of the leader.
-#[derive(Debug)]
-pub enum Command {
-    /// Read everyone, or one user, again. The answer says in words what happens.
-    Reimport {
-        /// One user; `None` for the whole snapshot.
-        user: Option<UserId>,
-        /// The size of the next snapshot is right whatever it is.
-        accept_size: bool,
-        /// Where the answer goes.
-        answer: oneshot::Sender<Result<String, String>>,
-    },
-}
+mod commands;
+mod records;
+mod report;
 
-impl Command {
-    pub(super) fn refuse(self, why: &str) {
-        let Self::Reimport { answer, .. } = self;
-        let _ = answer.send(Err(why.to_owned()));
-    }
-}
+pub use commands::{Answer, Command, HeldView};
 
 /// How a leadership ended.
 #[derive(Debug)]
@@ -97,6 +78,8 @@ struct Session<'a> {
     /// Why the last listing, and the last other survey, failed.
     survey_problems: [Option<String>; 2],
     malformed: u64,
+    /// Answers to operators that wait for a batch to be durable.
+    answers: Vec<commands::Pending>,
     /// What the metrics have counted of this leadership.
     counted: Counts,
 }
@@ -172,6 +155,7 @@ pub(super) async fn lead(
         read_problem: None,
         survey_problems: [None, None],
         malformed: tables.malformed,
+        answers: Vec::new(),
         counted: Counts::default(),
     };
     session.run(survey_inputs_in, membership, commands, stop).await
@@ -225,7 +209,7 @@ impl Session<'_> {
                     return ended;
                 }
                 result = committed(&mut self.commit) => match result {
-                    Ok(()) => { self.count_commit(); Input::Committed }
+                    Ok(()) => { self.count_commit(); self.step(Input::Committed); self.answer_durable(); continue }
                     Err(error) => {
                         self.parts.metrics.commit_failures.inc();
                         return Ended::Failed { reason: chain(&error), worked: self.commits > 0 };
@@ -244,10 +228,7 @@ impl Session<'_> {
                     self.survey_done(result);
                     Input::Tick
                 }
-                Some(command) = commands.recv() => match self.command(command) {
-                    Some(input) => input,
-                    None => Input::Tick,
-                },
+                Some(command) = commands.recv() => self.command(command),
                 Some(input) = stream_inputs_in.recv(), if !full => input,
                 () = &mut stream => return Ended::Failed { reason: "the stream task has ended".to_owned(), worked: self.commits > 0 },
                 _ = tick.tick() => Input::Tick,
@@ -277,7 +258,7 @@ impl Session<'_> {
                         timer.observe_duration();
                         result
                     };
-                    self.commit = Some((batch, Box::pin(commit)));
+                    self.commit = Some((*batch, Box::pin(commit)));
                 }
                 Effect::Read { ticket, ids, reimport } => {
                     debug!(ids = ids.len(), reimport, "reading users again");
@@ -291,41 +272,6 @@ impl Session<'_> {
                     )));
                 }
             }
-        }
-    }
-
-    fn records(&self, batch: &Batch) -> TransactionBatch {
-        let kafka = &self.parts.config.kafka;
-        let changes = batch.changes.iter().map(|change| OutRecord {
-            topic: kafka.topic(topics::USER_CHANGE),
-            key: change.user.key().to_string().into_bytes(),
-            value: Some(bytes(change)),
-            headers: CloudEvent::of_user_change(change, None).headers(),
-            partition: None,
-        });
-        let letters = batch.dead_letters.iter().map(|letter| OutRecord {
-            topic: kafka.topic(topics::DEAD_LETTER),
-            key: format!("{}/{}", letter.stream, letter.replay_id).into_bytes(),
-            value: Some(bytes(letter)),
-            headers: Vec::new(),
-            partition: None,
-        });
-        let mut bookkeeping_records: Vec<OutRecord> = batch
-            .owed
-            .iter()
-            .map(|(debtor, owed)| {
-                bookkeeping(
-                    self.parts,
-                    &CheckpointKey::Owed(self.org, *debtor),
-                    owed.as_ref().map(bytes),
-                )
-            })
-            .collect();
-        let position = CheckpointKey::Position(self.org, self.parts.config.pubsub.channel.clone());
-        bookkeeping_records.push(bookkeeping(self.parts, &position, Some(bytes(&batch.position))));
-        TransactionBatch {
-            changes: changes.chain(letters).collect(),
-            bookkeeping: bookkeeping_records,
         }
     }
 
@@ -373,31 +319,6 @@ impl Session<'_> {
         }
     }
 
-    fn command(&mut self, command: Command) -> Option<Input> {
-        let Command::Reimport {
-            user,
-            accept_size,
-            answer,
-        } = command;
-        match user {
-            Some(user) => {
-                let _ = answer.send(Ok(format!("{user} is read again now")));
-                Some(Input::Reimport(user))
-            }
-            None => {
-                let running = self.survey.as_ref().map(|(job, _)| job.kind);
-                let begins = self.schedule.want(accept_size, running);
-                let words = if begins {
-                    "a snapshot begins now"
-                } else {
-                    "a snapshot is under way; this request joins it"
-                };
-                let _ = answer.send(Ok(words.to_owned()));
-                None
-            }
-        }
-    }
-
     /// Stops taking in, lets the batches under way become durable.
     async fn drain(mut self) -> Ended {
         let limit = self.parts.config.shutdown_grace / 2;
@@ -432,70 +353,6 @@ impl Session<'_> {
             let _ = tokio::time::timeout(Duration::from_secs(5), committed(&mut self.commit)).await;
         }
     }
-
-    fn report(&mut self) {
-        let (writer, metrics) = (&self.writer, &self.parts.metrics);
-        let counts = writer.counts();
-        let last = std::mem::replace(&mut self.counted, counts);
-        metrics.events.inc_by(counts.events - last.events);
-        metrics.undecodable.inc_by(counts.undecodable - last.undecodable);
-        metrics.ignored.inc_by(counts.ignored - last.ignored);
-        metrics.messages.inc_by(counts.messages - last.messages);
-        metrics.healed.inc_by(counts.healed - last.healed);
-        let gauge = |gauge: &prometheus::IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        gauge(&metrics.published_users, writer.published());
-        gauge(&metrics.owed, writer.owed());
-        gauge(&metrics.backlog, writer.backlog());
-        metrics.malformed.set(i64::try_from(self.malformed).unwrap_or(i64::MAX));
-        let snapshot = writer.position().snapshot.clone();
-        metrics
-            .last_snapshot_timestamp_seconds
-            .set(snapshot.as_ref().map_or(0, |snapshot| snapshot.began_at.as_second()));
-        let mut problems: Vec<String> = Vec::new();
-        problems.extend(writer.refused_removals().map(str::to_owned));
-        problems.extend(writer.snapshot_problem().map(str::to_owned));
-        problems.extend(
-            self.read_problem
-                .as_ref()
-                .map(|problem| format!("re-reading users fails: {problem}")),
-        );
-        problems.extend(self.survey_problems.iter().flatten().cloned());
-        if writer.unseen() > 0 {
-            problems.push(format!(
-                "{} published people cannot be seen by the integration user and stay as they are; grant View All Users",
-                writer.unseen()
-            ));
-        }
-        if self.malformed > 0 {
-            problems.push(format!(
-                "{} records of our own topics cannot be read; see the log for their places",
-                self.malformed
-            ));
-        }
-        let idle = writer.is_idle() && self.survey.is_none() && snapshot.is_some();
-        self.parts.status.update(|status| {
-            status.role = Role::Leader;
-            status.leader = Some(self.parts.address.clone());
-            status.published_users = writer.published();
-            status.owed_reads = writer.owed();
-            status.backlog_records = writer.backlog();
-            status.events = counts.events;
-            status.undecodable_events = counts.undecodable;
-            status.messages = counts.messages;
-            status.healed = counts.healed;
-            status.position_committed_at = writer.position().committed_at;
-            status.snapshot.running = writer
-                .survey_progress()
-                .map(|(kind, _)| format!("{kind:?}").to_lowercase());
-            status.snapshot.rows = writer.survey_progress().map_or(0, |(_, rows)| rows);
-            status.snapshot.last_complete = snapshot.as_ref().map(|snapshot| snapshot.began_at);
-            status.snapshot.last_rows = snapshot.as_ref().map(|snapshot| snapshot.rows);
-            status.snapshot.problem = writer.snapshot_problem().map(str::to_owned);
-            status.problems = problems;
-            status.idle = idle;
-        });
-        self.parts.readiness.met("leadership");
-    }
 }
 
 /// The result of the commit under way; never, when there is none.
@@ -511,9 +368,4 @@ async fn survey_ended(survey: &mut Option<(surveys::Job, SurveyFuture)>) -> Resu
         Some((_, result)) => result.await,
         None => std::future::pending().await,
     }
-}
-
-/// A record as bytes. Our own types serialize always: maps have text keys and no field is unknown without being left out.
-fn bytes<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("**Invariant**: the contract's types serialize; a golden test shows each")
 }

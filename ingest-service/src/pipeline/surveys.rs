@@ -15,6 +15,7 @@ use crate::{
     logic::{
         normalize::RawUser,
         population::{Population, QueryFields},
+        record::Wanted,
         snapshot::Paging,
         writer::{Input, Survey, SurveyKind, Writer},
     },
@@ -34,6 +35,8 @@ pub(super) struct Job {
     pub(super) accept_size: bool,
     /// For a recheck: from when.
     pub(super) from: Option<Timestamp>,
+    /// When it was found to be due, our clock.
+    pub(super) asked_at: Timestamp,
     /// For a recheck: up to now. A routine one leaves the newest rows to the stream.
     pub(super) to_now: bool,
 }
@@ -47,7 +50,6 @@ pub(super) struct Schedule {
     next_recheck: Timestamp,
     every: SignedDuration,
     overlap: SignedDuration,
-    wanted: Option<(bool, bool)>,
     /// With a report: whether the population was read since the last one. The report does not know who left the population.
     population_read: bool,
     /// Failures in a row and the next try, of listings and of everything else: a report that does not work must not keep
@@ -98,7 +100,6 @@ impl Schedule {
             next_recheck: now + every,
             every,
             overlap: signed(parts.config.recheck.overlap),
-            wanted: None,
             population_read: false,
             listing: Retry {
                 failures: 0,
@@ -118,14 +119,15 @@ impl Schedule {
         self.next_snapshot = next_run(parts, now);
     }
 
-    /// An operator asks for a snapshot. False when one was wanted or running already: the request joins it.
-    pub(super) fn want(&mut self, accept_size: bool, running: Option<SurveyKind>) -> bool {
-        let joins = self.wanted.is_some() || (running == Some(self.listing_kind()) && !accept_size);
-        if !joins {
-            self.wanted = Some((true, accept_size));
-            self.listing.not_before = self.opened_at;
-        }
-        !joins
+    /// Whether a request for a snapshot joins one that is wanted or running already.
+    pub(super) fn joins(&self, accept_size: bool, running: Option<SurveyKind>, wanted: Option<Wanted>) -> bool {
+        let as_wanted = wanted.is_some_and(|wanted| wanted.accept_size || !accept_size);
+        as_wanted || (running == Some(self.listing_kind()) && !accept_size)
+    }
+
+    /// Somebody waits: no rest after a failure.
+    pub(super) fn hurry(&mut self) {
+        self.listing.not_before = self.opened_at;
     }
 
     fn listing_kind(&self) -> SurveyKind {
@@ -144,6 +146,7 @@ impl Schedule {
             reimport,
             accept_size,
             from: None,
+            asked_at: now,
             to_now: false,
         };
         let recheck = |from| Job {
@@ -152,12 +155,16 @@ impl Schedule {
             reimport: false,
             accept_size: false,
             from,
+            asked_at: now,
             to_now: from.is_some(),
         };
         let first = writer.position().snapshot.is_none();
-        if first && listing_may && (other_may || self.reads_population_first().is_none()) {
+        if first && listing_may && (other_may || self.reads_population_first(now).is_none()) {
             // First start: everyone in the population, then the report, which speaks about `listed`.
-            return Some(self.reads_population_first().unwrap_or_else(|| listing(false, false)));
+            return Some(
+                self.reads_population_first(now)
+                    .unwrap_or_else(|| listing(false, false)),
+            );
         }
         let never = writer.position().rechecked_to.is_none();
         // It looks back from the opening, so the stream must have a position by then.
@@ -182,6 +189,7 @@ impl Schedule {
                 reimport: false,
                 accept_size: false,
                 from: None,
+                asked_at: now,
                 to_now: false,
             };
             return Some(if owed.touched_since.is_some() {
@@ -190,14 +198,17 @@ impl Schedule {
                 everyone
             });
         }
-        if listing_may && let Some((reimport, accept_size)) = self.wanted {
+        if listing_may && let Some(wanted) = writer.position().wanted {
             return Some(
-                self.reads_population_first()
-                    .unwrap_or_else(|| listing(reimport, accept_size)),
+                self.reads_population_first(now)
+                    .unwrap_or_else(|| listing(true, wanted.accept_size)),
             );
         }
         if listing_may && self.next_snapshot.is_some_and(|at| at <= now) {
-            return Some(self.reads_population_first().unwrap_or_else(|| listing(false, false)));
+            return Some(
+                self.reads_population_first(now)
+                    .unwrap_or_else(|| listing(false, false)),
+            );
         }
         // The next look begins where the last complete one ended, however long ago that is.
         let from = writer.position().rechecked_to.map(|to| to - self.overlap);
@@ -205,7 +216,7 @@ impl Schedule {
     }
 
     /// With a report: the population is read before each of them.
-    fn reads_population_first(&self) -> Option<Job> {
+    fn reads_population_first(&self, now: Timestamp) -> Option<Job> {
         let needed = self.source == SnapshotSource::Report && !self.population_read;
         let (kind, listing) = (SurveyKind::Query, false);
         needed.then_some(Job {
@@ -214,6 +225,7 @@ impl Schedule {
             reimport: false,
             accept_size: false,
             from: None,
+            asked_at: now,
             to_now: false,
         })
     }
@@ -232,10 +244,6 @@ impl Schedule {
             SurveyKind::Recheck => {}
         }
         if job.listing && well {
-            // A request that came while another listing ran is still wanted.
-            if job.reimport {
-                self.wanted = None;
-            }
             self.plan_snapshot(parts, now);
         }
         if job.kind != SurveyKind::Recheck {
@@ -297,6 +305,8 @@ async fn begin(
         window,
         listing: job.listing,
         reimport: job.reimport,
+        asked_at: job.asked_at,
+        routine: job.kind == SurveyKind::Recheck && !job.to_now,
     };
     inputs
         .send(Input::SurveyBegan(survey))

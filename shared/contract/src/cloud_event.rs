@@ -26,7 +26,7 @@ pub struct CloudEvent {
     pub ty: String,
     /// The user id.
     pub subject: String,
-    /// Commit time at the source, else its modification time, else when the observation began.
+    /// Commit time at the source, else when the source last touched the record, else when it was read.
     pub time: Timestamp,
     /// Absolute URI of the schema.
     pub dataschema: &'static str,
@@ -39,17 +39,14 @@ impl CloudEvent {
     #[must_use]
     pub fn of_user_change(change: &UserChange, traceparent: Option<String>) -> Self {
         let key: UserKey = change.user.key();
-        let modified = change.user.modified_at.value().copied();
+        let cause = &change.cause;
+        let time = cause.committed_at.or(cause.recorded_at).or(cause.read_at);
         Self {
             id: format!("{key}:{}", change.version),
             source: format!("/salesforce/{}", key.org),
             ty: format!("{PREFIX}{}{SUFFIX}", change.kind.as_str()),
             subject: key.user.to_string(),
-            time: change
-                .cause
-                .committed_at
-                .or(modified)
-                .unwrap_or(change.cause.observed_at),
+            time: time.unwrap_or(cause.observed_at),
             dataschema: USER_CHANGE_SCHEMA,
             traceparent,
         }

@@ -33,4 +33,4 @@ pub use id::{IdError, OrgId, RecordId, TargetName, UserId, UserKey};
 pub use known::Known;
 pub use outcome::{Outcome, OutcomeResult};
 pub use user::{GroupRef, NamedRef, Source, User};
-pub use user_change::{Cause, ChangeKind, Origin, UserChange};
+pub use user_change::{Approval, Cause, ChangeKind, Origin, UserChange};

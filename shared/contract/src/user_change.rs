@@ -123,6 +123,9 @@ pub struct Cause {
     /// When the newest read that this state rests on was asked for, by the source's clock, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at: Option<Timestamp>,
+    /// When the source last touched the record (`SystemModstamp`), UTC; only when the observation says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<Timestamp>,
     /// The source's commit number; a string because it exceeds 2^53.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_number: Option<String>,
@@ -132,6 +135,21 @@ pub struct Cause {
     /// Who made the change, a user id; only when switched on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<String>,
+    /// Who released the removal or deactivation, when it had been held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+/// Who decided something, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The name that belongs to the token.
+    pub actor: String,
+    /// In the actor's words.
+    pub reason: String,
+    /// When, UTC.
+    pub at: Timestamp,
 }
 
 /// One published state of one person.

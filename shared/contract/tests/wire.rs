@@ -84,6 +84,8 @@ fn change() -> UserChange {
             commit_number: Some("11529215046068469760".to_owned()),
             transaction_key: Some("0003-a1".to_owned()),
             changed_by: None,
+            recorded_at: None,
+            approval: None,
         },
     }
 }
@@ -144,18 +146,19 @@ fn headers_follow_the_kafka_binding() {
 }
 
 #[test]
-fn time_falls_back_from_commit_to_modification_to_observation() {
+fn time_falls_back_from_commit_to_last_touch_to_read_to_observation() {
     let mut message = change();
+    let time = |message: &UserChange| CloudEvent::of_user_change(message, None).time;
+    let moment = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    message.cause.recorded_at = Some(moment("2026-01-02T03:04:04Z"));
+    message.cause.read_at = Some(moment("2026-01-02T03:04:09Z"));
+    assert_eq!(Some(time(&message)), message.cause.committed_at);
     message.cause.committed_at = None;
-    assert_eq!(
-        CloudEvent::of_user_change(&message, None).time.to_string(),
-        "2026-01-02T03:04:05Z"
-    );
-    message.user.modified_at = Known::Unknown;
-    assert_eq!(
-        CloudEvent::of_user_change(&message, None).time.to_string(),
-        "2026-01-02T03:04:05.2Z"
-    );
+    assert_eq!(time(&message), moment("2026-01-02T03:04:04Z"));
+    message.cause.recorded_at = None;
+    assert_eq!(time(&message), moment("2026-01-02T03:04:09Z"));
+    message.cause.read_at = None;
+    assert_eq!(time(&message), message.cause.observed_at);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Batches: what one transaction writes.
 
-use super::{BTreeMap, Debtor, Effect, EventDeadLetter, Owed, Position, Timestamp, UserChange, Writer};
+use super::{
+    BTreeMap, BTreeSet, Debtor, Effect, EventDeadLetter, HeldSet, Owed, Position, Published, Suppression, Timestamp,
+    UserChange, UserId, Writer,
+};
 
 /// What one transaction writes. Opened at the beginning of a step, so no step is split over two.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +14,14 @@ pub struct Batch {
     pub dead_letters: Vec<EventDeadLetter>,
     /// Debts made and (`None`) paid.
     pub owed: BTreeMap<Debtor, Option<Owed>>,
+    /// Held sets made or changed and (`None`) ended, by the id of the record.
+    pub held: BTreeMap<String, Option<HeldSet>>,
+    /// Suppressions made or changed and (`None`) ended.
+    pub suppressed: BTreeMap<UserId, Option<Suppression>>,
+    /// Who is erased after the changes of this batch: nobody is in the changes of a batch behind an erasure of it.
+    pub erased: BTreeSet<UserId>,
+    /// About how many bytes the changes and letters are.
+    pub bytes: usize,
     /// The position after all of it.
     pub position: Position,
     /// Whether the position differs from that of the batch before.
@@ -21,13 +32,41 @@ impl Batch {
     /// How many records it writes.
     #[must_use]
     pub fn records(&self) -> usize {
-        self.changes.len() + self.dead_letters.len() + self.owed.len() + usize::from(self.moved)
+        self.changes.len()
+            + self.dead_letters.len()
+            + self.owed.len()
+            + self.held.len()
+            + self.suppressed.len()
+            + self.erased.len()
+            + usize::from(self.moved)
+    }
+    /// Takes a message.
+    pub(super) fn push(&mut self, change: UserChange) {
+        self.bytes += weigh(&change);
+        self.changes.push(change);
+    }
+    /// Takes a dead letter.
+    pub(super) fn push_letter(&mut self, letter: EventDeadLetter) {
+        self.bytes += letter.payload.len() + 500;
+        self.dead_letters.push(letter);
     }
     /// More than a moved position.
     #[must_use]
     pub fn has_content(&self) -> bool {
         self.records() > usize::from(self.moved)
     }
+}
+
+/// About how many bytes a message is on the wire. A transaction is bounded by it, so the order of magnitude is enough.
+fn weigh(change: &UserChange) -> usize {
+    let user = &change.user;
+    let lists = user.groups.value().map_or(0, Vec::len) + user.permission_sets.value().map_or(0, Vec::len);
+    let custom: usize = user
+        .custom
+        .iter()
+        .map(|(name, value)| name.len() + value.as_str().map_or(8, str::len))
+        .sum();
+    1_500 + 80 * lists + custom + change.before.as_ref().map_or(0, |_| 1_000)
 }
 
 impl Writer {
@@ -37,12 +76,22 @@ impl Writer {
         let full = self
             .batches
             .back()
-            .is_none_or(|batch| batch.records() >= self.config.batch_records_max);
+            // Whoever was erased could be published again: never in the batch of the tombstone.
+            .is_none_or(|batch| {
+                batch.records() >= self.config.batch_records_max
+                    || batch.bytes >= self.config.batch_bytes_max
+                    || !batch.erased.is_empty()
+            });
         if self.batches.len() <= busy || full {
+            self.batch_numbers.0 += 1;
             self.batches.push_back(Batch {
                 changes: Vec::new(),
                 dead_letters: Vec::new(),
                 owed: BTreeMap::new(),
+                held: BTreeMap::new(),
+                suppressed: BTreeMap::new(),
+                erased: BTreeSet::new(),
+                bytes: 0,
                 position: self.position.clone(),
                 moved: false,
             });
@@ -68,6 +117,7 @@ impl Writer {
         }
         if batch.records() == 0 {
             self.batches.pop_back();
+            self.batch_numbers.0 -= 1;
         }
     }
 
@@ -83,7 +133,7 @@ impl Writer {
             && (batch.has_content() || rested)
         {
             self.in_flight = true;
-            effects.push(Effect::Commit(batch.clone()));
+            effects.push(Effect::Commit(Box::new(batch.clone())));
         }
     }
 
@@ -94,21 +144,35 @@ impl Writer {
         }
         self.last_commit = Some(now);
         let Some(batch) = self.batches.pop_front() else { return };
+        self.batch_numbers.1 += 1;
         // `begin_batch` has opened this step's batch behind the one under way.
         for change in batch.changes {
             let id = change.user.id;
             match self.overlay.get(&id) {
                 // The newest state of this person is now the committed one.
-                Some(newest) if newest.version == change.version => {
+                Some(newest) if newest.head.version == change.version => {
                     if let Some(newest) = self.overlay.remove(&id) {
                         self.published.insert(id, newest);
                     }
                 }
-                _ => {
-                    self.published.insert(id, super::Published::restored(change));
-                }
+                _ => self.published.insert(id, Published::restored(change)),
             }
         }
+        for id in batch.erased {
+            self.published.remove(id);
+        }
         self.begin_batch();
+    }
+
+    /// The number of the batch that takes what is staged now. It is durable when [`Writer::committed_batch`] has
+    /// reached it.
+    #[must_use]
+    pub fn open_batch(&self) -> u64 {
+        self.batch_numbers.0
+    }
+    /// The number of the last committed batch.
+    #[must_use]
+    pub fn committed_batch(&self) -> u64 {
+        self.batch_numbers.1
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Cause, Debtor, Effect, IDS_PER_QUERY_MAX, Known, Members, Origin, Owed, READS_MAX, RawUser, SignedDuration, Ticket,
-    Timestamp, User, UserId, UserKey, Writer, learn_names, normalize,
+    Timestamp, User, UserId, UserKey, Writer, held::Kept, normalize,
 };
+use crate::logic::normalize::as_timestamp;
 
 /// The wait after failure number n, in seconds; the last one repeats.
 const WAITS: &[i64] = &[1, 2, 5, 10, 30, 60];
@@ -121,15 +122,20 @@ impl Debts {
 impl Writer {
     /// Makes a debt, or sharpens the one that is there.
     pub(super) fn owe(&mut self, debtor: Debtor, owed: Owed) {
-        if let Debtor::User(id) = debtor
-            && self.debts.debts.get(&debtor).is_some_and(|debt| debt.gone)
-        {
-            self.debts.covers_later_event(id);
+        if let Debtor::User(id) = debtor {
+            if self.is_suppressed(id) {
+                return;
+            }
+            if self.debts.debts.get(&debtor).is_some_and(|debt| debt.gone) {
+                self.debts.covers_later_event(id);
+            }
         }
         if let Some(debt) = self.debts.debts.get_mut(&debtor) {
             debt.again |= debt.asked.is_some();
             let mut sharpened = debt.owed.clone();
             sharpened.listed = owed.listed.or(sharpened.listed);
+            sharpened.deleted |= owed.deleted;
+            sharpened.approved = owed.approved.or(sharpened.approved);
             if debtor == Debtor::Everyone {
                 // The earlier start covers both; none at all covers everything.
                 sharpened.touched_since = match (sharpened.touched_since, owed.touched_since) {
@@ -236,18 +242,20 @@ impl Writer {
         };
         debt.asked = None;
         let again = std::mem::take(&mut debt.again);
-        let (listed, reimport) = (debt.owed.listed, debt.reimport);
-        let absent = debt.owed.absent_since.is_some();
+        let (listed, reimport, approved) = (debt.owed.listed, debt.reimport, debt.owed.approved.clone());
+        let absent = debt.owed.absent_since.is_some() && approved.is_none();
+        let deleted = debt.owed.deleted;
         let published = self
             .overlay
             .get(&id)
-            .or_else(|| self.published.get(&id))
-            .is_some_and(|person| !person.user.removed);
+            .map(|person| person.head)
+            .or_else(|| self.published.head(id))
+            .is_some_and(|head| !head.removed);
         let member = match found {
             Seen::Member(raw) => Some(raw),
             // Somebody whom the integration user cannot see has not been read: no reason to remove anybody. Unless an
             // event has said so, because only then a record can be gone.
-            Seen::Nobody if published && !debt.owed.deleted => {
+            Seen::Nobody if published && !deleted => {
                 debt.unseen = true;
                 debt.failures += 1;
                 debt.not_before = Some(now + SignedDuration::from_secs(WAITS[debt.failures.min(WAITS.len() - 1)]));
@@ -263,7 +271,15 @@ impl Writer {
             return;
         }
         let origin = if reimport { Origin::Reimport } else { Origin::Recheck };
-        self.observe(id, member, listed, read_at, origin, now);
+        // Whoever is kept back stays as published, unless the source has said so itself or an operator has.
+        let kept_back = member.is_none() && !deleted && self.held.kept(id) == Some(Kept::Removal);
+        if !kept_back {
+            let cause = Cause {
+                approval: approved,
+                ..read_cause(origin, read_at, now)
+            };
+            self.observe(id, member, listed, cause);
+        }
         if again {
             self.debts.waiting.insert(id);
         } else {
@@ -272,38 +288,39 @@ impl Writer {
     }
 
     /// What the population says about a user now, as a fact.
-    fn observe(
-        &mut self,
-        id: UserId,
-        found: Option<&RawUser>,
-        listed: Option<bool>,
-        read_at: Timestamp,
-        origin: Origin,
-        now: Timestamp,
-    ) {
+    fn observe(&mut self, id: UserId, found: Option<&RawUser>, listed: Option<bool>, mut cause: Cause) {
         let key = UserKey::new(self.config.org, id);
-        let last = self.person(id).map(|person| person.user.clone());
-        let next = match (found, last) {
+        let last = self.person(id);
+        let next = match (found, &last) {
             (Some(raw), last) => {
                 let read = normalize(key, raw, &self.config.fields);
-                let mut next = last.unwrap_or_else(|| User::unknown(key)).updated_by(read);
+                let base = last
+                    .as_ref()
+                    .map_or_else(|| User::unknown(key), |person| person.user.clone());
+                let mut next = base.updated_by(read);
                 if let Some(listed) = listed {
                     next.listed = Known::Value(listed);
                 }
-                learn_names(&mut self.names, &next);
+                self.learn_names(&next);
+                self.keep_back(last.as_ref(), &mut next);
+                cause.recorded_at = recorded_at(raw);
                 next
             }
-            (None, Some(last)) => User { removed: true, ..last },
+            (None, Some(last)) => {
+                self.let_go(id);
+                User {
+                    removed: true,
+                    ..last.user.clone()
+                }
+            }
             (None, None) => {
                 self.counts.ignored += 1;
                 return;
             }
         };
-        let baseline = self.baseline;
-        self.stage(next, read_cause(origin, read_at, now), baseline);
-        if let Some(person) = self.person_mut(id) {
-            person.read_at = person.read_at.max(Some(read_at));
-        }
+        let (baseline, read_at) = (self.baseline, cause.read_at);
+        self.stage(last.as_ref(), next, cause, baseline, true);
+        self.update_head(id, |head| head.read_at = head.read_at.max(read_at));
     }
 
     /// Absentees that turned out to be gone are removed together, unless they are suspiciously many.
@@ -320,24 +337,43 @@ impl Writer {
         if absent.is_empty() || absent.iter().any(|(_, gone)| !gone) {
             return;
         }
-        let config = &self.config;
-        let share = self.published.len() as u64 * config.removals_percent / 100;
-        let limit = share.max(config.removals_at_least).min(config.removals_at_most);
-        let refused = absent.len() as u64 > limit;
-        self.refused_removals = refused.then(|| {
-            format!(
-                "{} people of the last snapshot are gone or outside the population, more than the limit of {limit}; nobody was removed; check the \
-                 population and the report, or raise removals.atMost and removals.percent",
-                absent.len()
-            )
-        });
-        for (id, _) in absent {
-            if !refused {
-                self.observe(id, None, None, read_at, Origin::Report, now);
+        let began_at = self
+            .debts
+            .debts
+            .values()
+            .filter(|debt| debt.gone)
+            .filter_map(|debt| debt.owed.absent_since)
+            .max()
+            .unwrap_or(read_at);
+        let ids: Vec<UserId> = absent.into_iter().map(|(id, _)| id).collect();
+        // Those who are kept back already are as absent as these: many small snapshots must not add up unnoticed.
+        let hold = ids.len() as u64 + self.still_held() > self.removals_limit();
+        if hold {
+            self.hold(began_at, &ids, Kept::Removal, now);
+        }
+        for id in ids {
+            if !hold {
+                self.observe(id, None, None, read_cause(Origin::Report, read_at, now));
             }
             self.pay(Debtor::User(id));
         }
     }
+
+    /// Puts names beside the ids that came with them.
+    pub(super) fn learn_names(&mut self, user: &User) {
+        for reference in [&user.profile, &user.role].into_iter().filter_map(Known::value) {
+            if let Known::Value(name) = &reference.name
+                && self.names.get(&reference.id) != Some(name)
+            {
+                self.names.insert(reference.id, name.clone());
+            }
+        }
+    }
+}
+
+/// When the source last touched the record, when the row says.
+pub(super) fn recorded_at(raw: &RawUser) -> Option<Timestamp> {
+    raw.get("SystemModstamp").and_then(as_timestamp)
 }
 
 /// The cause of a state that was read.
@@ -347,8 +383,10 @@ pub(super) fn read_cause(origin: Origin, read_at: Timestamp, now: Timestamp) -> 
         committed_at: None,
         observed_at: now,
         read_at: Some(read_at),
+        recorded_at: None,
         commit_number: None,
         transaction_key: None,
         changed_by: None,
+        approval: None,
     }
 }

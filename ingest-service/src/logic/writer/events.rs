@@ -41,10 +41,12 @@ impl Writer {
                     remedy: remedy.to_owned(),
                     at: now,
                 };
-                self.batch().dead_letters.push(letter);
+                self.batch().push_letter(letter);
             }
         }
-        self.position.replay_id = Some(received.replay_id);
+        if let Some(position) = self.progress.event(&received.replay_id) {
+            self.position.replay_id = Some(position);
+        }
     }
 
     fn owe_undecodable(&mut self, header: Option<&Header>, now: Timestamp) -> &'static str {
@@ -78,7 +80,7 @@ impl Writer {
 
     /// Rule 2 and everything else that decides whether an event can be merged.
     fn event_of(&mut self, id: UserId, event: &ChangeEvent, now: Timestamp) {
-        if self.debts.covers_later_event(id) {
+        if self.is_suppressed(id) || self.debts.covers_later_event(id) {
             return;
         }
         let Some(person) = self.person(id) else {
@@ -89,8 +91,9 @@ impl Writer {
         };
         let committed_at = event.header.committed_at;
         let margin = self.config.read_margin;
-        let late = person.committed_at.is_some_and(|last| committed_at <= last)
+        let late = person.head.committed_at.is_some_and(|last| committed_at <= last)
             || person
+                .head
                 .read_at
                 .is_some_and(|read| committed_at.duration_since(read) <= margin);
         let base = person.user.clone();
@@ -130,15 +133,21 @@ impl Writer {
             committed_at: Some(committed_at),
             observed_at: now,
             read_at: None,
+            recorded_at: None,
             commit_number: Some(event.header.commit_number.to_string()),
             transaction_key: Some(event.header.transaction_key.clone()),
             changed_by: self.config.publish_changed_by.then(|| event.header.commit_user.clone()),
+            approval: None,
         };
-        self.stage(next, cause, false);
-        let seq = self.now;
-        if let Some(person) = self.person_mut(id) {
-            person.committed_at = person.committed_at.max(Some(committed_at));
-            person.touched = seq;
+        // An event speaks for itself: whoever it deactivates or activates is no longer a question for an operator.
+        if event.delta.contains_key("IsActive") {
+            self.let_go(id);
         }
+        self.stage(Some(&person), next, cause, false, true);
+        let seq = self.now;
+        self.update_head(id, |head| {
+            head.committed_at = head.committed_at.max(Some(committed_at));
+            head.touched = seq;
+        });
     }
 }

@@ -1,6 +1,8 @@
 //! What the writer shows of itself: for the shell, the status and the metrics.
 
-use super::{Batch, Counts, Debtor, Owed, Position, SurveyKind, UserId, Writer};
+use super::{
+    BTreeMap, Batch, Counts, Debtor, HeldSet, Owed, Position, SurveyKind, Timestamp, User, UserId, Writer, held::set_of,
+};
 
 impl Writer {
     /// Where the stream must go on; `None` at the first start or after the position was lost.
@@ -45,10 +47,44 @@ impl Writer {
             .as_ref()
             .map(|running| (running.survey.kind, running.rows()))
     }
-    /// Removals that were not made because they were too many, in words.
+    /// What is kept back, by the id of the set; parts of one set together.
     #[must_use]
-    pub fn refused_removals(&self) -> Option<&str> {
-        self.refused_removals.as_deref()
+    pub fn held(&self) -> BTreeMap<String, HeldSet> {
+        let mut sets: BTreeMap<String, HeldSet> = BTreeMap::new();
+        for (part, record) in self.held.parts() {
+            match sets.get_mut(set_of(part)) {
+                Some(set) => {
+                    set.removals.extend(&record.removals);
+                    set.deactivations.extend(&record.deactivations);
+                }
+                None => {
+                    sets.insert(set_of(part).to_owned(), record.clone());
+                }
+            }
+        }
+        sets
+    }
+    /// How many people are kept back, and since when the oldest set is, our clock.
+    #[must_use]
+    pub fn held_people(&self) -> (usize, Option<Timestamp>) {
+        let parts = self.held.parts().values();
+        let people = parts.clone().map(HeldSet::len).sum();
+        (people, parts.map(|record| record.held_at).min())
+    }
+    /// How many people are erased and must not come back.
+    #[must_use]
+    pub fn suppressed(&self) -> usize {
+        self.suppressed.len()
+    }
+    /// How many routine rechecks in a row found what the stream had not delivered.
+    #[must_use]
+    pub fn healing_in_a_row(&self) -> u32 {
+        self.healing_in_a_row
+    }
+    /// What is known about a person in words of the contract; for people.
+    #[must_use]
+    pub fn user(&self, id: UserId) -> Option<User> {
+        self.person(id).map(|person| person.user)
     }
     /// Why the last snapshot proves no absence, in words.
     #[must_use]

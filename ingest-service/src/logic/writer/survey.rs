@@ -1,8 +1,10 @@
 //! Surveys: reading many people at once, as a snapshot (everyone) or a recheck (recently touched ones).
 
 use super::{
-    BTreeSet, Debtor, HashSet, Known, Origin, Owed, Published, RawUser, Timestamp, User, UserId, UserKey, Writer,
-    debts::read_cause, learn_names, normalize,
+    Cause, Debtor, HashSet, Head, Known, Origin, Owed, RawUser, Timestamp, User, UserId, UserKey, Writer,
+    debts::{read_cause, recorded_at},
+    held::Kept,
+    normalize,
 };
 use crate::logic::{record::SnapshotMark, snapshot};
 
@@ -30,6 +32,10 @@ pub struct Survey {
     pub listing: bool,
     /// An operator asked for it.
     pub reimport: bool,
+    /// When it was decided to read, our clock.
+    pub asked_at: Timestamp,
+    /// A look-back of the schedule: what it finds, the stream should have delivered.
+    pub routine: bool,
 }
 
 /// The survey under way.
@@ -37,19 +43,29 @@ pub struct Survey {
 pub(super) struct Running {
     pub(super) survey: Survey,
     began: u64,
-    seen: HashSet<UserId>,
+    number: u32,
+    rows: u64,
+    /// Rows of people without a head to note it in.
+    strangers: HashSet<UserId>,
+    /// Published as active, inactive here.
+    leavers: Vec<UserId>,
+    healed: u64,
 }
 
 impl Running {
-    pub(super) fn new(survey: Survey, now: u64) -> Self {
+    pub(super) fn new(survey: Survey, now: u64, number: u32) -> Self {
         Self {
             survey,
             began: now,
-            seen: HashSet::new(),
+            number,
+            rows: 0,
+            strangers: HashSet::new(),
+            leavers: Vec::new(),
+            healed: 0,
         }
     }
     pub(super) fn rows(&self) -> u64 {
-        self.seen.len() as u64
+        self.rows
     }
 }
 
@@ -57,13 +73,26 @@ impl Writer {
     pub(super) fn survey_rows(&mut self, read_at: Timestamp, rows: Vec<(UserId, RawUser)>, now: Timestamp) {
         let Some(mut running) = self.survey.take() else { return };
         for (id, raw) in rows {
-            running.seen.insert(id);
-            self.survey_row(&running, id, &raw, read_at, now);
+            if self.is_suppressed(id) {
+                // A row all the same: the size of the snapshot is compared with the last one.
+                running.rows += u64::from(running.strangers.insert(id));
+                continue;
+            }
+            let new = match self.head(id) {
+                Some(head) => head.seen != running.number,
+                None => running.strangers.insert(id),
+            };
+            if new {
+                running.rows += 1;
+                self.survey_row(&mut running, id, &raw, read_at, now);
+                let number = running.number;
+                self.update_head(id, |head| head.seen = number);
+            }
         }
         self.survey = Some(running);
     }
 
-    fn survey_row(&mut self, running: &Running, id: UserId, raw: &RawUser, read_at: Timestamp, now: Timestamp) {
+    fn survey_row(&mut self, running: &mut Running, id: UserId, raw: &RawUser, read_at: Timestamp, now: Timestamp) {
         let report = running.survey.kind == SurveyKind::Report;
         let listed = report.then_some(true);
         if self.debts.has(Debtor::User(id)) {
@@ -80,7 +109,7 @@ impl Writer {
         }
         let last = self.person(id);
         // A report does not know the population: who is new or was removed is asked there.
-        if report && last.is_none_or(|person| person.user.removed) {
+        if report && last.as_ref().is_none_or(|person| person.head.removed) {
             self.owe(
                 Debtor::User(id),
                 Owed {
@@ -92,7 +121,7 @@ impl Writer {
         }
         // Rule 1: an event received since the survey began is newer than its rows. But the row may know more than that
         // event said, so the person is read once more instead of taking either for the whole truth.
-        if last.is_some_and(|person| person.touched > running.began) {
+        if last.as_ref().is_some_and(|person| person.head.touched > running.began) {
             self.owe(
                 Debtor::User(id),
                 Owed {
@@ -103,13 +132,25 @@ impl Writer {
             return;
         }
         let key = UserKey::new(self.config.org, id);
-        let base = last.map_or_else(|| User::unknown(key), |person| person.user.clone());
+        let base = last
+            .as_ref()
+            .map_or_else(|| User::unknown(key), |person| person.user.clone());
         let mut next = base.updated_by(normalize(key, raw, &self.config.fields));
         if let Some(listed) = listed {
             next.listed = Known::Value(listed);
         }
-        learn_names(&mut self.names, &next);
+        self.learn_names(&next);
         self.fill_names(&mut next);
+        self.keep_back(last.as_ref(), &mut next);
+        // Many leavers at once may be a mistake of the source: their number is looked at first. The rest of what the row
+        // says is published.
+        if running.survey.kind != SurveyKind::Recheck
+            && next.active == Known::Value(false)
+            && last.as_ref().is_some_and(|person| person.head.active)
+        {
+            running.leavers.push(id);
+            next.active = Known::Value(true);
+        }
         let origin = match running.survey.kind {
             _ if running.survey.reimport => Origin::Reimport,
             SurveyKind::Report => Origin::Report,
@@ -117,20 +158,37 @@ impl Writer {
             SurveyKind::Recheck => Origin::Recheck,
         };
         let baseline = self.baseline && running.survey.kind == SurveyKind::Query;
-        let changed = self.stage(next, read_cause(origin, read_at, now), baseline);
+        let cause = Cause {
+            recorded_at: recorded_at(raw),
+            ..read_cause(origin, read_at, now)
+        };
+        // Being read is no touch: only what comes from elsewhere is meant by rule 1.
+        let changed = self.stage(last.as_ref(), next, cause, baseline, false);
         if changed && running.survey.kind == SurveyKind::Recheck {
             self.counts.healed += 1;
+            running.healed += 1;
         }
-        // Staging counts as touching, and only events are meant by rule 1.
-        if let Some(person) = self.person_mut(id) {
-            person.read_at = person.read_at.max(Some(read_at));
-            person.touched = person.touched.min(running.began);
+        self.update_head(id, |head| head.read_at = head.read_at.max(Some(read_at)));
+    }
+
+    /// Leavers that a snapshot found: read again and published, or kept back when they are suspiciously many.
+    fn decide_leavers(&mut self, running: &Running, now: Timestamp) {
+        if running.leavers.is_empty() {
+            return;
+        }
+        if running.leavers.len() as u64 + self.still_held() > self.removals_limit() {
+            self.hold(running.survey.began_at, &running.leavers, Kept::Deactivation, now);
+            return;
+        }
+        for id in &running.leavers {
+            self.owe(Debtor::User(*id), Owed::new(now, "inactive in a snapshot"));
         }
     }
 
     pub(super) fn survey_ended(&mut self, result: Result<(), String>, accept_size: bool, now: Timestamp) {
         let Some(running) = self.survey.take() else { return };
         let survey = running.survey;
+        self.decide_leavers(&running, now);
         if let Err(why) = result {
             if survey.kind != SurveyKind::Recheck {
                 self.snapshot_problem = Some(format!("the last snapshot failed: {why}"));
@@ -139,6 +197,13 @@ impl Writer {
         }
         match survey.kind {
             SurveyKind::Recheck => {
+                if survey.routine {
+                    self.healing_in_a_row = if running.healed == 0 {
+                        0
+                    } else {
+                        self.healing_in_a_row + 1
+                    };
+                }
                 // Only a look that joins the last one moves the mark: what lies between was not looked at.
                 if let Some((from, to)) = survey.window
                     && self.position.rechecked_to.is_none_or(|last| from <= last)
@@ -187,20 +252,29 @@ impl Writer {
                 began_at: survey.began_at,
                 rows: running.rows(),
             });
+            // A request that came while it ran wants another one.
+            if survey.reimport
+                && self
+                    .position
+                    .wanted
+                    .is_some_and(|wanted| wanted.at <= running.survey.asked_at)
+            {
+                self.position.wanted = None;
+            }
         }
+        self.let_go_of_seen(running.number);
         // Rule 3, and only people who were published before it began can be absent from it.
         let report = survey.kind == SurveyKind::Report;
-        let absent: BTreeSet<UserId> = self
+        let mut absent: Vec<UserId> = self
             .published
-            .iter()
-            .chain(&self.overlay)
-            .filter(|(id, person)| self.is_absent(running, **id, person))
-            .map(|(id, _)| *id)
+            .heads()
+            .filter(|(id, _)| !self.overlay.contains_key(id))
+            .chain(self.overlay.iter().map(|(id, person)| (*id, person.head)))
+            .filter(|(id, head)| self.is_absent(running, *id, *head))
+            .map(|(id, _)| id)
             .collect();
+        absent.sort_unstable();
         for id in absent {
-            if self.person(id).is_some_and(|person| person.touched > running.began) {
-                continue;
-            }
             let owed = Owed {
                 absent_since: Some(survey.began_at),
                 listed: report.then_some(false),
@@ -211,11 +285,13 @@ impl Writer {
     }
 
     /// Rule 3: published before the survey began, not touched since, and not in it.
-    fn is_absent(&self, running: &Running, id: UserId, person: &Published) -> bool {
-        // Who is known not to be listed is not news to a report.
-        let known_already = running.survey.kind == SurveyKind::Report && person.user.listed == Known::Value(false)
-            || person.user.removed;
-        let touched = person.touched > running.began || self.debts.has(Debtor::User(id));
-        !known_already && !touched && !running.seen.contains(&id)
+    fn is_absent(&self, running: &Running, id: UserId, head: Head) -> bool {
+        // Who is known not to be listed is not news to a report; who is kept back is known to be absent.
+        let known_already = running.survey.kind == SurveyKind::Report && head.unlisted
+            || head.removed
+            || self.held.kept(id) == Some(Kept::Removal)
+            || self.suppressed.contains_key(&id);
+        let touched = head.touched > running.began || self.debts.has(Debtor::User(id));
+        !known_already && !touched && head.seen != running.number
     }
 }

@@ -1,0 +1,75 @@
+//! A batch as Kafka records: what subscribers read, then our bookkeeping, the position last.
+
+use sha2::{Digest as _, Sha256};
+use usher_contract::{CloudEvent, UserChange, UserKey};
+use usher_runtime::kafka::{OutRecord, TransactionBatch};
+
+use super::Session;
+use crate::{
+    logic::{record::CheckpointKey, writer::Batch},
+    pipeline::prepare::bookkeeping,
+    topics,
+};
+
+impl Session<'_> {
+    pub(super) fn records(&self, batch: &Batch) -> TransactionBatch {
+        let kafka = &self.parts.config.kafka;
+        let changes = batch.changes.iter().map(|change| OutRecord {
+            topic: kafka.topic(topics::USER_CHANGE),
+            key: change.user.key().to_string().into_bytes(),
+            value: Some(bytes(change)),
+            headers: CloudEvent::of_user_change(change, Some(trace_parent(change))).headers(),
+            partition: None,
+        });
+        let letters = batch.dead_letters.iter().map(|letter| OutRecord {
+            topic: kafka.topic(topics::DEAD_LETTER),
+            key: format!("{}/{}", letter.stream, letter.replay_id).into_bytes(),
+            value: Some(bytes(letter)),
+            headers: Vec::new(),
+            partition: None,
+        });
+        // A tombstone means erased. Behind the changes: an earlier state of the person may be among them.
+        let erased = batch.erased.iter().map(|user| OutRecord {
+            topic: kafka.topic(topics::USER_CHANGE),
+            key: UserKey::new(self.org, *user).to_string().into_bytes(),
+            value: None,
+            headers: Vec::new(),
+            partition: None,
+        });
+        let record = |key: CheckpointKey, value: Option<Vec<u8>>| bookkeeping(self.parts, &key, value);
+        let owed = batch
+            .owed
+            .iter()
+            .map(|(debtor, owed)| record(CheckpointKey::Owed(self.org, *debtor), owed.as_ref().map(bytes)));
+        let held = batch
+            .held
+            .iter()
+            .map(|(id, set)| record(CheckpointKey::Held(self.org, id.clone()), set.as_ref().map(bytes)));
+        let suppressed = batch.suppressed.iter().map(|(user, suppression)| {
+            let key = CheckpointKey::Suppressed(self.org, *user);
+            record(key, suppression.as_ref().map(bytes))
+        });
+        let position = CheckpointKey::Position(self.org, self.parts.config.pubsub.channel.clone());
+        let position = std::iter::once(record(position, Some(bytes(&batch.position))));
+        TransactionBatch {
+            changes: changes.chain(letters).chain(erased).collect(),
+            bookkeeping: owed.chain(held).chain(suppressed).chain(position).collect(),
+        }
+    }
+}
+
+/// W3C trace context: all messages of one source transaction share a trace. Derived from what the message says, so that
+/// a repeated message is identical.
+fn trace_parent(change: &UserChange) -> String {
+    let id = format!("{}:{}", change.user.key(), change.version);
+    let transaction = change.cause.transaction_key.as_deref().unwrap_or(&id);
+    let trace = Sha256::digest(format!("{}/{transaction}", change.user.org_id));
+    let span = Sha256::digest(&id);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("00-{}-{}-01", hex(&trace[..16]), hex(&span[..8]))
+}
+
+/// A record as bytes. Our own types serialize always: maps have text keys and no field is unknown without being left out.
+fn bytes<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("**Invariant**: the contract's types serialize; a golden test shows each")
+}
