@@ -5,13 +5,140 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use usher_contract::OrgId;
 use usher_runtime::{
-    admin::HttpConfig, config::ConfigError, duration, kafka::KafkaConfig, secret::SecretRef, telemetry::LogConfig,
+    admin::HttpConfig,
+    config::{ConfigError, Layers, List},
+    duration,
+    kafka::KafkaConfig,
+    secret::SecretRef,
+    telemetry::LogConfig,
 };
 
 /// The built-in defaults, which are also the manual.
 pub const DEFAULTS: &str = include_str!("../config.default.yaml");
 
-/// The whole configuration.
+/// The list of orgs, and the sections that hold for the whole process.
+const ORGS: List<'static> = List {
+    key: "orgs",
+    shared: &["kafka", "http", "log", "shutdownGrace"],
+};
+
+/// One deployment: what holds for the process, and each org with the whole configuration that it has.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "documented where people read it: config.default.yaml")]
+pub struct Deployment {
+    pub kafka: KafkaConfig,
+    pub http: HttpConfig,
+    pub log: LogConfig,
+    pub shutdown_grace: Duration,
+    /// At least one.
+    pub orgs: Vec<OrgConfig>,
+}
+
+/// One org of a deployment.
+#[derive(Debug, Clone)]
+pub struct OrgConfig {
+    /// Its name under `orgs`; `None` when the top level is the one org.
+    pub name: Option<String>,
+    /// Its configuration, merged.
+    pub config: Config,
+}
+
+impl OrgConfig {
+    /// How metrics, status and commands call it: its name, else the configured id, else `default`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let id = || self.config.salesforce.org_id.map(|id| id.to_string());
+        self.name.clone().or_else(id).unwrap_or_else(|| "default".to_owned())
+    }
+}
+
+impl Deployment {
+    /// Loads and validates.
+    ///
+    /// # Errors
+    /// Every problem, ready to be shown.
+    pub fn load(file: Option<&std::path::Path>, environment: &[(String, String)]) -> Result<Self, ConfigError> {
+        Self::decode(Layers::load(DEFAULTS, file, environment, Some(&ORGS))?)
+    }
+
+    fn decode(layers: Layers) -> Result<Self, ConfigError> {
+        let entries = layers.decode_entries(&ORGS, Config::problems)?;
+        let mut problems = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let id = entry.config.salesforce.org_id;
+            let twin = entries[..index]
+                .iter()
+                .position(|other| id.is_some() && other.config.salesforce.org_id == id);
+            if let Some(twin) = twin {
+                problems.push(format!(
+                    "orgs[{index}].salesforce.orgId: orgs[{twin}] is the same org; each entry needs an org of its own"
+                ));
+            }
+        }
+        // The sections of the process are the same in every entry.
+        let Some(Config {
+            kafka,
+            http,
+            log,
+            shutdown_grace,
+            ..
+        }) = entries.first().map(|entry| entry.config.clone())
+        else {
+            return Err(ConfigError(vec!["orgs: give at least one".to_owned()]));
+        };
+        problems.extend(http.problem());
+        if !problems.is_empty() {
+            return Err(ConfigError(problems));
+        }
+        let orgs = entries.into_iter().map(|entry| OrgConfig {
+            name: entry.name,
+            config: entry.config,
+        });
+        Ok(Self {
+            kafka,
+            http,
+            log,
+            shutdown_grace,
+            orgs: orgs.collect(),
+        })
+    }
+
+    /// What is in effect, for people: one configuration, or one per name.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn shown(&self) -> Result<String, serde_json::Error> {
+        match self.orgs.as_slice() {
+            [OrgConfig { name: None, config }] => serde_json::to_string_pretty(config),
+            orgs => {
+                let named: BTreeMap<String, &Config> = orgs.iter().map(|org| (org.label(), &org.config)).collect();
+                serde_json::to_string_pretty(&serde_json::json!({ "orgs": named }))
+            }
+        }
+    }
+
+    /// What is legal but risky, in words; with several orgs each is named.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for org in &self.orgs {
+            for warning in org.config.warnings() {
+                // What holds for the process is said once.
+                let shared = ORGS.shared.iter().any(|section| warning.starts_with(section));
+                let words = match &org.name {
+                    Some(name) if !shared => format!("{name}: {warning}"),
+                    _ => warning,
+                };
+                if !warnings.contains(&words) {
+                    warnings.push(words);
+                }
+            }
+        }
+        warnings
+    }
+}
+
+/// The whole configuration of one org, the sections of the process included.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented where people read it: config.default.yaml")]
@@ -165,20 +292,6 @@ pub struct RemovalsConfig {
 }
 
 impl Config {
-    /// Loads and validates.
-    ///
-    /// # Errors
-    /// Every problem, ready to be shown.
-    pub fn load(file: Option<&std::path::Path>, environment: &[(String, String)]) -> Result<Self, ConfigError> {
-        let config: Self = usher_runtime::config::load(DEFAULTS, file, environment)?;
-        let problems = config.problems();
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError(problems))
-        }
-    }
-
     /// What is wrong although every key has the right type.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -307,14 +420,12 @@ impl Config {
 mod tests {
     use super::*;
 
+    fn all(text: &str) -> Result<Deployment, ConfigError> {
+        Deployment::decode(Layers::merge(DEFAULTS, Some(("usher.yaml", text)), &[], Some(&ORGS))?)
+    }
+
     fn with(text: &str) -> Result<Config, ConfigError> {
-        let config: Config = usher_runtime::config::load_text(DEFAULTS, Some(("usher.yaml", text)), &[])?;
-        let problems = config.problems();
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError(problems))
-        }
+        all(text).map(|mut all| all.orgs.remove(0).config)
     }
 
     const GOOD: &str = "salesforce: { url: 'https://acme.my.salesforce.com', auth: { clientId: x, username: u, privateKey: { file: /k } } }\n";
@@ -351,6 +462,61 @@ mod tests {
             ),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn an_entry_of_orgs_is_merged_over_the_top_level() {
+        let text = format!(
+            "{GOOD}snapshot: {{ timeZone: Europe/Zurich }}\norgs:\n  - name: production\n  - name: sandbox\n    salesforce: {{ url: 'https://acme--t.sandbox.my.salesforce.com' }}\n    snapshot: {{ schedule: '0 4 * * *' }}\n"
+        );
+        let all = all(&text).unwrap();
+        let seen: Vec<_> = all
+            .orgs
+            .iter()
+            .map(|org| {
+                let (salesforce, snapshot) = (&org.config.salesforce, &org.config.snapshot);
+                (
+                    org.label(),
+                    salesforce.auth.client_id.as_str(),
+                    snapshot.schedule.as_str(),
+                    snapshot.time_zone.as_str(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("production".to_owned(), "x", "0 2 * * *", "Europe/Zurich"),
+                ("sandbox".to_owned(), "x", "0 4 * * *", "Europe/Zurich")
+            ]
+        );
+        assert!(all.shown().unwrap().contains("\"sandbox\": {"));
+    }
+
+    #[test]
+    fn mistakes_in_an_entry_of_orgs_are_shown_where_they_stand() {
+        let id = "00D000000000001EAA";
+        let text = format!(
+            "{GOOD}orgs:\n  - name: one\n    salesforce: {{ url: nowhere }}\n  - name: two\n    snapshot: {{ sourcee: report }}\n    http: {{}}\n"
+        );
+        let shown = all(&text).unwrap_err().to_string();
+        for part in [
+            "usher.yaml:4:19: orgs[0].salesforce.url: give the org's address",
+            "usher.yaml:6:17: orgs[1].snapshot.sourcee: unknown key; did you mean `source`?\n  |     snapshot: { sourcee: report }\n  |                 ^",
+            "usher.yaml:7:5: orgs[1].http: it holds for the whole process",
+        ] {
+            assert!(shown.contains(part), "{part}\nin\n{shown}");
+        }
+        let twice = format!(
+            "{GOOD}orgs: [{{ name: one, salesforce: {{ orgId: {id} }} }}, {{ name: two, salesforce: {{ orgId: {id} }} }}]"
+        );
+        assert!(all(&twice).unwrap_err().to_string().contains("orgs[0] is the same org"));
+    }
+
+    #[test]
+    fn an_address_for_nobody_is_refused_with_the_way_out() {
+        let text = format!("{GOOD}http: {{ bind: '0.0.0.0:8081' }}");
+        assert!(with(&text).unwrap_err().to_string().contains("USHER__HTTP__ADVERTISE"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Every metric of the service, in base units, with labels from closed sets.
+//! Every metric of the service, in base units, with labels from closed sets. All are per org: the label `org` is its
+//! name in the configuration, see [`crate::config::OrgConfig::label`].
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
 /// The metrics. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,23 +30,24 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Registers all of them for one org.
     ///
     /// # Errors
     /// When one of them is there already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn register(registry: &Registry, org: &str) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
+            let counter = IntCounter::with_opts(Opts::new(name, help).const_label("org", org))?;
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
         let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
+            let gauge = IntGauge::with_opts(Opts::new(name, help).const_label("org", org))?;
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+            let options = HistogramOpts::new(name, help).const_label("org", org);
+            let histogram = Histogram::with_opts(options.buckets(buckets.to_vec()))?;
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };

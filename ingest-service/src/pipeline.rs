@@ -3,7 +3,11 @@
 //! [`run`] is the life of a replica: follow the topics, and lead while the group says so. [`session`] is one
 //! leadership; it ends at the first failed commit, and the next one starts again from the topics.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use thiserror::Error;
 use tracing::{info, warn};
@@ -20,7 +24,7 @@ use crate::{
     metrics::Metrics,
     published::Tables,
     salesforce::{pubsub::PubSub, rest::Rest},
-    status::{Role, StatusHandle},
+    status::StatusHandle,
     topics,
 };
 
@@ -30,12 +34,31 @@ pub mod session;
 mod source;
 mod surveys;
 
-pub use session::{Answer, Command, HeldView};
+pub use session::{Answer, Command, HeldPerson, HeldView, PersonView, Refusal};
 
-/// What a replica needs.
+/// Which org runs under which name in this process: two entries of the configuration must not be the same org.
+#[derive(Debug, Clone, Default)]
+pub struct Claims(Arc<Mutex<HashMap<OrgId, String>>>);
+
+impl Claims {
+    /// Takes an org under a name.
+    ///
+    /// # Errors
+    /// The other name that has it.
+    pub fn claim(&self, org: OrgId, name: &str) -> Result<(), String> {
+        let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let holder = claims.entry(org).or_insert_with(|| name.to_owned());
+        if holder == name { Ok(()) } else { Err(holder.clone()) }
+    }
+}
+
+/// What a replica needs for one org.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "one field per part")]
 pub struct Parts {
+    /// See [`crate::config::OrgConfig::label`].
+    pub name: String,
+    pub claims: Claims,
     pub config: Arc<Config>,
     pub rest: Rest,
     pub pubsub: PubSub,
@@ -161,13 +184,15 @@ pub async fn run(
             }
         };
         // Until the group says that we lead.
+        if !assigned {
+            parts.status.standby();
+            parts.readiness.met("leadership");
+            // Only a leader has a stream to be without.
+            parts.readiness.met("stream");
+        }
         while !assigned {
             let leader = followed.tables.leader.as_ref().map(|leader| leader.address.clone());
-            parts.status.update(|status| {
-                status.role = Role::Standby;
-                status.leader = leader;
-            });
-            parts.readiness.met("leadership");
+            parts.status.update(|status| status.leader = leader);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 event = membership.next() => assigned = standby_event(event)?,
@@ -218,6 +243,18 @@ async fn log_in(parts: &Parts, stop: &CancellationToken) -> Option<OrgId> {
     loop {
         match parts.rest.tokens().token().await {
             Ok(token) => {
+                if let Err(other) = parts.claims.claim(token.org, &parts.name) {
+                    let reason = format!(
+                        "{} is org {}, which {other} is already; give each entry of orgs an org of its own, or leave one of the two out",
+                        parts.name, token.org
+                    );
+                    tracing::error!(%reason, "this entry is not run");
+                    parts.readiness.unmet("salesforce", reason.clone());
+                    parts.status.update(|status| status.problems = vec![reason]);
+                    // Only another configuration helps.
+                    stop.cancelled().await;
+                    return None;
+                }
                 parts.status.update(|status| {
                     status.org_id = Some(token.org.to_string());
                     status.problems.clear();
@@ -242,5 +279,18 @@ async fn log_in(parts: &Parts, stop: &CancellationToken) -> Option<OrgId> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_org_runs_under_one_name_only() {
+        let (claims, org) = (Claims::default(), OrgId::try_new("00D000000000001EAA").unwrap());
+        assert_eq!(claims.claim(org, "production"), Ok(()));
+        assert_eq!(claims.claim(org, "production"), Ok(()));
+        assert_eq!(claims.claim(org, "sandbox"), Err("production".to_owned()));
     }
 }

@@ -1,15 +1,28 @@
-//! What the service says about itself: one structure behind `/v1/status`.
+//! What the service says about itself: one structure per org behind `/v1/status`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The state of this replica, for people and probes.
-#[derive(Debug, Clone, Default, Serialize)]
+/// The state of this replica, for people and probes. Always of this shape, also with one org.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// One per org, in the order of the configuration.
+    pub orgs: Vec<Status>,
+    /// What is wrong, in words, of all orgs together; with several orgs each begins with the name.
+    pub problems: Vec<String>,
+}
+
+/// What this replica does for one org.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names are the published field names")]
 pub struct Status {
+    /// The name under `orgs`, else the configured id, else `default`.
+    pub name: String,
     pub role: Role,
     pub org_id: Option<String>,
     pub stream: StreamStatus,
@@ -37,7 +50,7 @@ pub struct Status {
 }
 
 /// What this replica is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Not yet a member of the group.
@@ -50,7 +63,7 @@ pub enum Role {
 }
 
 /// The state of the subscription.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamStatus {
     /// Whether it is open.
@@ -60,7 +73,7 @@ pub struct StreamStatus {
 }
 
 /// The state of snapshots and rechecks.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotStatus {
     /// What runs now.
@@ -80,6 +93,24 @@ pub struct SnapshotStatus {
 pub struct StatusHandle(Arc<Mutex<Status>>);
 
 impl StatusHandle {
+    /// Of an org of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let handle = Self::default();
+        handle.update(|status| name.clone_into(&mut status.name));
+        handle
+    }
+    /// This replica does not lead: what a leadership said is no longer true.
+    pub fn standby(&self) {
+        self.update(|status| {
+            *status = Status {
+                name: std::mem::take(&mut status.name),
+                org_id: status.org_id.take(),
+                role: Role::Standby,
+                ..Status::default()
+            };
+        });
+    }
     /// A copy.
     #[must_use]
     pub fn get(&self) -> Status {
@@ -88,5 +119,63 @@ impl StatusHandle {
     /// Changes it.
     pub fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// The status of every org. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceStatusHandle(Arc<Vec<StatusHandle>>);
+
+impl ServiceStatusHandle {
+    /// Of these orgs.
+    #[must_use]
+    pub fn new(orgs: Vec<StatusHandle>) -> Self {
+        Self(Arc::new(orgs))
+    }
+    /// A copy of all.
+    #[must_use]
+    pub fn get(&self) -> ServiceStatus {
+        let orgs: Vec<Status> = self.0.iter().map(StatusHandle::get).collect();
+        let several = orgs.len() > 1;
+        let problems = orgs
+            .iter()
+            .flat_map(|org| org.problems.iter().map(move |problem| (&org.name, problem)))
+            .map(|(name, problem)| {
+                if several {
+                    format!("{name}: {problem}")
+                } else {
+                    problem.clone()
+                }
+            })
+            .collect();
+        ServiceStatus { orgs, problems }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_of_several_orgs_are_named_and_those_of_one_are_not() {
+        let (one, other) = (StatusHandle::of("production"), StatusHandle::of("sandbox"));
+        other.update(|status| status.problems = vec!["cannot log in".to_owned()]);
+        let both = ServiceStatusHandle::new(vec![one, other.clone()]).get();
+        assert_eq!(both.problems, ["sandbox: cannot log in"]);
+        assert_eq!(ServiceStatusHandle::new(vec![other]).get().problems, ["cannot log in"]);
+    }
+
+    #[test]
+    fn a_standby_says_nothing_of_an_earlier_leadership() {
+        let handle = StatusHandle::of("production");
+        handle.update(|status| {
+            status.role = Role::Leader;
+            status.published_users = 7;
+            status.org_id = Some("00D".to_owned());
+        });
+        handle.standby();
+        let status = handle.get();
+        assert_eq!((status.name.as_str(), status.published_users), ("production", 0));
+        assert_eq!((status.role, status.org_id.as_deref()), (Role::Standby, Some("00D")));
     }
 }

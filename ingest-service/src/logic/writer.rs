@@ -342,6 +342,8 @@ impl Writer {
                 let before = self.position.wanted.is_some_and(|wanted| wanted.accept_size);
                 let accept_size = accept_size || before;
                 self.position.wanted = Some(Wanted { at: now, accept_size });
+                // Somebody waits for the answer: this position does not.
+                self.last_commit = None;
             }
             Input::Approve { id, by } => self.approve(&id, &by),
             Input::Erase { user, by } => self.erase(user, by),

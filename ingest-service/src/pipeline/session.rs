@@ -38,7 +38,7 @@ mod commands;
 mod records;
 mod report;
 
-pub use commands::{Answer, Command, HeldView};
+pub use commands::{Answer, Command, HeldPerson, HeldView, PersonView, Refusal};
 
 /// How a leadership ended.
 #[derive(Debug)]
@@ -334,6 +334,7 @@ impl Session<'_> {
                     Ok(()) => {
                         self.count_commit();
                         self.step(Input::Committed);
+                        self.answer_durable();
                     }
                     Err(error) => {
                         warn!(reason = %chain(&error), "the last batch was not committed; it is found on the stream again");

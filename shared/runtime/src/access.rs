@@ -43,7 +43,9 @@ pub enum AccessError {
 }
 
 impl Role {
-    fn as_str(self) -> &'static str {
+    /// The word for it in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
             Self::Operator => "operator",

@@ -9,7 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::yaml::{Document, decode, nearest};
+use crate::yaml::{Document, Problem, decode, nearest};
+
+mod entries;
+
+pub use entries::{Entry, List};
 
 /// Prefix of the environment variables that override a key.
 pub const ENV_PREFIX: &str = "USHER__";
@@ -40,17 +44,7 @@ pub fn load<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: &[(String, String)],
 ) -> Result<T, ConfigError> {
-    let text = match file {
-        None => None,
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-            ConfigError(vec![format!(
-                "cannot read the configuration file {}: {error}; name it with --config",
-                path.display()
-            )])
-        })?),
-    };
-    let name = file.map_or_else(String::new, |path| path.display().to_string());
-    load_text(defaults, text.as_deref().map(|text| (name.as_str(), text)), environment)
+    Layers::load(defaults, file, environment, None)?.decode()
 }
 
 /// As [`load`], with the file's name and content given.
@@ -62,50 +56,127 @@ pub fn load_text<T: DeserializeOwned>(
     file: Option<(&str, &str)>,
     environment: &[(String, String)],
 ) -> Result<T, ConfigError> {
-    let mut problems = Vec::new();
-    let sample = match Document::parse("built-in defaults", defaults) {
-        Ok(document) => document.value(),
-        Err(problem) => return Err(ConfigError(vec![problem.message])),
-    };
-    let mut merged = sample.clone();
-    let mut document = None;
-    if let Some((name, text)) = file {
-        match Document::parse(name, text) {
-            Ok(parsed) => {
-                problems.extend(parsed.unknown_keys(&sample).iter().map(|problem| parsed.show(problem)));
-                overlay(&mut merged, parsed.value());
-                document = Some(parsed);
+    Layers::merge(defaults, file, environment, None)?.decode()
+}
+
+/// Defaults, file and environment merged into one value, before it becomes a struct.
+#[derive(Debug)]
+pub struct Layers {
+    merged: Value,
+    document: Option<Document>,
+    problems: Vec<String>,
+}
+
+impl Layers {
+    /// Reads and merges. `list`: a list of the file whose entries have the keys of the top level.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no YAML. Other problems are kept until the value is decoded, so that all are
+    /// reported at once.
+    pub fn load(
+        defaults: &str,
+        file: Option<&Path>,
+        environment: &[(String, String)],
+        list: Option<&List<'_>>,
+    ) -> Result<Self, ConfigError> {
+        let text = match file {
+            None => None,
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+                ConfigError(vec![format!(
+                    "cannot read the configuration file {}: {error}; name it with --config",
+                    path.display()
+                )])
+            })?),
+        };
+        let name = file.map_or_else(String::new, |path| path.display().to_string());
+        let file = text.as_deref().map(|text| (name.as_str(), text));
+        Self::merge(defaults, file, environment, list)
+    }
+
+    /// As [`Layers::load`], with the file's name and content given.
+    ///
+    /// # Errors
+    /// As [`Layers::load`].
+    pub fn merge(
+        defaults: &str,
+        file: Option<(&str, &str)>,
+        environment: &[(String, String)],
+        list: Option<&List<'_>>,
+    ) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let mut sample = match Document::parse("built-in defaults", defaults) {
+            Ok(document) => document.value(),
+            Err(problem) => return Err(ConfigError(vec![problem.message])),
+        };
+        let mut merged = sample.clone();
+        if let Some(list) = list {
+            list.extend_sample(&mut sample);
+        }
+        let mut document = None;
+        if let Some((name, text)) = file {
+            match Document::parse(name, text) {
+                Ok(parsed) => {
+                    let unknown = parsed.unknown_keys(&sample).into_iter().map(|problem| match list {
+                        Some(list) => list.explain(problem),
+                        None => problem,
+                    });
+                    problems.extend(unknown.map(|problem| parsed.show(&problem)));
+                    overlay(&mut merged, parsed.value());
+                    document = Some(parsed);
+                }
+                Err(problem) => {
+                    let at = problem
+                        .place
+                        .map_or_else(String::new, |place| format!(":{}:{}", place.line, place.column));
+                    return Err(ConfigError(vec![format!("{name}{at}: {}", problem.message)]));
+                }
             }
-            Err(problem) => {
-                let at = problem
-                    .place
-                    .map_or_else(String::new, |place| format!(":{}:{}", place.line, place.column));
-                return Err(ConfigError(vec![format!("{name}{at}: {}", problem.message)]));
+        }
+        for (variable, value) in environment {
+            if let Err(problem) = set_from_environment(&mut merged, variable, value) {
+                problems.push(problem);
+            }
+        }
+        Ok(Self {
+            merged,
+            document,
+            problems,
+        })
+    }
+
+    /// Decodes the whole.
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn decode<T: DeserializeOwned>(mut self) -> Result<T, ConfigError> {
+        match decode(std::mem::take(&mut self.merged)) {
+            Ok(config) if self.problems.is_empty() => Ok(config),
+            Ok(_) => Err(ConfigError(self.problems)),
+            Err((path, message)) => {
+                // An unknown key has been shown above with its place; serde would repeat it.
+                if self.problems.is_empty() || !message.starts_with("unknown field") {
+                    let problem = match self.place_of(&path, &message) {
+                        shown if shown.starts_with(&path) => format!("configuration key {shown}"),
+                        shown => shown,
+                    };
+                    self.problems.push(problem);
+                }
+                Err(ConfigError(self.problems))
             }
         }
     }
-    for (variable, value) in environment {
-        if let Err(problem) = set_from_environment(&mut merged, variable, value) {
-            problems.push(problem);
-        }
-    }
-    match decode(merged) {
-        Ok(config) if problems.is_empty() => Ok(config),
-        Ok(_) => Err(ConfigError(problems)),
-        Err((path, message)) => {
-            // An unknown key has been shown above with its place; serde would repeat it.
-            if problems.is_empty() || !message.starts_with("unknown field") {
-                let place = document.as_ref().and_then(|document| document.place(&path));
-                problems.push(match (&document, place) {
-                    (Some(document), Some(place)) => document.show(&crate::yaml::Problem {
-                        place: Some(place),
-                        path,
-                        message,
-                    }),
-                    _ => format!("configuration key {path}: {message}"),
-                });
-            }
-            Err(ConfigError(problems))
+
+    /// A problem with the line of the file on which `path` stands; without it, when it stands nowhere.
+    fn place_of(&self, path: &str, message: &str) -> String {
+        let place = self.document.as_ref().and_then(|document| document.place(path));
+        match (&self.document, place) {
+            (Some(document), Some(place)) if !path.is_empty() => document.show(&Problem {
+                place: Some(place),
+                path: path.to_owned(),
+                message: message.to_owned(),
+            }),
+            _ if path.is_empty() => message.to_owned(),
+            _ => format!("{path}: {message}"),
         }
     }
 }

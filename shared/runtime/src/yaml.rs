@@ -162,7 +162,8 @@ impl Document {
     }
 
     /// Every key that `sample` does not have at the same path, with the nearest name that it has. Below a `sample`
-    /// value that is an empty map, `null`, a list or a scalar nothing is checked: the struct decides.
+    /// value that is an empty map, `null`, a list or a scalar nothing is checked: the struct decides. A list of one map
+    /// in the sample stands for every entry.
     #[must_use]
     pub fn unknown_keys(&self, sample: &Value) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -260,6 +261,14 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 }
 
 fn unknown_keys(node: &Node, sample: &Value, path: &str, found: &mut Vec<Problem>) {
+    if let (Content::List(items), Value::Array(known)) = (&node.content, sample)
+        && let [sample @ Value::Object(_)] = known.as_slice()
+    {
+        for (index, item) in items.iter().enumerate() {
+            unknown_keys(item, sample, &format!("{path}[{index}]"), found);
+        }
+        return;
+    }
     let (Content::Map(entries), Value::Object(known)) = (&node.content, sample) else {
         return;
     };

@@ -18,6 +18,9 @@ pub struct SimConfig {
     pub users: usize,
     /// Everything about people and ids follows from it.
     pub seed: u64,
+    /// The id of the org, 15 or 18 characters; `None`: it follows from the seed. A sandbox copy has the record ids of
+    /// production under another id.
+    pub org_id: Option<String>,
     /// TLS on both listeners, or plaintext.
     pub tls: Option<TlsConfig>,
     /// The address that tokens name as `instance_url`; by default that of the listener. For tests behind a proxy.
@@ -80,6 +83,7 @@ impl Default for SimConfig {
             grpc: any_port,
             users: 200,
             seed: 1,
+            org_id: None,
             tls: None,
             instance_url: None,
             keepalive: Duration::from_secs(270),

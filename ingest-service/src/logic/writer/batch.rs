@@ -146,9 +146,12 @@ impl Writer {
         let Some(batch) = self.batches.pop_front() else { return };
         self.batch_numbers.1 += 1;
         // `begin_batch` has opened this step's batch behind the one under way.
+        let erased: BTreeSet<UserId> = self.batches.iter().flat_map(|later| &later.erased).copied().collect();
         for change in batch.changes {
             let id = change.user.id;
             match self.overlay.get(&id) {
+                // Staged before the person was erased, see `Writer::erase`.
+                _ if erased.contains(&id) => {}
                 // The newest state of this person is now the committed one.
                 Some(newest) if newest.head.version == change.version => {
                     if let Some(newest) = self.overlay.remove(&id) {
@@ -169,6 +172,12 @@ impl Writer {
     #[must_use]
     pub fn open_batch(&self) -> u64 {
         self.batch_numbers.0
+    }
+    /// As [`Writer::open_batch`], without a batch that only moves the position: that one may wait.
+    #[must_use]
+    pub fn staged_batch(&self) -> u64 {
+        let last = self.batches.iter().rposition(Batch::has_content);
+        self.batch_numbers.1 + last.map_or(0, |index| index as u64 + 1)
     }
     /// The number of the last committed batch.
     #[must_use]

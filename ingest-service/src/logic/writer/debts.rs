@@ -318,6 +318,14 @@ impl Writer {
                 return;
             }
         };
+        // An approval is the cause of what it released, and of nothing else.
+        let last_user = last.as_ref().map(|person| &person.user);
+        let inactive = Known::Value(false);
+        let removed = next.removed && last_user.is_some_and(|last| !last.removed);
+        let deactivated = next.active == inactive && last_user.is_some_and(|last| last.active != inactive);
+        if !removed && !deactivated {
+            cause.approval = None;
+        }
         let (baseline, read_at) = (self.baseline, cause.read_at);
         self.stage(last.as_ref(), next, cause, baseline, true);
         self.update_head(id, |head| head.read_at = head.read_at.max(read_at));

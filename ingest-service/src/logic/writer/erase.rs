@@ -67,6 +67,10 @@ impl Writer {
         batch.erased.insert(user);
         batch.suppressed.insert(user, Some(suppression.clone()));
         self.suppressed.insert(user, suppression);
+        // Gone at once: a lift that comes before the commit must find nobody to compare with, or nothing would be published
+        // behind the tombstone. A commit that fails ends this writer, so nothing is lost by it.
+        self.overlay.remove(&user);
+        self.published.remove(user);
     }
 
     pub(super) fn lift(&mut self, user: UserId, by: Approval, now: Timestamp) {

@@ -26,6 +26,13 @@ fn set_id(began_at: Timestamp) -> String {
     began_at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
+/// The number of a part: 0 for the first.
+fn number_of(part: &str) -> usize {
+    part.split_once('.')
+        .and_then(|(_, number)| number.parse().ok())
+        .unwrap_or(0)
+}
+
 /// The set that a record is a part of.
 pub(super) fn set_of(part: &str) -> &str {
     part.split_once('.').map_or(part, |(set, _)| set)
@@ -64,7 +71,9 @@ impl Writer {
     /// Keeps these people back. They share the set of their snapshot.
     pub(super) fn hold(&mut self, began_at: Timestamp, ids: &[UserId], kept: Kept, now: Timestamp) {
         let set = set_id(began_at);
-        let first = self.held.parts.keys().filter(|part| set_of(part) == set).count();
+        // Parts that are used up leave a gap: counting them would put a new part in the place of one that is there.
+        let parts = self.held.parts.keys().filter(|part| set_of(part) == set);
+        let first = parts.map(|part| number_of(part) + 1).max().unwrap_or(0);
         for (number, chunk) in (first..).zip(ids.chunks(HeldSet::MEMBERS_MAX)) {
             let part = if number == 0 {
                 set.clone()
@@ -159,7 +168,7 @@ impl Writer {
         }
     }
 
-    /// A complete snapshot has them again: they are not gone.
+    /// The whole population has them again: they are not gone.
     pub(super) fn let_go_of_seen(&mut self, number: u32) {
         let seen: Vec<UserId> = self
             .held

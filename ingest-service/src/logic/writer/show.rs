@@ -81,6 +81,11 @@ impl Writer {
     pub fn healing_in_a_row(&self) -> u32 {
         self.healing_in_a_row
     }
+    /// The version of this person that was published last, and whether as removed.
+    #[must_use]
+    pub fn version(&self, id: UserId) -> Option<(u64, bool)> {
+        self.head(id).map(|head| (head.version, head.removed))
+    }
     /// What is known about a person in words of the contract; for people.
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<User> {

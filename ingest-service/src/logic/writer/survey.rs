@@ -108,13 +108,14 @@ impl Writer {
             return;
         }
         let last = self.person(id);
-        // A report does not know the population: who is new or was removed is asked there.
-        if report && last.as_ref().is_none_or(|person| person.head.removed) {
+        // A report does not know the population: who is new, was removed or is about to be is asked there.
+        let leaving = self.held.kept(id) == Some(Kept::Removal);
+        if report && (leaving || last.as_ref().is_none_or(|person| person.head.removed)) {
             self.owe(
                 Debtor::User(id),
                 Owed {
                     listed,
-                    ..Owed::new(now, "in the report and not published")
+                    ..Owed::new(now, "in the report, and not known to be in the population")
                 },
             );
             return;
@@ -262,7 +263,9 @@ impl Writer {
                 self.position.wanted = None;
             }
         }
-        self.let_go_of_seen(running.number);
+        if survey.kind != SurveyKind::Report {
+            self.let_go_of_seen(running.number);
+        }
         // Rule 3, and only people who were published before it began can be absent from it.
         let report = survey.kind == SurveyKind::Report;
         let mut absent: Vec<UserId> = self

@@ -6,6 +6,8 @@ use usher_contract::ChangeKind;
 use super::*;
 use crate::logic::change_event::Delta;
 
+mod operators;
+
 const ORG: &str = "00D000000000001EAA";
 
 fn at(seconds: i64) -> Timestamp {

@@ -1,18 +1,33 @@
 //! What operators ask of the leader. Whatever changes something is answered when it is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tracing::info;
 use usher_contract::{Approval, UserId};
 
 use super::Session;
-use crate::logic::{record::HeldSet, writer::Input};
+use crate::logic::{
+    record::HeldSet,
+    writer::{Input, NotErased},
+};
 
 /// Where an answer goes: words for people, or why not.
-pub type Answer = oneshot::Sender<Result<String, String>>;
+pub type Answer = oneshot::Sender<Result<String, Refusal>>;
+
+/// Why a command is not carried out, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// What it names is not there.
+    NotFound(String),
+    /// What it names is not in the state that it takes.
+    Conflict(String),
+    /// Not now, or not here.
+    Unavailable(String),
+}
 
 /// What an operator asks of the leader.
 #[derive(Debug)]
@@ -28,8 +43,21 @@ pub enum Command {
     },
     /// What is kept back.
     Removals {
+        /// Only this set.
+        set: Option<String>,
+        /// Only members behind this one.
+        after: Option<UserId>,
+        /// At most so many members of each set.
+        limit: usize,
         /// Where the answer goes.
         answer: oneshot::Sender<Vec<HeldView>>,
+    },
+    /// How the published state of one person stands.
+    Person {
+        /// Whose.
+        user: UserId,
+        /// Where the answer goes.
+        answer: oneshot::Sender<PersonView>,
     },
     /// Release a held set.
     Approve {
@@ -53,8 +81,24 @@ pub enum Command {
     },
 }
 
+/// How the published state of one person stands. No values of the record: those are on the topic.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PersonView {
+    /// The user id.
+    pub id: UserId,
+    /// The version last published; `null` for somebody who is not published.
+    pub version: Option<u64>,
+    /// Whether the person is published as removed.
+    pub removed: bool,
+    /// A read of this person is still to be done.
+    pub owed: bool,
+    /// Erased; snapshots and events are left alone.
+    pub suppressed: bool,
+}
+
 /// A held set as people see it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldView {
     /// To be named when it is released.
@@ -66,22 +110,27 @@ pub struct HeldView {
     /// Since when it is held, our clock.
     pub held_at: Timestamp,
     /// Who has released it, while its members are being read again.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approval>,
+    /// How many people are in it.
+    pub people: usize,
     /// Missing from the snapshot, and gone or outside the population.
     pub removals: Vec<HeldPerson>,
     /// Published as active, inactive in the snapshot.
     pub deactivations: Vec<HeldPerson>,
+    /// There are more: ask again for this set with `after` = this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<UserId>,
 }
 
 /// Somebody who is kept back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldPerson {
     /// The user id.
     pub id: UserId,
     /// The user name as published.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
 }
 
@@ -89,18 +138,23 @@ pub struct HeldPerson {
 #[derive(Debug)]
 pub(super) struct Pending {
     batch: u64,
-    words: String,
-    answer: Answer,
+    said: Said,
+}
+
+#[derive(Debug)]
+enum Said {
+    Words(String, Answer),
+    Person(PersonView, oneshot::Sender<PersonView>),
 }
 
 impl Command {
     pub(in crate::pipeline) fn refuse(self, why: &str) {
         match self {
             Self::Reimport { answer, .. } | Self::Approve { answer, .. } | Self::Erase { answer, .. } => {
-                let _ = answer.send(Err(why.to_owned()));
+                let _ = answer.send(Err(Refusal::Unavailable(why.to_owned())));
             }
             // Dropping it is the refusal: the caller sees a closed channel.
-            Self::Removals { .. } => {}
+            Self::Removals { .. } | Self::Person { .. } => {}
         }
     }
 }
@@ -109,15 +163,36 @@ impl Session<'_> {
     /// Carries a command out, or refuses it.
     pub(super) fn command(&mut self, command: Command) -> Input {
         let (input, words, answer) = match command {
-            Command::Removals { answer } => {
-                let _ = answer.send(self.removals());
+            Command::Removals {
+                set,
+                after,
+                limit,
+                answer,
+            } => {
+                let _ = answer.send(self.removals(set.as_deref(), after, limit));
+                return Input::Tick;
+            }
+            Command::Person { user, answer } => {
+                // What is staged may be what the caller waits for: it is said when it is true.
+                self.answers.push(Pending {
+                    batch: self.writer.staged_batch(),
+                    said: Said::Person(self.person(user), answer),
+                });
+                self.answer_durable();
                 return Input::Tick;
             }
             Command::Reimport {
                 user: Some(user),
                 answer,
                 ..
-            } => (Input::Reimport(user), format!("{user} is read again now"), answer),
+            } => {
+                if self.writer.may_lift(user).is_ok() {
+                    let why = format!("{user} is erased and is not read; `erase --lift` comes first");
+                    let _ = answer.send(Err(Refusal::Conflict(why)));
+                    return Input::Tick;
+                }
+                (Input::Reimport(user), format!("{user} is read again now"), answer)
+            }
             Command::Reimport {
                 user: None,
                 accept_size,
@@ -141,7 +216,7 @@ impl Session<'_> {
                     } else {
                         format!("held are {}", known.join(", "))
                     };
-                    let _ = answer.send(Err(format!("there is no held set {id}; {there}")));
+                    let _ = answer.send(Err(Refusal::NotFound(format!("there is no held set {id}; {there}"))));
                     return Input::Tick;
                 };
                 info!(held.id = %id, members = set.len(), actor = %by.actor, reason = %by.reason, "a held set is released");
@@ -158,7 +233,12 @@ impl Session<'_> {
                     self.writer.may_erase(user)
                 };
                 if let Err(why) = may {
-                    let _ = answer.send(Err(format!("{user}: {why}")));
+                    let words = format!("{user}: {why}");
+                    let refusal = match why {
+                        NotErased::Unknown => Refusal::NotFound(words),
+                        NotErased::Active | NotErased::Already | NotErased::NotSuppressed => Refusal::Conflict(words),
+                    };
+                    let _ = answer.send(Err(refusal));
                     return Input::Tick;
                 }
                 info!(user.id = %user, lift, actor = %by.actor, reason = %by.reason, "an erasure is made or lifted");
@@ -174,8 +254,7 @@ impl Session<'_> {
         self.step(input);
         self.answers.push(Pending {
             batch: self.writer.open_batch(),
-            words,
-            answer,
+            said: Said::Words(words, answer),
         });
         self.answer_durable();
         Input::Tick
@@ -185,30 +264,60 @@ impl Session<'_> {
     pub(super) fn answer_durable(&mut self) {
         let committed = self.writer.committed_batch();
         for pending in self.answers.extract_if(.., |pending| pending.batch <= committed) {
-            let _ = pending.answer.send(Ok(pending.words));
+            match pending.said {
+                Said::Words(words, answer) => drop(answer.send(Ok(words))),
+                Said::Person(person, answer) => drop(answer.send(person)),
+            }
         }
     }
 
-    fn removals(&self) -> Vec<HeldView> {
-        let sets: BTreeMap<String, HeldSet> = self.writer.held();
-        let people = |ids: std::collections::BTreeSet<UserId>| {
-            ids.into_iter()
-                .map(|id| HeldPerson {
-                    id,
-                    username: self.writer.user(id).and_then(|user| user.username.value().cloned()),
-                })
-                .collect()
+    fn person(&self, id: UserId) -> PersonView {
+        let (version, removed) = self
+            .writer
+            .version(id)
+            .map_or((None, false), |(version, removed)| (Some(version), removed));
+        PersonView {
+            id,
+            version,
+            removed,
+            owed: self.writer.owes(id),
+            suppressed: self.writer.may_lift(id).is_ok(),
+        }
+    }
+
+    fn removals(&self, only: Option<&str>, after: Option<UserId>, limit: usize) -> Vec<HeldView> {
+        let person = |id: UserId| HeldPerson {
+            id,
+            username: self.writer.user(id).and_then(|user| user.username.value().cloned()),
         };
+        let sets: BTreeMap<String, HeldSet> = self.writer.held();
         sets.into_iter()
-            .map(|(id, set)| HeldView {
-                id,
-                reason: "one snapshot brought more removals or deactivations than the limit of `removals` allows"
-                    .to_owned(),
-                snapshot_began_at: set.began_at,
-                held_at: set.held_at,
-                approved: set.approved,
-                removals: people(set.removals),
-                deactivations: people(set.deactivations),
+            .filter(|(id, _)| only.is_none_or(|only| only == id))
+            .map(|(id, set)| {
+                let people = set.len();
+                // A large set is shown in pages: looking must not keep the writer from its work.
+                let mut members: BTreeSet<UserId> = set.removals.union(&set.deactivations).copied().collect();
+                if let Some(after) = after {
+                    members = members.split_off(&after);
+                    members.remove(&after);
+                }
+                let rest = members.iter().nth(limit).copied();
+                let next = rest.and_then(|rest| members.range(..rest).next_back().copied());
+                let shown = members.into_iter().take(limit);
+                let (removals, deactivations): (Vec<UserId>, Vec<UserId>) =
+                    shown.partition(|id| set.removals.contains(id));
+                HeldView {
+                    id,
+                    reason: "one snapshot brought more removals or deactivations than the limit of `removals` allows"
+                        .to_owned(),
+                    snapshot_began_at: set.began_at,
+                    held_at: set.held_at,
+                    approved: set.approved,
+                    people,
+                    removals: removals.into_iter().map(person).collect(),
+                    deactivations: deactivations.into_iter().map(person).collect(),
+                    next,
+                }
             })
             .collect()
     }

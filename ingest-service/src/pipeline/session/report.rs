@@ -38,7 +38,7 @@ impl Session<'_> {
             let sets: Vec<String> = writer.held().into_keys().collect();
             problems.push(format!(
                 "{held} removals or deactivations are kept back, because one snapshot brought more than {} of them; look at them with `ingest-service \
-                 removals`, and release a set with `ingest-service approve {}`",
+                 removals`, and release a set with `ingest-service approve {} --reason WHY`",
                 writer.removals_limit(),
                 sets.first().map_or("ID", String::as_str)
             ));

@@ -122,6 +122,9 @@ impl Org {
     pub(crate) fn new(config: SimConfig) -> Self {
         let retention_ms = i64::try_from(config.retention.as_millis()).unwrap_or(i64::MAX / 4);
         let mut state = State::new(&config.custom_fields, config.seed);
+        if let Some(id) = config.org_id.as_deref().and_then(crate::id::normalize) {
+            state.org_id = id.into();
+        }
         people::populate(&mut state, &config, clock::now_ms(config.clock_skew_ms));
         let sessions = Sessions::new(&state.org_id, config.seed, config.session_timeout);
         let org = Self {
