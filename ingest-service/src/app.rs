@@ -1,7 +1,10 @@
 //! The service as a value: build (connect and bind, serve nothing), then run, then drain. One process runs every org of
 //! the configuration, each with parts of its own.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use prometheus::Registry;
 use thiserror::Error;
@@ -16,6 +19,7 @@ use usher_runtime::{
 use crate::{
     api::{Api, Forwarder, OrgApi},
     config::{Deployment, OrgConfig},
+    logic::pace::Pace,
     metrics::Metrics,
     pipeline::{self, Claims, Parts},
     salesforce::{
@@ -106,6 +110,7 @@ fn org_parts(
             }
         },
         address: config.http.bind.clone(),
+        report_pace: Arc::new(Mutex::new(Pace::new(config.snapshot.report.hourly_runs))),
         config: Arc::new(config),
         claims: claims.clone(),
         name,

@@ -8,6 +8,7 @@ use usher_runtime::shutdown::chain;
 
 use crate::{
     config::{Config, SnapshotSource},
+    logic::report::runs_for,
     pipeline::{Parts, prepare::learn_fields},
     salesforce::report,
     topics,
@@ -20,6 +21,22 @@ pub struct Finding {
     pub subject: &'static str,
     /// What is fine, or what is wrong and the way out.
     pub result: Result<String, String>,
+}
+
+/// What the size of a report means.
+fn size(rows: Option<u64>, hourly_runs: u64) -> String {
+    let Some(rows) = rows else {
+        return "warning: its runs do not say how many rows it has".to_owned();
+    };
+    let runs = runs_for(rows);
+    if runs <= hourly_runs {
+        return format!("{rows} rows, read by {runs} runs");
+    }
+    format!(
+        "warning: {rows} rows need {runs} runs, and snapshot.report.hourlyRuns allows {hourly_runs} an hour: a snapshot takes about {} hours; \
+         snapshot.source bulk or query reads as many in minutes",
+        runs.div_ceil(hourly_runs.max(1))
+    )
 }
 
 /// Looks at everything.
@@ -109,12 +126,38 @@ pub async fn check(parts: &Parts) -> Vec<Finding> {
             Err(error) => say("reports", Err(chain(&error))),
         }
         match report::open(&parts.rest, &config.snapshot.report).await {
-            Ok(report) => say(
-                "report",
-                Ok(format!("{:?} has every column that is needed", report.shape.name())),
-            ),
+            Ok(report) => {
+                say(
+                    "report",
+                    Ok(format!("{:?} has every column that is needed", report.shape.name())),
+                );
+                for warning in report.shape.warnings() {
+                    say("report", Ok(format!("warning: {warning}")));
+                }
+                match report::size(&parts.rest, &report).await {
+                    Ok(rows) => say("report", Ok(size(rows, config.snapshot.report.hourly_runs as u64))),
+                    Err(error) => say("report", Err(chain(&error))),
+                }
+            }
             Err(error) => say("report", Err(error.to_string())),
         }
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_does_not_fit_into_an_hour_is_said() {
+        assert_eq!(size(Some(1_500), 400), "1500 rows, read by 1 runs");
+        assert_eq!(size(Some(5_000), 400), "5000 rows, read by 3 runs");
+        let large = size(Some(1_000_000), 400);
+        assert!(
+            large.starts_with("warning: ") && large.contains("501 runs") && large.contains("about 2 hours"),
+            "{large}"
+        );
+        assert!(size(None, 400).starts_with("warning: "));
+    }
 }

@@ -243,6 +243,7 @@ pub struct PublishConfig {
 pub struct SnapshotConfig {
     pub source: SnapshotSource,
     pub report: ReportConfig,
+    pub bulk: BulkConfig,
     pub schedule: String,
     pub time_zone: String,
 }
@@ -255,6 +256,8 @@ pub enum SnapshotSource {
     Query,
     /// A Salesforce report.
     Report,
+    /// The population, by a Bulk API 2.0 query job.
+    Bulk,
 }
 
 /// Which report.
@@ -266,6 +269,19 @@ pub struct ReportConfig {
     pub folder: String,
     pub name: Option<String>,
     pub columns: BTreeMap<String, String>,
+    pub hourly_runs: usize,
+    #[serde(with = "duration")]
+    pub limit_wait: Duration,
+}
+
+/// The bulk job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in config.default.yaml")]
+pub struct BulkConfig {
+    pub page_records: u32,
+    #[serde(with = "duration")]
+    pub timeout: Duration,
 }
 
 /// The look-back.
@@ -357,6 +373,18 @@ impl Config {
                 "snapshot.report: give its id, or its folder and name",
             );
         }
+        need(
+            (1..=500).contains(&self.snapshot.report.hourly_runs),
+            "snapshot.report.hourlyRuns: 1 to 500, Salesforce allows no more",
+        );
+        need(
+            (1..=50_000).contains(&self.snapshot.bulk.page_records),
+            "snapshot.bulk.pageRecords: 1 to 50000; a page is held in memory",
+        );
+        need(
+            self.snapshot.bulk.timeout >= Duration::from_secs(1),
+            "snapshot.bulk.timeout: at least 1s; jobs over many users take minutes",
+        );
         need(
             self.schedule().is_ok(),
             "snapshot.schedule: not a cron expression of five fields, for example \"0 2 * * *\"",

@@ -21,6 +21,7 @@ use usher_runtime::{
 
 use crate::{
     config::Config,
+    logic::pace::Pace,
     metrics::Metrics,
     published::Tables,
     salesforce::{pubsub::PubSub, rest::Rest},
@@ -67,6 +68,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// Where the API of this replica answers.
     pub address: String,
+    /// Runs of reports in the last hour. It outlives a leadership.
+    pub report_pace: Arc<Mutex<Pace>>,
 }
 
 /// The replica cannot go on.

@@ -1,6 +1,7 @@
 //! Salesforce's remote APIs, one file each. Nothing here decides what a change means.
 
 pub mod auth;
+pub mod bulk;
 pub mod error;
 pub mod pubsub;
 pub mod report;

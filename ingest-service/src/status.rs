@@ -80,6 +80,14 @@ pub struct SnapshotStatus {
     pub running: Option<String>,
     /// Its rows so far.
     pub rows: u64,
+    /// Its rows per second, since it began.
+    pub rows_per_second: Option<f64>,
+    /// How many rows it will have, as far as the source has said.
+    pub expected_rows: Option<u64>,
+    /// When it will end at this rate.
+    pub expected_end: Option<Timestamp>,
+    /// What it waits for, in words: the org's hourly limit of report runs, or a bulk job.
+    pub waiting: Option<String>,
     /// When the last complete one began.
     pub last_complete: Option<Timestamp>,
     /// How many rows it had.

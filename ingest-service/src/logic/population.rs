@@ -93,6 +93,12 @@ impl Population {
         )
     }
 
+    /// Everyone, for a bulk job: in no order, because an order would keep Salesforce from reading in parallel chunks.
+    #[must_use]
+    pub fn query_bulk(&self, fields: &QueryFields) -> String {
+        format!("SELECT {} FROM User WHERE {}", fields.list(), self.condition)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn query_count(&self) -> String {
@@ -133,6 +139,11 @@ impl QueryFields {
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         Self(names)
+    }
+    /// Their names, in the order of the query; those of parents with a dot.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.0
     }
     fn list(&self) -> String {
         self.0.join(", ")

@@ -253,6 +253,8 @@ pub struct Writer {
     /// Batches opened and committed so far.
     batch_numbers: (u64, u64),
     last_commit: Option<Timestamp>,
+    /// What an operator wants, as far as it is committed.
+    wanted_committed: Option<Wanted>,
     /// Nobody has read the whole population yet: who is seen is not new.
     baseline: bool,
     survey: Option<survey::Running>,
@@ -291,6 +293,7 @@ impl Writer {
             in_flight: false,
             batch_numbers: (0, 0),
             last_commit: None,
+            wanted_committed: None,
             baseline: true,
             survey: None,
             surveys: 0,
@@ -299,6 +302,7 @@ impl Writer {
             counts: Counts::default(),
         };
         writer.baseline = writer.position.snapshot.is_none();
+        writer.wanted_committed = writer.position.wanted;
         // A complete snapshot has confirmed everyone whose message is older.
         let confirmed = writer.position.snapshot.as_ref().map(|snapshot| snapshot.began_at);
         writer

@@ -74,6 +74,7 @@ struct Session<'a> {
     survey_inputs: mpsc::Sender<Input>,
     commit: Option<Commit>,
     commits: u64,
+    watch: surveys::Watch,
     read_problem: Option<String>,
     /// Why the last listing, and the last other survey, failed.
     survey_problems: [Option<String>; 2],
@@ -137,12 +138,17 @@ pub(super) async fn lead(
         "leading"
     );
     parts.metrics.leader.set(1);
-    // Room for one: see `surveys::begin`.
+    let plan = match surveys::plan(&parts.config) {
+        Ok(plan) => plan,
+        Err(reason) => return failed(reason),
+    };
+    let watch = surveys::Watch::default();
+    // Room for one: see `Reading::begin` in `surveys`.
     let (survey_inputs, survey_inputs_in) = mpsc::channel(1);
     let session = Session {
         parts,
         org,
-        schedule: surveys::Schedule::new(parts, last_snapshot, clock::now()),
+        schedule: surveys::Schedule::new(plan, last_snapshot, clock::now()),
         writer,
         producer,
         population,
@@ -152,13 +158,16 @@ pub(super) async fn lead(
         survey_inputs,
         commit: None,
         commits: 0,
+        watch: watch.clone(),
         read_problem: None,
         survey_problems: [None, None],
         malformed: tables.malformed,
         answers: Vec::new(),
         counted: Counts::default(),
     };
-    session.run(survey_inputs_in, membership, commands, stop).await
+    let ended = session.run(survey_inputs_in, membership, commands, stop).await;
+    watch.abandon(&parts.rest).await;
+    ended
 }
 
 /// The next revocation; other events of the group change nothing for a leader.
@@ -294,14 +303,15 @@ impl Session<'_> {
         if self.survey.is_some() {
             return;
         }
-        if let Some(job) = self.schedule.due(&self.writer, clock::now()) {
-            let run = surveys::run(
-                self.parts.clone(),
+        if let Some(job) = self.schedule.due(&surveys::Facts::of(&self.writer), clock::now()) {
+            let run = surveys::run(surveys::Reading {
+                parts: self.parts.clone(),
                 job,
-                self.population.clone(),
-                self.query_fields.clone(),
-                self.survey_inputs.clone(),
-            );
+                population: self.population.clone(),
+                fields: self.query_fields.clone(),
+                inputs: self.survey_inputs.clone(),
+                watch: self.watch.clone(),
+            });
             self.survey = Some((job, Box::pin(run)));
         }
     }
@@ -314,8 +324,8 @@ impl Session<'_> {
                 .map(|why| format!("reading {} fails: {why}", job.name()));
             // A listing that proves nothing is no success as long as there has been none: it is tried again, not at once.
             let accepted = !job.listing || self.writer.position().snapshot.is_some();
-            self.schedule
-                .ended(self.parts, job, result.is_ok() && accepted, clock::now());
+            let well = result.is_ok() && accepted;
+            self.schedule.ended(job, well, clock::now(), surveys::rest);
         }
     }
 

@@ -27,6 +27,9 @@ pub enum ApiError {
     /// The request allocation is used up.
     #[error("the org's API request allocation is used up ({0}); polls wait until it frees")]
     Quota(String),
+    /// The org's limit of report runs per hour is used up.
+    #[error("the org's limit of synchronous report runs per hour is used up")]
+    ReportRuns,
     /// An operator must change something.
     #[error("Salesforce refuses {what}: {code}; {hint}")]
     Operator {
@@ -62,18 +65,34 @@ impl ApiError {
     /// Whether trying again later may help without anybody doing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Transient { .. } | Self::Quota(_) | Self::Session)
+        matches!(
+            self,
+            Self::Transient { .. } | Self::Quota(_) | Self::ReportRuns | Self::Session
+        )
+    }
+    /// Whether the same call may well succeed in a few seconds.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Transient { .. }) && !self.is_lost_cursor()
+    }
+    /// Whether the rest of a query's answer is gone: the query must be run again from its start.
+    #[must_use]
+    pub fn is_lost_cursor(&self) -> bool {
+        matches!(self, Self::Transient { reason, .. } if reason == LOST_CURSOR)
     }
     /// The least wait before trying again.
     #[must_use]
     pub fn wait(&self) -> Duration {
         match self {
-            Self::Quota(_) => Duration::from_secs(300),
+            Self::Quota(_) | Self::ReportRuns => Duration::from_secs(300),
             Self::Transient { .. } | Self::Session => Duration::from_secs(1),
             _ => Duration::from_secs(60),
         }
     }
 }
+
+/// The rest of a query's answer is gone.
+const LOST_CURSOR: &str = "INVALID_QUERY_LOCATOR";
 
 /// What the REST API's error answer means.
 #[must_use]
@@ -101,12 +120,14 @@ pub fn classify(what: &str, status: u16, body: &[u8]) -> ApiError {
     };
     match code {
         "INVALID_SESSION_ID" => ApiError::Session,
+        // The code is the one of a missing permission: only the words tell.
+        "FORBIDDEN" if says_report_runs(first.and_then(|first| first["message"].as_str())) => ApiError::ReportRuns,
         "REQUEST_LIMIT_EXCEEDED" => ApiError::Quota(code.to_owned()),
         "INVALID_FIELD" => operator(
             "a field does not exist or the integration user may not read it; check fields.custom and field-level security",
         ),
         "MALFORMED_QUERY" | "INVALID_TYPE" | "INVALID_QUERY_FILTER_OPERATOR" => operator("check population.where"),
-        "INSUFFICIENT_ACCESS" | "INSUFFICIENT_ACCESS_OR_READONLY" => {
+        "INSUFFICIENT_ACCESS" | "INSUFFICIENT_ACCESS_OR_READONLY" | "FORBIDDEN" => {
             operator("grant the integration user View All Users, and for reports Run Reports and access to the folder")
         }
         "API_CURRENTLY_DISABLED" | "API_DISABLED_FOR_ORG" | "FUNCTIONALITY_NOT_ENABLED" => {
@@ -117,11 +138,7 @@ pub fn classify(what: &str, status: u16, body: &[u8]) -> ApiError {
         _ if status >= 500
             || matches!(
                 code,
-                "INVALID_QUERY_LOCATOR"
-                    | "QUERY_TIMEOUT"
-                    | "UNKNOWN_EXCEPTION"
-                    | "SERVER_UNAVAILABLE"
-                    | "UNABLE_TO_LOCK_ROW"
+                LOST_CURSOR | "QUERY_TIMEOUT" | "UNKNOWN_EXCEPTION" | "SERVER_UNAVAILABLE" | "UNABLE_TO_LOCK_ROW"
             ) =>
         {
             ApiError::Transient {
@@ -131,6 +148,11 @@ pub fn classify(what: &str, status: u16, body: &[u8]) -> ApiError {
         }
         _ => operator("see Salesforce's documentation of this code"),
     }
+}
+
+/// `You can't run more than 500 reports synchronously every 60 minutes.` (Reports and Dashboards REST API, limits)
+fn says_report_runs(message: Option<&str>) -> bool {
+    message.is_some_and(|message| message.contains("reports synchronously") && message.contains("60 minutes"))
 }
 
 #[cfg(test)]
@@ -153,6 +175,20 @@ mod tests {
         assert!(matches!(of(400, "INVALID_FIELD"), ApiError::Operator { .. }));
         assert!(of(400, "INVALID_QUERY_LOCATOR").is_transient());
         assert!(of(503, "SERVER_UNAVAILABLE").is_transient());
+        assert!(of(400, "INVALID_QUERY_LOCATOR").is_lost_cursor() && !of(400, "INVALID_QUERY_LOCATOR").is_passing());
+        assert!(of(503, "SERVER_UNAVAILABLE").is_passing() && !of(403, "REQUEST_LIMIT_EXCEEDED").is_passing());
+    }
+
+    #[test]
+    fn a_used_up_limit_of_report_runs_is_no_missing_permission() {
+        let of = |message: &str| {
+            let body = serde_json::json!([{ "errorCode": "FORBIDDEN", "message": message }]);
+            classify("running", 403, body.to_string().as_bytes())
+        };
+        let limit = "You can't run more than 500 reports synchronously every 60 minutes.";
+        assert_eq!(of(limit), ApiError::ReportRuns);
+        let denied = of("You don't have sufficient privileges to perform this operation.");
+        assert!(denied.to_string().contains("Run Reports"), "{denied}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::ReportConfig,
-    logic::snapshot::{ReportError, ReportShape},
+    logic::report::{Pages, ReportError, ReportShape, row_count},
 };
 
 /// A report that cannot be used, or a call that failed.
@@ -81,6 +81,23 @@ pub async fn open(rest: &Rest, config: &ReportConfig) -> Result<Report, ReportFa
         (None, Some(name)) => eligible.iter().find(|(_, found)| found == name),
         (None, None) => None,
     };
+    // By name, two of them cannot be told apart.
+    let same_name: Vec<&str> = match (&config.id, &config.name) {
+        (None, Some(name)) => eligible
+            .iter()
+            .filter(|(_, found)| found == name)
+            .map(|(id, _)| id.as_str())
+            .collect(),
+        _ => Vec::new(),
+    };
+    if same_name.len() > 1 {
+        return Err(ReportFailure::NotFound(format!(
+            "the folder {:?} has {} reports of that name ({}); rename one, or choose by snapshot.report.id",
+            config.folder,
+            same_name.len(),
+            same_name.join(", ")
+        )));
+    }
     let Some((id, _)) = found else {
         let wanted = config.name.clone().or_else(|| config.id.clone()).unwrap_or_default();
         let outside = lies_outside(rest, config).await?;
@@ -89,16 +106,33 @@ pub async fn open(rest: &Rest, config: &ReportConfig) -> Result<Report, ReportFa
             config.folder
         )));
     };
-    let what = "describing the report";
-    let describe = rest
-        .get(what, &rest.path(&format!("analytics/reports/{id}/describe")), &[])
-        .await?;
+    let describe = describe(rest, id).await?;
     let shape = ReportShape::try_new(&describe.body, &config.columns).map_err(ReportFailure::Unusable)?;
     Ok(Report {
         id: id.clone(),
         shape,
         described_at: describe.at,
     })
+}
+
+/// What the report looks like now.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn describe(rest: &Rest, id: &str) -> Result<Answer, ApiError> {
+    let path = rest.path(&format!("analytics/reports/{id}/describe"));
+    rest.get("describing the report", &path, &[]).await
+}
+
+/// How many rows the report has, if a run says so. Counts as a run.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn size(rest: &Rest, report: &Report) -> Result<Option<u64>, ApiError> {
+    let path = rest.path(&format!("analytics/reports/{}", report.id));
+    let body = Pages::new(report.shape.clone()).body();
+    let answer = rest.post("counting the rows of the report", &path, &body).await?;
+    Ok(row_count(&answer.body))
 }
 
 /// Where the wanted report is, when it exists elsewhere.
@@ -121,15 +155,11 @@ async fn lies_outside(rest: &Rest, config: &ReportConfig) -> Result<String, ApiE
         .map_or_else(String::new, |folder| format!("; it lies in {folder:?}")))
 }
 
-/// Runs it for the page after `after`.
+/// Runs it; `body` says for which page.
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn run(rest: &Rest, report: &Report, after: Option<&str>) -> Result<Answer, ApiError> {
-    rest.post(
-        "running the report",
-        &rest.path(&format!("analytics/reports/{}", report.id)),
-        &report.shape.run_body(after),
-    )
-    .await
+pub async fn run(rest: &Rest, report: &Report, body: &Value) -> Result<Answer, ApiError> {
+    let path = rest.path(&format!("analytics/reports/{}?includeDetails=true", report.id));
+    rest.post("running the report", &path, body).await
 }

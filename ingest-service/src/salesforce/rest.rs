@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 use usher_runtime::clock;
 
@@ -34,6 +35,24 @@ pub struct Answer {
     pub at: Timestamp,
 }
 
+/// An answer as it came.
+#[derive(Debug, Clone)]
+pub struct RawAnswer {
+    headers: HeaderMap,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// The `Date` header, else our clock.
+    pub at: Timestamp,
+}
+
+impl RawAnswer {
+    /// A header of the answer.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
 /// A page of a query.
 #[derive(Debug, Clone)]
 pub struct QueryPage {
@@ -41,6 +60,8 @@ pub struct QueryPage {
     pub records: Vec<Value>,
     /// Where the next page is; `None` after the last.
     pub next: Option<String>,
+    /// How many records all pages have together.
+    pub total: Option<u64>,
     /// When, by the source's clock.
     pub at: Timestamp,
 }
@@ -100,12 +121,45 @@ impl Rest {
     /// [`ApiError`].
     pub async fn post(&self, what: &str, path: &str, body: &Value) -> Result<Answer, ApiError> {
         self.call(what, |token| {
-            self.http
-                .post(format!("{}{path}", token.instance_url))
-                .query(&[("includeDetails", "true")])
-                .json(body)
+            self.http.post(format!("{}{path}", token.instance_url)).json(body)
         })
         .await
+    }
+
+    /// GET of CSV, with the headers of the answer.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn get_csv(&self, what: &str, path: &str, query: &[(&str, &str)]) -> Result<RawAnswer, ApiError> {
+        self.call_raw(what, |token| {
+            self.http
+                .get(format!("{}{path}", token.instance_url))
+                .header("Accept", "text/csv")
+                .query(query)
+        })
+        .await
+    }
+
+    /// PATCH of JSON.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn patch(&self, what: &str, path: &str, body: &Value) -> Result<(), ApiError> {
+        let request = |token: &Token| {
+            self.http
+                .request(Method::PATCH, format!("{}{path}", token.instance_url))
+                .json(body)
+        };
+        self.call_raw(what, request).await.map(drop)
+    }
+
+    /// DELETE.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn delete(&self, what: &str, path: &str) -> Result<(), ApiError> {
+        let request = |token: &Token| self.http.delete(format!("{}{path}", token.instance_url));
+        self.call_raw(what, request).await.map(drop)
     }
 
     /// The first page of a query.
@@ -154,6 +208,19 @@ impl Rest {
     }
 
     async fn call(&self, what: &str, request: impl Fn(&Token) -> reqwest::RequestBuilder) -> Result<Answer, ApiError> {
+        let answer = self.call_raw(what, request).await?;
+        let body = serde_json::from_slice(&answer.body).map_err(|_| ApiError::Answer {
+            what: what.to_owned(),
+            reason: "it is not JSON".to_owned(),
+        })?;
+        Ok(Answer { body, at: answer.at })
+    }
+
+    async fn call_raw(
+        &self,
+        what: &str,
+        request: impl Fn(&Token) -> reqwest::RequestBuilder,
+    ) -> Result<RawAnswer, ApiError> {
         let token = self.tokens.token().await?;
         match self.send(what, request(&token), &token).await {
             Err(ApiError::Session) => {
@@ -164,7 +231,7 @@ impl Rest {
         }
     }
 
-    async fn send(&self, what: &str, request: reqwest::RequestBuilder, token: &Token) -> Result<Answer, ApiError> {
+    async fn send(&self, what: &str, request: reqwest::RequestBuilder, token: &Token) -> Result<RawAnswer, ApiError> {
         let broken = |error: &reqwest::Error| ApiError::Transient {
             what: what.to_owned(),
             reason: unreachable(error),
@@ -180,6 +247,7 @@ impl Rest {
             .get("date")
             .and_then(|date| http_date(date.to_str().ok()?))
             .unwrap_or_else(clock::now);
+        let headers = answer.headers().clone();
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| broken(&error))? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
@@ -193,11 +261,7 @@ impl Rest {
         if !(200..300).contains(&status) {
             return Err(classify(what, status, &body));
         }
-        let body = serde_json::from_slice(&body).map_err(|_| ApiError::Answer {
-            what: what.to_owned(),
-            reason: "it is not JSON".to_owned(),
-        })?;
-        Ok(Answer { body, at })
+        Ok(RawAnswer { headers, body, at })
     }
 }
 
@@ -222,12 +286,14 @@ fn query_page(what: &str, answer: Answer) -> Result<QueryPage, ApiError> {
     if !done && next.is_none() {
         return Err(wrong("it is not done and names no next page"));
     }
+    let total = body.get("totalSize").and_then(Value::as_u64);
     let Some(Value::Array(records)) = body.remove("records") else {
         return Err(wrong("it has no records"));
     };
     Ok(QueryPage {
         records,
         next: if done { None } else { next },
+        total,
         at: answer.at,
     })
 }

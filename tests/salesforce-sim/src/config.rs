@@ -43,6 +43,8 @@ pub struct SimConfig {
     pub daily_delivered_events: u64,
     /// Synchronous report runs an hour. The vendor's figure is 500.
     pub hourly_report_runs: u64,
+    /// How long that hour is.
+    pub report_hour: Duration,
     /// Custom fields of User.
     pub custom_fields: Vec<FieldDef>,
     /// How far the org's clock is ahead of this machine's; negative is behind.
@@ -95,6 +97,7 @@ impl Default for SimConfig {
             daily_api_requests: 5_000_000,
             daily_delivered_events: 50_000_000,
             hourly_report_runs: 500,
+            report_hour: Duration::from_secs(3600),
             custom_fields: objects::default_custom_fields(),
             clock_skew_ms: 0,
             report_ids: IdForm::Short,

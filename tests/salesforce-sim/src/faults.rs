@@ -14,6 +14,7 @@ use crate::{
     event::encode::{self, Body},
     field::{FieldDef, FieldKind},
     org::{Org, commit::Author, validate},
+    report::{ReportDefinition, ReportFilter},
     value::FieldValue,
 };
 
@@ -47,6 +48,29 @@ pub(crate) struct FaultValues {
     pub(crate) allocation_exceeded: bool,
     pub(crate) throttled: bool,
     pub(crate) report_rows_max: Option<usize>,
+    report_edits: VecDeque<Option<ReportEdit>>,
+    /// The next bulk jobs end as `Failed`.
+    failing_jobs: u32,
+    /// The next cursors or locators that a read goes on from are gone.
+    lost_cursors: u32,
+}
+
+/// What an administrator does to a report while somebody reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReportEdit {
+    /// Takes a column away.
+    Column(String),
+    /// Adds a filter.
+    Filter(ReportFilter),
+}
+
+impl ReportEdit {
+    pub(crate) fn apply(self, definition: &mut ReportDefinition) {
+        match self {
+            Self::Column(column) => definition.columns.retain(|name| *name != column),
+            Self::Filter(filter) => definition.filters.push(filter),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +103,25 @@ impl FaultState {
             values.rest.remove(index);
         }
         Some(taken)
+    }
+
+    /// The edit that happens right after this run.
+    pub(crate) fn take_report_edit(&self) -> Option<ReportEdit> {
+        self.values().report_edits.pop_front().flatten()
+    }
+
+    pub(crate) fn take_failing_job(&self) -> bool {
+        let mut values = self.values();
+        let fails = values.failing_jobs > 0;
+        values.failing_jobs = values.failing_jobs.saturating_sub(1);
+        fails
+    }
+
+    pub(crate) fn take_lost_cursor(&self) -> bool {
+        let mut values = self.values();
+        let lost = values.lost_cursors > 0;
+        values.lost_cursors = values.lost_cursors.saturating_sub(1);
+        lost
     }
 
     pub(crate) fn take_rpc(&self) -> Option<RpcFault> {
@@ -317,6 +360,24 @@ impl<'a> Faults<'a> {
     /// While set, RPCs are refused with `service.protection.triggered`.
     pub fn throttle_rpcs(&self, throttled: bool) {
         self.set(|values| values.throttled = throttled);
+    }
+
+    /// An administrator edits the report that is being read, after `runs` further runs of any report.
+    pub fn edit_report_after(&self, runs: usize, edit: ReportEdit) {
+        self.set(|values| {
+            values.report_edits.resize(runs.saturating_sub(1), None);
+            values.report_edits.push_back(Some(edit));
+        });
+    }
+
+    /// The next `count` bulk query jobs end as `Failed`.
+    pub fn fail_bulk_jobs(&self, count: u32) {
+        self.set(|values| values.failing_jobs = count);
+    }
+
+    /// The next `count` continuations of queries find their cursor gone.
+    pub fn lose_cursors(&self, count: u32) {
+        self.set(|values| values.lost_cursors = count);
     }
 
     /// Cuts report runs to this many rows, with `allData` false; `None` restores the configured limit.

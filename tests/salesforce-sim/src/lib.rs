@@ -31,7 +31,7 @@ mod value;
 pub use self::{
     config::{IdForm, SimConfig, TlsConfig},
     error::SalesforceError,
-    faults::{Faults, Gap, Undecodable},
+    faults::{Faults, Gap, ReportEdit, Undecodable},
     field::{FieldDef, FieldKind},
     id::{normalize as normalize_id, short as short_id},
     keys::{JwtKeyPair, generate_jwt_key_pair},

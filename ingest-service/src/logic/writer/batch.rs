@@ -129,8 +129,9 @@ impl Writer {
         let rested = self
             .last_commit
             .is_none_or(|last| now.duration_since(last) >= self.config.position_interval);
+        // Whoever asks for a snapshot is answered when that is durable: it does not wait as a moved position may.
         if let Some(batch) = self.batches.front()
-            && (batch.has_content() || rested)
+            && (batch.has_content() || rested || batch.position.wanted != self.wanted_committed)
         {
             self.in_flight = true;
             effects.push(Effect::Commit(Box::new(batch.clone())));
@@ -144,6 +145,7 @@ impl Writer {
         }
         self.last_commit = Some(now);
         let Some(batch) = self.batches.pop_front() else { return };
+        self.wanted_committed = batch.position.wanted;
         self.batch_numbers.1 += 1;
         // `begin_batch` has opened this step's batch behind the one under way.
         let erased: BTreeSet<UserId> = self.batches.iter().flat_map(|later| &later.erased).copied().collect();

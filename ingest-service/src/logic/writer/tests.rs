@@ -597,3 +597,20 @@ fn a_moved_position_alone_is_committed_now_and_then() {
     bench.settle();
     assert_eq!(bench.topics.position.as_ref().unwrap().replay_id.as_deref(), Some("k1"));
 }
+
+#[test]
+fn what_an_operator_wants_is_committed_at_once() {
+    let mut bench = Bench::new();
+    bench.step(Input::Keepalive("a".into()));
+    bench.in_flight = None;
+    bench.step(Input::Committed);
+    bench.step(Input::Keepalive("b".into()));
+    assert!(bench.in_flight.is_none(), "a moved position waits");
+    bench.step(Input::Want { accept_size: false });
+    assert!(bench.in_flight.as_ref().unwrap().position.wanted.is_some());
+    // Also when another commit is under way: right after it.
+    bench.step(Input::Want { accept_size: true });
+    bench.in_flight = None;
+    bench.step(Input::Committed);
+    assert!(bench.in_flight.unwrap().position.wanted.unwrap().accept_size);
+}

@@ -68,6 +68,12 @@ impl Session<'_> {
                 self.malformed
             ));
         }
+        let is_listing = self.survey.as_ref().is_some_and(|(job, _)| job.listing);
+        let progress = self.watch.show(
+            writer.survey_progress().map(|(_, rows)| rows),
+            snapshot.as_ref().filter(|_| is_listing).map(|snapshot| snapshot.rows),
+            clock::now(),
+        );
         let idle = writer.is_idle() && self.survey.is_none() && snapshot.is_some();
         self.parts.status.update(|status| {
             status.role = Role::Leader;
@@ -83,10 +89,10 @@ impl Session<'_> {
             status.held_since = held_since;
             status.suppressed = writer.suppressed();
             status.position_committed_at = writer.position().committed_at;
+            status.snapshot = progress;
             status.snapshot.running = writer
                 .survey_progress()
                 .map(|(kind, _)| format!("{kind:?}").to_lowercase());
-            status.snapshot.rows = writer.survey_progress().map_or(0, |(_, rows)| rows);
             status.snapshot.last_complete = snapshot.as_ref().map(|snapshot| snapshot.began_at);
             status.snapshot.last_rows = snapshot.as_ref().map(|snapshot| snapshot.rows);
             status.snapshot.problem = writer.snapshot_problem().map(str::to_owned);

@@ -13,7 +13,7 @@ pub(crate) mod validate;
 pub(crate) mod write;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
@@ -103,7 +103,8 @@ pub struct Org {
     pub(crate) faults: FaultState,
     pub(crate) requests: RequestLog,
     pub(crate) delivered_events: AtomicU64,
-    pub(crate) report_runs: AtomicU64,
+    /// When reports were run within the last hour, ms.
+    report_runs: Mutex<VecDeque<i64>>,
     pub(crate) api_calls: AtomicU64,
     pub(crate) open_streams: AtomicUsize,
     skew_ms: AtomicI64,
@@ -136,7 +137,7 @@ impl Org {
             faults: FaultState::default(),
             requests: RequestLog::default(),
             delivered_events: AtomicU64::new(0),
-            report_runs: AtomicU64::new(0),
+            report_runs: Mutex::new(VecDeque::new()),
             api_calls: AtomicU64::new(0),
             open_streams: AtomicUsize::new(0),
             skew_ms: AtomicI64::new(config.clock_skew_ms),
@@ -173,6 +174,17 @@ impl Org {
 
     pub(crate) fn bulk_jobs(&self) -> MutexGuard<'_, HashMap<String, Job>> {
         unpoisoned(self.bulk_jobs.lock())
+    }
+
+    /// Report runs of the last hour.
+    pub(crate) fn report_runs(&self) -> MutexGuard<'_, VecDeque<i64>> {
+        let hour = i64::try_from(self.config.report_hour.as_millis()).unwrap_or(i64::MAX);
+        let now = self.now_ms();
+        let mut runs = unpoisoned(self.report_runs.lock());
+        while runs.front().is_some_and(|run| now - run >= hour) {
+            runs.pop_front();
+        }
+        runs
     }
 
     pub(crate) fn instance_url(&self) -> String {

@@ -107,9 +107,22 @@ fn selected(definition: &ReportDefinition, known: &[Column]) -> Result<Vec<Colum
         .collect()
 }
 
+/// The columns of the report's type. Those of other types have the same names here and show other records.
+fn columns_of(state: &State, definition: &ReportDefinition) -> Vec<Column> {
+    let mut known = columns::all(state);
+    if definition.report_type != "User" {
+        for column in &mut known {
+            column.entity = column
+                .entity
+                .replacen("User.", &format!("{}.", definition.report_type), 1);
+        }
+    }
+    known
+}
+
 /// `describe`: columns that no longer exist are dropped from the list, silently.
 pub(crate) fn describe(state: &State, report_id: &str, definition: &ReportDefinition) -> Value {
-    let known = columns::all(state);
+    let known = columns_of(state, definition);
     let mut definition = definition.clone();
     definition
         .columns
@@ -166,7 +179,7 @@ pub(crate) fn run(
     definition: &ReportDefinition,
     show: Show,
 ) -> Result<Value, SalesforceError> {
-    let known = columns::all(state);
+    let known = columns_of(state, definition);
     let shown = selected(definition, &known)?;
     let filters = definition
         .filters

@@ -40,6 +40,7 @@ pub(crate) struct Job {
     created_ms: i64,
     polls: u32,
     aborted: bool,
+    fails: bool,
 }
 
 impl Job {
@@ -48,13 +49,15 @@ impl Job {
             (true, _) => "Aborted",
             (false, 0) => "UploadComplete",
             (false, polls) if polls < POLLS => "InProgress",
+            _ if self.fails => "Failed",
             _ => "JobComplete",
         }
     }
 
     fn describe(&self, id: &str) -> Value {
+        let error = (self.state() == "Failed").then_some("InternalServerError: could not read it");
         json!({
-            "id": id, "operation": "query", "object": "User", "state": self.state(), "contentType": "CSV",
+            "id": id, "errorMessage": error, "operation": "query", "object": "User", "state": self.state(), "contentType": "CSV",
             "apiVersion": self.version.trim_start_matches('v').parse::<f64>().unwrap_or_default(), "jobType": "V2Query",
             "concurrencyMode": "Parallel", "createdDate": clock::rest_datetime(self.created_ms),
             "systemModstamp": clock::rest_datetime(self.created_ms), "lineEnding": "LF", "columnDelimiter": "COMMA",
@@ -108,9 +111,8 @@ pub(crate) async fn create(
         let found = soql_query::run(&state, &query, org.now_ms())?;
         csv(&state, &found, delimiter)
     };
+    let id = org.state_mut().ids.next("750").to_string();
     let mut jobs = org.bulk_jobs();
-    let id =
-        crate::id::normalize(&format!("7505f000000{:04}", jobs.len() + 1)).ok_or_else(SalesforceError::not_found)?;
     let job = Job {
         query: text.to_owned(),
         version: caller.version,
@@ -121,6 +123,7 @@ pub(crate) async fn create(
         created_ms: org.now_ms(),
         polls: 0,
         aborted: false,
+        fails: org.faults.take_failing_job(),
     };
     tracing::debug!(job.id = id, delimiter = %job.delimiter, query_length = job.query.len(), "bulk query job created");
     let answer = job.describe(&id);
@@ -242,11 +245,25 @@ pub(crate) async fn abort(State(org): State<Arc<Org>>, Path(parameters): Path<Ha
     let mut jobs = org.bulk_jobs();
     let id = &parameters["id"];
     let job = jobs.get_mut(id).ok_or_else(missing)?;
+    if matches!(job.state(), "JobComplete" | "Failed") {
+        return Err(SalesforceError::bad_request(
+            "INVALIDJOBSTATE",
+            "Aborting a job that has ended is not allowed",
+        ));
+    }
     job.aborted = true;
     Ok(Json(job.describe(id)).into_response())
 }
 
 pub(crate) async fn remove(State(org): State<Arc<Org>>, Path(parameters): Path<HashMap<String, String>>) -> Answer {
-    org.bulk_jobs().remove(&parameters["id"]).ok_or_else(missing)?;
+    let mut jobs = org.bulk_jobs();
+    let job = jobs.get(&parameters["id"]).ok_or_else(missing)?;
+    if matches!(job.state(), "UploadComplete" | "InProgress") {
+        return Err(SalesforceError::bad_request(
+            "INVALIDJOBSTATE",
+            "Deleting a job that has not ended is not allowed",
+        ));
+    }
+    jobs.remove(&parameters["id"]);
     Ok(StatusCode::NO_CONTENT.into_response())
 }

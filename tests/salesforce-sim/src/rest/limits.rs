@@ -25,7 +25,7 @@ pub(crate) async fn limits(State(org): State<Arc<Org>>) -> Answer {
         "DailyApiRequests": entry(org.config.daily_api_requests, org.api_calls.load(Ordering::Relaxed)),
         "DailyDeliveredPlatformEvents": entry(org.config.daily_delivered_events, delivered),
         "MonthlyPlatformEvents": entry(org.config.daily_delivered_events * 30, delivered),
-        "HourlySyncReportRuns": entry(org.config.hourly_report_runs, org.report_runs.load(Ordering::Relaxed)),
+        "HourlySyncReportRuns": entry(org.config.hourly_report_runs, org.report_runs().len() as u64),
         "HourlyAsyncReportRuns": entry(1200, 0),
         "ConcurrentSyncReportRuns": entry(20, 0),
         "ConcurrentAsyncGetReportInstances": entry(200, 0),

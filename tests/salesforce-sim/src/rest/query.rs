@@ -57,6 +57,9 @@ pub(crate) async fn more(
     Path(parameters): Path<HashMap<String, String>>,
 ) -> Answer {
     let locator = parameters.get("locator").map(String::as_str).unwrap_or_default();
+    if org.faults.take_lost_cursor() {
+        org.cursors().clear();
+    }
     let open = org.cursors().find(locator);
     let (number, found, offset) = open
         .filter(|(_, found, offset)| *offset < found.ids.len())

@@ -1,0 +1,245 @@
+//! When which survey is due: the first ones, those of the schedule, what an operator wants, what is owed, rechecks.
+//!
+//! Time and jitter are arguments. One survey runs at a time; a request that comes meanwhile joins or waits.
+
+use croner::Cron;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+use super::{
+    record::{Owed, Wanted},
+    writer::{SurveyKind, Writer},
+};
+
+/// How far before the first opening of the stream the first recheck looks: what was committed while it was opened.
+const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_mins(10);
+
+/// What the configuration says.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The kind of survey that is the listing: [`SurveyKind::Query`] or [`SurveyKind::Report`].
+    pub listing: SurveyKind,
+    /// When the listing is read, besides the first start and on demand.
+    pub cron: Cron,
+    /// What the cron expression is meant in.
+    pub zone: TimeZone,
+    /// Between rechecks.
+    pub recheck_every: SignedDuration,
+    /// Consecutive rechecks overlap by this.
+    pub recheck_overlap: SignedDuration,
+}
+
+/// A survey to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job {
+    /// What kind.
+    pub kind: SurveyKind,
+    /// Whether this is the listing that the configuration names.
+    pub listing: bool,
+    /// An operator asked for it.
+    pub reimport: bool,
+    /// An operator has confirmed that the size is right.
+    pub accept_size: bool,
+    /// For a recheck: from when.
+    pub from: Option<Timestamp>,
+    /// When it was found to be due, our clock.
+    pub asked_at: Timestamp,
+    /// For a recheck: up to now. A routine one leaves the newest rows to the stream.
+    pub to_now: bool,
+}
+
+impl Job {
+    /// For people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.kind {
+            SurveyKind::Report => "the report",
+            SurveyKind::Query => "the population",
+            SurveyKind::Recheck => "recently touched users",
+        }
+    }
+}
+
+/// What the writer knows that decides about surveys.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// When the last complete snapshot began; `None`: there was none.
+    pub snapshot: Option<Timestamp>,
+    /// Up to where rechecks have looked.
+    pub rechecked_to: Option<Timestamp>,
+    /// Whether the stream has a position.
+    pub has_position: bool,
+    /// A snapshot that an operator asked for.
+    pub wanted: Option<Wanted>,
+    /// The debt about everyone.
+    pub everyone: Option<Owed>,
+}
+
+impl Facts {
+    /// As the writer has them now.
+    #[must_use]
+    pub fn of(writer: &Writer) -> Self {
+        let position = writer.position();
+        Self {
+            snapshot: position.snapshot.as_ref().map(|snapshot| snapshot.began_at),
+            rechecked_to: position.rechecked_to,
+            has_position: position.replay_id.is_some(),
+            wanted: position.wanted,
+            everyone: writer.owes_everyone().cloned(),
+        }
+    }
+}
+
+/// When which survey is due.
+#[derive(Debug)]
+pub struct Schedule {
+    plan: Plan,
+    opened_at: Timestamp,
+    next_snapshot: Option<Timestamp>,
+    next_recheck: Timestamp,
+    /// With a report: whether the population was read since the last one. The report does not know who left the population.
+    population_read: bool,
+    /// Failures in a row and the next try, of listings and of everything else: a report that does not work must not keep
+    /// rechecks and debts from being done.
+    listing: Retry,
+    other: Retry,
+}
+
+#[derive(Debug)]
+struct Retry {
+    failures: u32,
+    not_before: Timestamp,
+}
+
+impl Retry {
+    fn ended(&mut self, well: bool, now: Timestamp, rest: impl FnOnce(u32) -> SignedDuration) {
+        self.failures = if well { 0 } else { self.failures + 1 };
+        self.not_before = if well {
+            now
+        } else {
+            now.saturating_add(rest(self.failures)).unwrap_or(now)
+        };
+    }
+}
+
+impl Schedule {
+    /// A leadership begins.
+    #[must_use]
+    pub fn new(plan: Plan, last_snapshot: Option<Timestamp>, now: Timestamp) -> Self {
+        let fresh = || Retry {
+            failures: 0,
+            not_before: now,
+        };
+        Self {
+            // A run that was missed while nobody led is due at once.
+            next_snapshot: next_run(&plan, last_snapshot.unwrap_or(now)),
+            next_recheck: now + plan.recheck_every,
+            plan,
+            opened_at: now,
+            population_read: false,
+            listing: fresh(),
+            other: fresh(),
+        }
+    }
+
+    /// Whether a request for a snapshot joins one that is wanted or running already.
+    #[must_use]
+    pub fn joins(&self, accept_size: bool, running: Option<SurveyKind>, wanted: Option<Wanted>) -> bool {
+        let as_wanted = wanted.is_some_and(|wanted| wanted.accept_size || !accept_size);
+        as_wanted || (running == Some(self.plan.listing) && !accept_size)
+    }
+
+    /// Somebody waits: no rest after a failure.
+    pub fn hurry(&mut self) {
+        self.listing.not_before = self.opened_at;
+    }
+
+    /// What is to run now.
+    #[must_use]
+    pub fn due(&self, facts: &Facts, now: Timestamp) -> Option<Job> {
+        let (listing_may, other_may) = (now >= self.listing.not_before, now >= self.other.not_before);
+        let job = |kind, listing| Job {
+            kind,
+            listing,
+            reimport: false,
+            accept_size: false,
+            from: None,
+            asked_at: now,
+            to_now: false,
+        };
+        let listing = job(self.plan.listing, true);
+        let recheck = |from: Option<Timestamp>| Job {
+            from,
+            to_now: from.is_some(),
+            ..job(SurveyKind::Recheck, false)
+        };
+        // With a report: the population is read before each of them.
+        let population =
+            (self.plan.listing == SurveyKind::Report && !self.population_read).then(|| job(SurveyKind::Query, false));
+        let first = facts.snapshot.is_none();
+        if first && listing_may && (other_may || population.is_none()) {
+            // First start: everyone in the population, then the report, which speaks about `listed`.
+            return Some(population.unwrap_or(listing));
+        }
+        // It looks back from the opening, so the stream must have a position by then.
+        if other_may && facts.rechecked_to.is_none() && facts.has_position && (!first || self.population_read) {
+            let began_at = facts.snapshot.unwrap_or(self.opened_at);
+            return Some(recheck(Some(began_at.min(self.opened_at) - FIRST_LOOK_BACK)));
+        }
+        if let Some(owed) = &facts.everyone {
+            if owed.touched_since.is_some() {
+                if other_may {
+                    return Some(recheck(owed.touched_since));
+                }
+            } else if self.plan.listing == SurveyKind::Query {
+                if listing_may {
+                    return Some(listing);
+                }
+            } else if other_may {
+                return Some(job(SurveyKind::Query, false));
+            }
+        }
+        if listing_may && let Some(wanted) = facts.wanted {
+            return Some(population.unwrap_or(Job {
+                reimport: true,
+                accept_size: wanted.accept_size,
+                ..listing
+            }));
+        }
+        if listing_may && self.next_snapshot.is_some_and(|at| at <= now) {
+            return Some(population.unwrap_or(listing));
+        }
+        // The next look begins where the last complete one ended, however long ago that is.
+        let from = facts.rechecked_to.map(|to| to - self.plan.recheck_overlap);
+        (other_may && self.next_recheck <= now).then_some(Job { from, ..recheck(None) })
+    }
+
+    /// A survey has ended. `rest`: how long to wait after this many failures in a row.
+    pub fn ended(&mut self, job: Job, well: bool, now: Timestamp, rest: impl FnOnce(u32) -> SignedDuration) {
+        let retry = if job.listing {
+            &mut self.listing
+        } else {
+            &mut self.other
+        };
+        retry.ended(well, now, rest);
+        if job.listing && well {
+            self.next_snapshot = next_run(&self.plan, now);
+        }
+        match job.kind {
+            SurveyKind::Query => self.population_read |= well,
+            SurveyKind::Report => self.population_read &= !well,
+            SurveyKind::Recheck => self.next_recheck = now + self.plan.recheck_every,
+        }
+    }
+}
+
+/// The next run after `now`, in the plan's own time zone. A time of day that does not exist on the day of a change to
+/// summer time is run at the first moment that does; one that exists twice is run once.
+fn next_run(plan: &Plan, now: Timestamp) -> Option<Timestamp> {
+    let now = now.to_zoned(plan.zone.clone());
+    let next = plan.cron.find_next_occurrence(&now, false).ok()?;
+    Some(next.timestamp())
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;
