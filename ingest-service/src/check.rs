@@ -9,7 +9,7 @@ use usher_runtime::shutdown::chain;
 use crate::{
     config::{Config, SnapshotSource},
     logic::report::runs_for,
-    pipeline::{Parts, prepare::learn_fields},
+    pipeline::{Parts, polls, prepare::learn_fields},
     salesforce::report,
     topics,
 };
@@ -102,6 +102,9 @@ pub async fn check(parts: &Parts) -> Vec<Finding> {
         }
         Ok(answer) => say("population", Ok(format!("{} people", answer.body["totalSize"]))),
         Err(error) => say("population", Err(chain(&error))),
+    }
+    for kind in config.wanted_polls() {
+        say("polls", polls::check(parts, kind).await);
     }
     match parts.pubsub.check(&token).await {
         Ok(()) => say(

@@ -51,7 +51,7 @@ enum Command {
         /// Only this user (15 or 18 characters)
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
-        /// Accept the size of the next snapshot whatever it is
+        /// Accept the size of the next snapshot whatever it is, and polls that were not believed
         #[arg(long)]
         accept_size: bool,
         /// Wait until the user has been read, and say what came of it

@@ -1,6 +1,10 @@
 //! The configuration of the service. Keys, defaults and their meaning: `config.default.yaml`.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use usher_contract::OrgId;
@@ -12,6 +16,8 @@ use usher_runtime::{
     secret::SecretRef,
     telemetry::LogConfig,
 };
+
+use crate::logic::polls::PollKind;
 
 /// The built-in defaults, which are also the manual.
 pub const DEFAULTS: &str = include_str!("../config.default.yaml");
@@ -150,6 +156,7 @@ pub struct Config {
     pub publish: PublishConfig,
     pub snapshot: SnapshotConfig,
     pub recheck: RecheckConfig,
+    pub polls: PollsConfig,
     pub removals: RemovalsConfig,
     pub kafka: KafkaConfig,
     pub http: HttpConfig,
@@ -297,6 +304,19 @@ pub struct RecheckConfig {
     pub overlap: Duration,
 }
 
+/// What has no change events.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in config.default.yaml")]
+pub struct PollsConfig {
+    #[serde(with = "duration")]
+    pub every: Duration,
+    pub groups: bool,
+    pub permission_sets: bool,
+    pub frozen: bool,
+    pub names: bool,
+}
+
 /// The limit of removals.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -398,6 +418,7 @@ impl Config {
             !published("displayName") || (published("givenName") && published("familyName")),
             "publish.fields: displayName is composed of givenName and familyName; publish these too, or leave it out",
         );
+        need(self.polls.every >= Duration::from_secs(1), "polls.every: at least 1s");
         let known = crate::logic::normalize::published_names();
         for name in &self.publish.fields {
             if !known.contains(&name.as_str()) {
@@ -421,6 +442,19 @@ impl Config {
     #[must_use]
     pub fn time_zone(&self) -> Option<jiff::tz::TimeZone> {
         jiff::tz::TimeZone::get(&self.snapshot.time_zone).ok()
+    }
+
+    /// The polls that are switched on and whose fields are published.
+    #[must_use]
+    pub fn wanted_polls(&self) -> BTreeSet<PollKind> {
+        let published = |name: &str| self.publish.fields.iter().any(|field| field == name);
+        let wanted = |kind: &PollKind| match kind {
+            PollKind::Frozen => self.polls.frozen && published("frozen"),
+            PollKind::Groups => self.polls.groups && published("groups"),
+            PollKind::PermissionSets => self.polls.permission_sets && published("permissionSets"),
+            PollKind::Names => self.polls.names && (published("profile") || published("role")),
+        };
+        PollKind::ALL.into_iter().filter(wanted).collect()
     }
 
     /// What is legal but risky, in words.

@@ -10,6 +10,7 @@ pub mod diff;
 pub mod field;
 pub mod normalize;
 pub mod pace;
+pub mod polls;
 pub mod population;
 pub mod progress;
 pub mod record;

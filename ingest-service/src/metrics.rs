@@ -1,7 +1,7 @@
 //! Every metric of the service, in base units, with labels from closed sets. All are per org: the label `org` is its
 //! name in the configuration, see [`crate::config::OrgConfig::label`].
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// The metrics. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     pub freshness_seconds: Histogram,
     pub last_snapshot_timestamp_seconds: IntGauge,
+    pub poll_last_success: IntGaugeVec,
+    pub poll_failures: IntCounterVec,
 }
 
 impl Metrics {
@@ -51,6 +53,21 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
+        // The label is the name of the poll: one of four.
+        let poll_last_success = IntGaugeVec::new(
+            Opts::new(
+                "ingest_poll_last_success_timestamp_seconds",
+                "When the last poll that was believed was asked for, by the source's clock",
+            )
+            .const_label("org", org),
+            &["poll"],
+        )?;
+        registry.register(Box::new(poll_last_success.clone()))?;
+        let poll_failures = IntCounterVec::new(
+            Opts::new("ingest_poll_failures_total", "Polls that failed or were not believed").const_label("org", org),
+            &["poll"],
+        )?;
+        registry.register(Box::new(poll_failures.clone()))?;
         Ok(Self {
             leader: gauge("ingest_leader", "1 while this replica writes")?,
             stream_connected: gauge("ingest_stream_connected", "1 while the subscription is open")?,
@@ -104,6 +121,8 @@ impl Metrics {
                 "ingest_last_snapshot_timestamp_seconds",
                 "When the last complete snapshot began",
             )?,
+            poll_last_success,
+            poll_failures,
         })
     }
 }

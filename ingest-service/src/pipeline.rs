@@ -29,6 +29,7 @@ use crate::{
     topics,
 };
 
+pub(crate) mod polls;
 pub(crate) mod prepare;
 mod reread;
 pub mod session;

@@ -1,6 +1,9 @@
 //! What the service says about itself: one structure per org behind `/v1/status`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -41,6 +44,8 @@ pub struct Status {
     pub suppressed: usize,
     pub position_committed_at: Option<Timestamp>,
     pub snapshot: SnapshotStatus,
+    /// By the name of the poll; only those that are wanted.
+    pub polls: BTreeMap<&'static str, PollStatus>,
     /// What is wrong, in words.
     pub problems: Vec<String>,
     /// Where the leader answers, when that is another replica.
@@ -94,6 +99,20 @@ pub struct SnapshotStatus {
     pub last_rows: Option<u64>,
     /// Why the last attempt failed.
     pub problem: Option<String>,
+}
+
+/// The state of one poll.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PollStatus {
+    /// When the last answer that was believed was asked for, by the source's clock; none in this leadership yet.
+    pub last_success: Option<Timestamp>,
+    /// Its rows.
+    pub rows: usize,
+    /// Why the last attempt failed or was not believed.
+    pub problem: Option<String>,
+    /// What the poll does not see although it works.
+    pub note: Option<String>,
 }
 
 /// Shared by the session, the API and whoever embeds the service. Cheap to clone.

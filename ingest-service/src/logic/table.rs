@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use usher_contract::{Known, User, UserChange, UserId};
 
+use super::polls::mark;
+
 /// What is known about a person without unpacking the state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Head {
@@ -27,6 +29,12 @@ pub struct Head {
     pub active: bool,
     /// Whether the person is known not to be listed. Follows the state.
     pub unlisted: bool,
+    /// Whether the log-in is frozen, when that is known. Follows the state.
+    pub frozen: Option<bool>,
+    /// The groups as a number, so that a poll finds who differs without unpacking anybody; 0: unknown. Follows the state.
+    pub groups: u64,
+    /// The permission sets, likewise. Follows the state.
+    pub permission_sets: u64,
 }
 
 /// The last state of one person.
@@ -46,6 +54,9 @@ impl Published {
             removed: user.removed,
             active: user.active == Known::Value(true),
             unlisted: user.listed == Known::Value(false),
+            frozen: user.frozen.value().copied(),
+            groups: mark(&user.groups),
+            permission_sets: mark(&user.permission_sets),
             ..head
         };
         Self { user, head }

@@ -18,9 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
-use usher_contract::{
-    Cause, EventDeadLetter, Known, NamedRef, OrgId, Origin, RecordId, User, UserChange, UserId, UserKey,
-};
+use usher_contract::{Cause, EventDeadLetter, Known, OrgId, Origin, User, UserChange, UserId, UserKey};
 
 use super::{
     change_event::{ChangeEvent, ChangeType, Concerned, DecodeError, Header},
@@ -44,7 +42,7 @@ mod survey;
 
 pub use batch::Batch;
 pub use erase::NotErased;
-pub use polled::Polled;
+pub use polled::{Poll, Polled};
 pub use survey::{Survey, SurveyKind};
 
 /// Reads under way at once: each is one API call.
@@ -184,13 +182,10 @@ pub enum Input {
         /// Who and why.
         by: Approval,
     },
-    /// A poll was answered completely: what change events never say.
-    Polled {
-        /// What it says about everyone.
-        polled: Polled,
-        /// When it was asked for, by the source's clock.
-        read_at: Timestamp,
-    },
+    /// A round of polls begins.
+    PollBegan,
+    /// The polls of the round that were answered completely: what change events never say.
+    Polled(Vec<Poll>),
     /// The batch under way is committed.
     Committed,
     /// Time passes.
@@ -246,8 +241,7 @@ pub struct Writer {
     suppressed: BTreeMap<UserId, Suppression>,
     /// Versions that lifted people go on from.
     lifted: HashMap<UserId, u64>,
-    /// Names behind ids of profiles and roles, learnt from reads.
-    names: HashMap<RecordId, String>,
+    polls: polled::Polls,
     batches: VecDeque<Batch>,
     in_flight: bool,
     /// Batches opened and committed so far.
@@ -288,7 +282,7 @@ impl Writer {
                 .into_iter()
                 .map(|(user, suppression)| (user, suppression.version))
                 .collect(),
-            names: HashMap::new(),
+            polls: polled::Polls::default(),
             batches: VecDeque::new(),
             in_flight: false,
             batch_numbers: (0, 0),
@@ -352,10 +346,12 @@ impl Writer {
             Input::Approve { id, by } => self.approve(&id, &by),
             Input::Erase { user, by } => self.erase(user, by),
             Input::Lift { user, by } => self.lift(user, by, now),
-            Input::Polled { polled, read_at } => self.polled(polled, read_at, now),
+            Input::PollBegan => self.poll_began(),
+            Input::Polled(polls) => self.polled(polls),
             Input::Committed => self.committed(now),
             Input::Tick => self.release_approved(now),
         }
+        self.attach(now);
         self.end_batch();
         let mut effects = Vec::new();
         self.commit(now, &mut effects);
@@ -397,6 +393,7 @@ impl Writer {
             cause,
         };
         self.counts.messages += 1;
+        self.note_unpolled(last, &next);
         self.overlay.insert(id, Published::new(next, head));
         self.batch().push(change);
         true
@@ -418,22 +415,6 @@ impl Writer {
             Some(person) => change(&mut person.head),
             None => self.published.update_head(id, change),
         }
-    }
-
-    /// Puts known names behind ids that came without. False when one is not known.
-    fn fill_names(&self, user: &mut User) -> bool {
-        let fill = |reference: &mut Known<NamedRef>| match reference {
-            Known::Value(reference) if reference.name.is_unknown() => match self.names.get(&reference.id) {
-                Some(name) => {
-                    reference.name = Known::Value(name.clone());
-                    true
-                }
-                None => false,
-            },
-            _ => true,
-        };
-        let profile = fill(&mut user.profile);
-        fill(&mut user.role) && profile
     }
 }
 

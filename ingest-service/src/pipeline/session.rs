@@ -16,7 +16,7 @@ use usher_runtime::{
 };
 
 use super::{
-    Followed, Parts,
+    Followed, Parts, polls,
     prepare::{prepare, writer_config},
     reread::{self, ReadResult},
     source, surveys,
@@ -61,17 +61,18 @@ type Commit = (Batch, Pin<Box<dyn Future<Output = Result<(), CommitError>> + Sen
 type ReadFuture = Pin<Box<dyn Future<Output = ReadResult> + Send>>;
 type SurveyFuture = Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 
-struct Session<'a> {
-    parts: &'a Parts,
+pub(super) struct Session<'a> {
+    pub(super) parts: &'a Parts,
     org: OrgId,
-    writer: Writer,
+    pub(super) writer: Writer,
     producer: TransactionalProducer,
     population: Population,
     query_fields: QueryFields,
     schedule: surveys::Schedule,
     reads: FuturesUnordered<ReadFuture>,
-    survey: Option<(surveys::Job, SurveyFuture)>,
+    pub(super) survey: Option<(surveys::Job, SurveyFuture)>,
     survey_inputs: mpsc::Sender<Input>,
+    pub(super) polls: polls::Polls,
     commit: Option<Commit>,
     commits: u64,
     watch: surveys::Watch,
@@ -126,11 +127,13 @@ pub(super) async fn lead(
     }
     let config = &parts.config.population;
     let population = Population::new(&config.r#where, &config.exclude_profiles, &config.exclude_usernames);
-    let writer = Writer::restore(
+    let mut writer = Writer::restore(
         writer_config(parts, org, fields, population.clone()),
         tables.restored,
         topics::USER_CHANGE_PARTITIONS,
     );
+    let wanted = parts.config.wanted_polls();
+    writer.expect_polls(wanted.clone());
     info!(
         users = writer.published(),
         owed = writer.owed(),
@@ -156,6 +159,7 @@ pub(super) async fn lead(
         reads: FuturesUnordered::new(),
         survey: None,
         survey_inputs,
+        polls: polls::Polls::new(&wanted, parts.config.polls.every, clock::now(), rand::random()),
         commit: None,
         commits: 0,
         watch: watch.clone(),
@@ -237,6 +241,7 @@ impl Session<'_> {
                     self.survey_done(result);
                     Input::Tick
                 }
+                outcome = self.polls.ended(), if !full => { self.polls_done(outcome, clock::now()); Input::Tick }
                 Some(command) = commands.recv() => self.command(command),
                 Some(input) = stream_inputs_in.recv(), if !full => input,
                 () = &mut stream => return Ended::Failed { reason: "the stream task has ended".to_owned(), worked: self.commits > 0 },
@@ -246,12 +251,13 @@ impl Session<'_> {
             self.step(input);
             if ticked {
                 self.start_survey();
+                self.start_polls(clock::now());
                 self.report();
             }
         }
     }
 
-    fn step(&mut self, input: Input) {
+    pub(super) fn step(&mut self, input: Input) {
         let now = clock::now();
         for effect in self.writer.step(input, now) {
             match effect {

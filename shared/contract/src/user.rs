@@ -25,7 +25,7 @@ pub enum Source {
 }
 
 /// A record with an id and, where it could be read, a name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct NamedRef {
     /// The record's id.
     pub id: RecordId,
@@ -35,7 +35,7 @@ pub struct NamedRef {
 }
 
 /// A public group that the person is in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct GroupRef {
     /// The group's id.
     pub id: RecordId,

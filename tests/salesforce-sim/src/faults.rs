@@ -324,6 +324,11 @@ impl<'a> Faults<'a> {
         }
     }
 
+    /// REST calls are well again: what was ordered and has not happened yet is taken back.
+    pub fn clear_rest(&self) {
+        self.set(|values| values.rest.clear());
+    }
+
     /// The next `count` RPCs fail with this status; `suffix` goes after `sfdc.platform.eventbus.grpc.` in the trailer.
     pub fn fail_next_rpcs(&self, count: u32, code: tonic::Code, suffix: &str) {
         if count > 0 {

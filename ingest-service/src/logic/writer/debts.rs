@@ -293,7 +293,8 @@ impl Writer {
         let last = self.person(id);
         let next = match (found, &last) {
             (Some(raw), last) => {
-                let read = normalize(key, raw, &self.config.fields);
+                let mut read = normalize(key, raw, &self.config.fields);
+                self.learn_names(&mut read, cause.read_at.unwrap_or(Timestamp::MIN));
                 let base = last
                     .as_ref()
                     .map_or_else(|| User::unknown(key), |person| person.user.clone());
@@ -301,7 +302,6 @@ impl Writer {
                 if let Some(listed) = listed {
                     next.listed = Known::Value(listed);
                 }
-                self.learn_names(&next);
                 self.keep_back(last.as_ref(), &mut next);
                 cause.recorded_at = recorded_at(raw);
                 next
@@ -364,17 +364,6 @@ impl Writer {
                 self.observe(id, None, None, read_cause(Origin::Report, read_at, now));
             }
             self.pay(Debtor::User(id));
-        }
-    }
-
-    /// Puts names beside the ids that came with them.
-    pub(super) fn learn_names(&mut self, user: &User) {
-        for reference in [&user.profile, &user.role].into_iter().filter_map(Known::value) {
-            if let Known::Value(name) = &reference.name
-                && self.names.get(&reference.id) != Some(name)
-            {
-                self.names.insert(reference.id, name.clone());
-            }
         }
     }
 }

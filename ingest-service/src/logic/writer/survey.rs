@@ -136,11 +136,12 @@ impl Writer {
         let base = last
             .as_ref()
             .map_or_else(|| User::unknown(key), |person| person.user.clone());
-        let mut next = base.updated_by(normalize(key, raw, &self.config.fields));
+        let mut read = normalize(key, raw, &self.config.fields);
+        self.learn_names(&mut read, read_at);
+        let mut next = base.updated_by(read);
         if let Some(listed) = listed {
             next.listed = Known::Value(listed);
         }
-        self.learn_names(&next);
         self.fill_names(&mut next);
         self.keep_back(last.as_ref(), &mut next);
         // Many leavers at once may be a mistake of the source: their number is looked at first. The rest of what the row

@@ -7,6 +7,7 @@ use super::*;
 use crate::logic::change_event::Delta;
 
 mod operators;
+mod polls;
 
 const ORG: &str = "00D000000000001EAA";
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tracing::info;
 use usher_contract::{Approval, UserId};
+use usher_runtime::clock;
 
 use super::Session;
 use crate::logic::{
@@ -198,6 +199,9 @@ impl Session<'_> {
                 accept_size,
                 answer,
             } => {
+                if accept_size {
+                    self.polls.accept(clock::now());
+                }
                 let running = self.survey.as_ref().map(|(job, _)| job.kind);
                 let wanted = self.writer.position().wanted;
                 if self.schedule.joins(accept_size, running, wanted) {

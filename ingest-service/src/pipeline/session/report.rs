@@ -3,7 +3,7 @@
 use usher_runtime::clock;
 
 use super::Session;
-use crate::status::Role;
+use crate::{pipeline::polls, status::Role};
 
 impl Session<'_> {
     pub(super) fn report(&mut self) {
@@ -56,6 +56,7 @@ impl Session<'_> {
                 .map(|problem| format!("re-reading users fails: {problem}")),
         );
         problems.extend(self.survey_problems.iter().flatten().cloned());
+        problems.extend(self.polls.problems());
         if writer.unseen() > 0 {
             problems.push(format!(
                 "{} published people cannot be seen by the integration user and stay as they are; grant View All Users",
@@ -74,7 +75,9 @@ impl Session<'_> {
             snapshot.as_ref().filter(|_| is_listing).map(|snapshot| snapshot.rows),
             clock::now(),
         );
-        let idle = writer.is_idle() && self.survey.is_none() && snapshot.is_some();
+        let idle =
+            writer.is_idle() && self.survey.is_none() && snapshot.is_some() && polls::is_quiet(&self.polls, writer);
+        let polls = self.polls.status();
         self.parts.status.update(|status| {
             status.role = Role::Leader;
             status.leader = Some(self.parts.address.clone());
@@ -96,6 +99,7 @@ impl Session<'_> {
             status.snapshot.last_complete = snapshot.as_ref().map(|snapshot| snapshot.began_at);
             status.snapshot.last_rows = snapshot.as_ref().map(|snapshot| snapshot.rows);
             status.snapshot.problem = writer.snapshot_problem().map(str::to_owned);
+            status.polls = polls;
             status.problems = problems;
             status.idle = idle;
         });

@@ -246,6 +246,9 @@ fn new_row(
         row.set(def.at("UserType"), user_type(state, &row));
         row.set(def.at("IsActive"), FieldValue::Bool(!is_false(body, "IsActive")));
     }
+    if object == "PermissionSetAssignment" {
+        row.set(def.at("IsActive"), FieldValue::Bool(true));
+    }
     let id = state.ids.next(prefix);
     row.set(0, FieldValue::Text(Arc::clone(&id)));
     row.id = id;

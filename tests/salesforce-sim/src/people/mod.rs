@@ -65,6 +65,7 @@ pub(crate) fn populate(state: &mut State, config: &SimConfig, now_ms: i64) {
     };
     builder.frame();
     builder.people(config.users);
+    builder.role_groups();
 }
 
 impl Builder<'_> {
@@ -215,6 +216,16 @@ impl Builder<'_> {
                     "PermissionSetAssignment",
                     [("PermissionSetId", &set), ("AssigneeId", &person)],
                 );
+            }
+        }
+    }
+
+    /// Every role has groups of its own: sharing rules and public groups name these, not the role.
+    fn role_groups(&mut self) {
+        for role in self.roles.clone() {
+            for kind in ["Role", "RoleAndSubordinates"] {
+                let related = FieldValue::Text(Arc::clone(&role));
+                self.put("Group", &[("Type", FieldValue::text(kind)), ("RelatedId", related)]);
             }
         }
     }
