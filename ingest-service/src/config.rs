@@ -212,6 +212,8 @@ pub struct PubSubConfig {
     #[serde(with = "duration")]
     pub watchdog: Duration,
     pub window: i32,
+    #[serde(with = "duration")]
+    pub renew_within: Duration,
 }
 
 /// Who is published.
@@ -381,6 +383,10 @@ impl Config {
         need(
             self.pubsub.watchdog >= Duration::from_secs(1),
             "pubsub.watchdog: at least 1s; Salesforce is silent for up to 270s",
+        );
+        need(
+            (Duration::from_millis(100)..Duration::from_secs(60)).contains(&self.pubsub.renew_within),
+            "pubsub.renewWithin: from 100ms to below 60s; Salesforce closes a stream that is asked for nothing for 60s",
         );
         need(
             !self.population.r#where.trim().is_empty(),

@@ -207,6 +207,7 @@ pub async fn run(
         let ended = session::lead(&parts, org, followed, &mut membership, &mut commands, &stop).await;
         parts.metrics.leader.set(0);
         parts.metrics.stream_connected.set(0);
+        parts.status.update(|status| status.stream.connected = false);
         match ended {
             session::Ended::Stopped => break,
             session::Ended::Revoked(guard) => {
@@ -219,6 +220,10 @@ pub async fn run(
                 failures = if worked { 1 } else { failures + 1 };
                 let wait = backoff.wait(failures, rand::random());
                 warn!(%reason, wait_ms = wait.as_millis(), "leadership is started again from the topics");
+                // Once is normal: a broken connection, a fence. What stays is said by readiness.
+                if failures >= 3 {
+                    parts.readiness.unmet("leadership", reason.clone());
+                }
                 parts.status.update(|status| status.problems = vec![reason]);
                 tokio::select! {
                     () = stop.cancelled() => break,

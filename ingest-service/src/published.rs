@@ -3,6 +3,8 @@
 //! A record that cannot be read is counted and reported by its place; the rest goes on. A damaged user is taken as
 //! unknown at the version that the header names, and owed a re-read.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -35,6 +37,8 @@ pub struct Tables {
     pub restored: Restored,
     /// The last leader.
     pub leader: Option<Leader>,
+    /// Other orgs that have a position here.
+    pub other_orgs: BTreeSet<OrgId>,
     /// Records that could not be read.
     pub malformed: u64,
     /// A position of a later version: leading would lose what it says.
@@ -50,6 +54,7 @@ impl Tables {
             stream: stream.to_owned(),
             restored: Restored::default(),
             leader: None,
+            other_orgs: BTreeSet::new(),
             malformed: 0,
             too_new: None,
         }
@@ -158,6 +163,9 @@ impl Tables {
             Some(CheckpointKey::Leader(org)) if org == self.org => {
                 self.leader = read::<Leader>(record).ok().flatten();
             }
+            Some(CheckpointKey::Position(org, _)) if org != self.org => {
+                self.other_orgs.insert(org);
+            }
             Some(
                 CheckpointKey::Position(..)
                 | CheckpointKey::Owed(..)
@@ -243,6 +251,67 @@ mod tests {
         tables.checkpoint(&record("00D000000000002EAA/position//s", Some("{}"), ""));
         tables.checkpoint(&record("something/new", Some("{}"), ""));
         assert_eq!((tables.malformed, tables.restored.published.len()), (0, 0));
+    }
+
+    /// Records exactly as the first version wrote them: an upgrade goes on from them, and so does a way back.
+    #[test]
+    fn records_of_the_first_version_are_read() {
+        let mut tables = Tables::new(ORG.parse().unwrap(), "/data/UserChangeEvent");
+        let position = r#"{"format":1,"replayId":"AAAAAAC0/1AwMA==","committedAt":"2026-01-02T03:04:05.123Z",
+            "snapshot":{"beganAt":"2026-01-02T02:00:00Z","rows":1234},"recheckedTo":"2026-01-02T03:00:00Z","partitions":12}"#;
+        tables.checkpoint(&record(
+            &format!("{ORG}/position//data/UserChangeEvent"),
+            Some(position),
+            "",
+        ));
+        let read = tables.restored.position.clone().unwrap();
+        assert_eq!(read.replay_id.as_deref(), Some("AAAAAAC0/1AwMA=="));
+        assert_eq!(
+            (read.snapshot.unwrap().rows, read.partitions, read.wanted),
+            (1234, 12, None)
+        );
+
+        let user = "005ZL000000M0x1YAC";
+        let absent = r#"{"format":1,"since":"2026-01-02T03:04:05Z","reason":"missing from a complete snapshot",
+            "absentSince":"2026-01-02T02:00:00Z","deleted":true,"listed":false}"#;
+        tables.checkpoint(&record(&format!("{ORG}/owed/{user}"), Some(absent), ""));
+        let all = r#"{"format":1,"since":"2026-01-02T03:04:05Z","reason":"gap overflow"}"#;
+        tables.checkpoint(&record(&format!("{ORG}/owed/all"), Some(all), ""));
+        let owed = &tables.restored.owed[&Debtor::User(user.parse().unwrap())];
+        assert_eq!(
+            (owed.deleted, owed.listed, owed.approved.clone()),
+            (true, Some(false), None)
+        );
+        assert!(owed.absent_since.is_some());
+        assert_eq!(tables.restored.owed[&Debtor::Everyone].touched_since, None);
+
+        let leader = r#"{"format":1,"address":"127.0.0.1:8081","since":"2026-01-02T03:04:05Z"}"#;
+        tables.checkpoint(&record(&format!("{ORG}/leader"), Some(leader), ""));
+        assert_eq!(tables.leader.as_ref().unwrap().address, "127.0.0.1:8081");
+        assert_eq!((tables.malformed, tables.too_new.as_deref()), (0, None));
+
+        // Fields of a later version with the same format are passed over.
+        let more = position.replacen('{', r#"{"later":[1],"#, 1);
+        tables.checkpoint(&record(
+            &format!("{ORG}/position//data/UserChangeEvent"),
+            Some(&more),
+            "",
+        ));
+        assert_eq!(tables.too_new, None);
+    }
+
+    #[test]
+    fn a_position_of_a_newer_version_is_not_led_from() {
+        let mut tables = Tables::new(ORG.parse().unwrap(), "/s");
+        tables.checkpoint(&record(&format!("{ORG}/position//s"), Some(r#"{"format":2}"#), ""));
+        assert!(tables.too_new.unwrap().contains("start a newer version"));
+    }
+
+    #[test]
+    fn another_org_with_a_position_is_noticed() {
+        let mut tables = Tables::new(ORG.parse().unwrap(), "/s");
+        tables.checkpoint(&record("00D000000000002EAA/position//s", Some("{}"), ""));
+        assert_eq!(tables.other_orgs.len(), 1);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Status {
     pub snapshot: SnapshotStatus,
     /// By the name of the poll; only those that are wanted.
     pub polls: BTreeMap<&'static str, PollStatus>,
+    /// Fields of User that the integration user may not read: unknown in every message.
+    pub unreadable_fields: Vec<String>,
     /// What is wrong, in words.
     pub problems: Vec<String>,
     /// Where the leader answers, when that is another replica.

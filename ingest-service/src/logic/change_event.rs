@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use thiserror::Error;
 use usher_contract::UserId;
 
-use super::bitmap;
+use super::{bitmap, field::STANDARD_FIELDS};
 
 /// The header's name in every change event.
 const HEADER: &str = "ChangeEventHeader";
@@ -128,8 +128,9 @@ pub fn decode(schema: &Schema, payload: &[u8]) -> Result<ChangeEvent, DecodeErro
                 reread: Some("a text was sent as a difference"),
             },
             Ok(delta) => {
-                let reread =
-                    unexplained_null(record, &fields, raw, &delta).then_some("a field may not be readable any more");
+                let reread = (unexplained_null(record, &fields, raw, &delta)
+                    .then_some("a field may not be readable any more"))
+                .or(is_undivided(&delta).then_some("a compound field came as a whole"));
                 ChangeEvent { header, delta, reread }
             }
             // A bit beyond the schema: the event says that something changed but not what.
@@ -308,6 +309,14 @@ fn unexplained_null(schema: &RecordSchema, fields: &Fields, header: &Fields, del
         let parent = name.split_once('.').map(|(parent, _)| parent);
         value.is_null() && !nulled.contains_key(name) && !parent.is_some_and(|parent| nulled.contains_key(parent))
     })
+}
+
+/// A compound field whose parts are published came as one text, or was cleared as a whole: the delta names no part.
+fn is_undivided(delta: &Delta) -> bool {
+    let parents = STANDARD_FIELDS.iter().filter_map(|field| field.event.split_once('.'));
+    parents
+        .map(|(parent, _)| parent)
+        .any(|parent| delta.contains_key(parent))
 }
 
 /// The fields that changed, with their values.

@@ -150,6 +150,18 @@ fn nested_bitmaps_name_children_through_a_three_way_union() {
 }
 
 #[test]
+fn a_compound_that_comes_undivided_is_read_again() {
+    for name in [some(1, Avro::String("Ada Byron".into())), null()] {
+        let event = Event {
+            name,
+            nulled: vec!["0x04"],
+            ..update(&["0x04"])
+        };
+        assert_eq!(event.decode().reread, Some("a compound field came as a whole"));
+    }
+}
+
+#[test]
 fn a_compound_type_named_by_reference_is_resolved() {
     let event = update(&["5-0x04"]).decode();
     assert_eq!(

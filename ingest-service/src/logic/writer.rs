@@ -318,6 +318,8 @@ impl Writer {
             Input::Keepalive(replay_id) => self.position.replay_id = Some(self.progress.keepalive(&replay_id)),
             Input::PositionLost => {
                 self.position.replay_id = None;
+                // An id of before is as lost as the position.
+                self.progress = Progress::of_channel(&self.config.stream);
                 self.owe(Debtor::Everyone, Owed::new(now, "the stored position was lost"));
             }
             Input::Read {

@@ -34,6 +34,8 @@ pub(super) async fn prepare(
         .await
         .map_err(|error| chain(&error))?;
     followed.catch_up().await.map_err(|error| chain(&error))?;
+    refuse_another_org(parts, org, followed)?;
+    refuse_other_partitions(parts, followed).await?;
     let leader = Leader {
         format: FORMAT,
         address: parts.address.clone(),
@@ -51,6 +53,37 @@ pub(super) async fn prepare(
     producer.commit(batch).await.map_err(|error| chain(&error))?;
     let (fields, query_fields) = learn_fields(parts).await.map_err(|error| chain(&error))?;
     Ok((producer, fields, query_fields))
+}
+
+/// A refreshed sandbox answers at the same address as another org. Both in one topic is possible, but only on purpose.
+fn refuse_another_org(parts: &Parts, org: OrgId, followed: &Followed) -> Result<(), String> {
+    let tables = &followed.tables;
+    let new_here = tables.restored.position.is_none() && tables.restored.published.is_empty();
+    match tables.other_orgs.first() {
+        Some(other) if new_here && parts.config.salesforce.org_id.is_none() => Err(format!(
+            "the topics hold the org {other}, and {} answers as {org}; after a sandbox refresh choose another \
+             kafka.prefix, so that the two directories are not mixed; if both shall be here set salesforce.orgId",
+            parts.config.salesforce.url
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// With another number of partitions than when the first record was written, keys would change their partition and leave
+/// a stale record behind for ever.
+async fn refuse_other_partitions(parts: &Parts, followed: &Followed) -> Result<(), String> {
+    let recorded = followed.tables.restored.position.as_ref();
+    let recorded = recorded.map_or(topics::USER_CHANGE_PARTITIONS, |position| position.partitions);
+    let topics = topics::topics(&parts.config.kafka);
+    match topics.partitions(topics::USER_CHANGE).await {
+        Ok(Some(found)) if found != recorded => Err(format!(
+            "{} has {found} partitions and had {recorded} when the first user was written: keys would change their \
+             partition; export, recreate the topic with {recorded} partitions and import",
+            parts.config.kafka.topic(topics::USER_CHANGE)
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(chain(&error)),
+    }
 }
 
 /// What `describe` shows decides what is asked for and what a null means.
@@ -88,6 +121,9 @@ pub(crate) async fn learn_fields(parts: &Parts) -> Result<(Fields, QueryFields),
     if !unreadable.is_empty() {
         warn!(fields = ?unreadable, "fields that the integration user may not read are unknown in every message");
     }
+    parts
+        .status
+        .update(|status| status.unreadable_fields = unreadable.iter().cloned().collect());
     let fields = Fields {
         custom: config
             .fields

@@ -7,15 +7,17 @@ use tracing::warn;
 use usher_contract::UserId;
 use usher_runtime::{clock, shutdown::chain};
 
-use super::{Parts, surveys};
+use super::{Parts, prepare::learn_fields, surveys};
 use crate::{
     logic::{
         normalize::RawUser,
         population::{Population, QueryFields},
         writer::{Members, Ticket},
     },
-    salesforce::error::ApiError,
+    salesforce::{error::ApiError, rest::QueryPage},
 };
+
+const WHAT: &str = "reading users again";
 
 /// Which read, when by the source's clock, and what it said.
 pub(super) type ReadResult = (Ticket, Timestamp, Result<Members, String>);
@@ -29,16 +31,14 @@ pub(super) async fn read(
     ticket: Ticket,
 ) -> ReadResult {
     let answered = async {
-        let (members, at) = read_all(&parts, &population.query_ids(&fields, &ids)).await?;
+        let first = query(&parts, WHAT, &fields, |fields| population.query_ids(fields, &ids)).await?;
+        let (members, at) = read_all(&parts, first).await?;
         let missing: Vec<UserId> = ids.iter().filter(|id| !members.contains_key(*id)).copied().collect();
         let others = if missing.is_empty() {
             HashSet::new()
         } else {
-            read_all(&parts, &Population::query_existing(&missing))
-                .await?
-                .0
-                .into_keys()
-                .collect()
+            let first = parts.rest.query(WHAT, &Population::query_existing(&missing)).await?;
+            read_all(&parts, first).await?.0.into_keys().collect()
         };
         Ok::<_, ApiError>((at, Members { members, others }))
     };
@@ -51,16 +51,35 @@ pub(super) async fn read(
     }
 }
 
-async fn read_all(parts: &Parts, soql: &str) -> Result<(HashMap<UserId, RawUser>, Timestamp), ApiError> {
-    let what = "reading users again";
+/// The first page of a query for these fields. A field that was hidden meanwhile (field-level security) makes Salesforce
+/// refuse the whole query: then `describe` is asked again, and what it does not show is unknown from now on.
+pub(super) async fn query(
+    parts: &Parts,
+    what: &str,
+    fields: &QueryFields,
+    soql: impl Fn(&QueryFields) -> String,
+) -> Result<QueryPage, ApiError> {
+    match parts.rest.query(what, &soql(fields)).await {
+        Err(error) if error.is_unknown_field() => {
+            let (_, readable) = learn_fields(parts).await?;
+            if readable == *fields {
+                return Err(error);
+            }
+            parts.rest.query(what, &soql(&readable)).await
+        }
+        other => other,
+    }
+}
+
+async fn read_all(parts: &Parts, first: QueryPage) -> Result<(HashMap<UserId, RawUser>, Timestamp), ApiError> {
     let mut found = HashMap::new();
-    let mut page = parts.rest.query(what, soql).await?;
+    let mut page = first;
     // The first page's moment: a later one would claim more than was read then.
     let at = page.at;
     loop {
         found.extend(page.records.into_iter().filter_map(surveys::user_row));
         match page.next {
-            Some(next) => page = parts.rest.query_more(what, &next).await?,
+            Some(next) => page = parts.rest.query_more(WHAT, &next).await?,
             None => return Ok((found, at)),
         }
     }

@@ -11,7 +11,7 @@ use usher_runtime::backoff::Backoff;
 
 use super::Parts;
 use crate::{
-    logic::{classify::Reaction, writer::Input},
+    logic::{classify::Reaction, replay::Progress, writer::Input},
     salesforce::pubsub::{PubSub, Received, Start, StreamError, Subscription},
 };
 
@@ -116,33 +116,38 @@ async fn stream(
         status.stream.connected = true;
         status.stream.problem = None;
     });
+    // Siblings that share a replay id may be split over two answers: the stream goes on after the last id that no sibling
+    // can follow, as the writer stores it.
+    let mut progress = Progress::of_channel(&parts.config.pubsub.channel);
     loop {
         let (input, position) = match subscription.next().await? {
             Received::Events(events) => {
-                let last = events.last().map(|event| event.replay_id.clone());
-                (Input::Events(events), last)
+                let ids = events.iter().map(|event| event.replay_id.as_str());
+                let position = ids.filter_map(|id| progress.event(id)).last();
+                (Input::Events(events), position)
             }
-            Received::Keepalive(position) => (position.clone().map_or(Input::Tick, Input::Keepalive), position),
+            Received::Keepalive(position) => {
+                let position = position.map(|position| progress.keepalive(&position));
+                (position.clone().map_or(Input::Tick, Input::Keepalive), position)
+            }
         };
         *failures = 0;
-        if inputs.send(input).await.is_err() {
-            return Ok(());
-        }
+        let room = loop {
+            tokio::select! {
+                room = inputs.reserve() => break room,
+                () = tokio::time::sleep_until(subscription.renew_by()) => subscription.ask_for_one()?,
+            }
+        };
+        let Ok(room) = room else { return Ok(()) };
+        room.send(input);
         if let Some(position) = position {
             *start = Start::After(position);
         }
         // Backpressure is asking for nothing more, within the time that Salesforce allows.
-        while *behind.borrow_and_update() {
-            match subscription.must_ask_within() {
-                None => break,
-                Some(limit) => match tokio::time::timeout(limit, behind.changed()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Ok(()),
-                    Err(_) => {
-                        subscription.ask_for_one().await?;
-                        break;
-                    }
-                },
+        while *behind.borrow_and_update() && subscription.is_owed_nothing() {
+            tokio::select! {
+                changed = behind.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep_until(subscription.renew_by()) => subscription.ask_for_one()?,
             }
         }
         let keeping_up = !*behind.borrow();

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use usher_contract::UserId;
 use usher_runtime::backoff::Backoff;
 
-use super::Parts;
+use super::{Parts, reread};
 use crate::{
     config::{Config, SnapshotSource},
     logic::{
@@ -22,10 +22,7 @@ use crate::{
         schedule::Plan,
         writer::{Input, Survey, SurveyKind},
     },
-    salesforce::{
-        error::ApiError,
-        rest::{QueryPage, Rest},
-    },
+    salesforce::{error::ApiError, rest::QueryPage},
 };
 
 mod bulk;
@@ -176,10 +173,9 @@ impl Reading {
             (from, to)
         });
         self.begin(began_at, window).await?;
-        let query = self.population.query_all(&self.fields, window);
         let mut tries = 0;
         loop {
-            match self.read_pages(&self.parts.rest, &query).await {
+            match self.read_pages(window).await {
                 // The cursor is gone: the query is run again from its start, as a reading of its own. The rows count.
                 Err(ReadError::Api(error)) if error.is_lost_cursor() && tries < TRIES_MAX => {
                     tries += 1;
@@ -192,9 +188,11 @@ impl Reading {
         }
     }
 
-    async fn read_pages(&self, rest: &Rest, query: &str) -> Result<u64, ReadError> {
+    async fn read_pages(&self, window: Option<(Timestamp, Timestamp)>) -> Result<u64, ReadError> {
         let what = "reading the population";
-        let mut page = retrying(|| rest.query(what, query)).await?;
+        let rest = &self.parts.rest;
+        let soql = |fields: &QueryFields| self.population.query_all(fields, window);
+        let mut page = retrying(|| reread::query(&self.parts, what, &self.fields, soql)).await?;
         let total = page.total;
         let mut rows = 0;
         loop {

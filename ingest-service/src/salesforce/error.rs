@@ -80,6 +80,11 @@ impl ApiError {
     pub fn is_lost_cursor(&self) -> bool {
         matches!(self, Self::Transient { reason, .. } if reason == LOST_CURSOR)
     }
+    /// Whether a query asked for a field that does not exist or may not be read (any more).
+    #[must_use]
+    pub fn is_unknown_field(&self) -> bool {
+        matches!(self, Self::Operator { code, .. } if code == "INVALID_FIELD")
+    }
     /// The least wait before trying again.
     #[must_use]
     pub fn wait(&self) -> Duration {

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use apache_avro::Schema;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code, Request, Status, Streaming,
@@ -37,8 +37,6 @@ use crate::{
 
 /// A batch is about 3 MB at most; the library's own limit is 4 MB.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-/// With nothing outstanding Salesforce closes the stream after 60 s.
-const RENEW_WITHIN: Duration = Duration::from_secs(45);
 
 /// Where to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +194,7 @@ impl PubSub {
             requests,
             stream,
             outstanding: self.config.window,
+            renew_by: Instant::now() + self.config.renew_within,
         })
     }
 
@@ -238,6 +237,9 @@ pub struct Subscription {
     requests: mpsc::Sender<FetchRequest>,
     stream: Streaming<FetchResponse>,
     outstanding: i32,
+    /// When to ask for something at the latest, unless another answer comes before. Counted from the last answer, because
+    /// nothing tells how far Salesforce has come with answers that wait to be taken.
+    renew_by: Instant,
 }
 
 impl Subscription {
@@ -252,6 +254,7 @@ impl Subscription {
         let answer = answer.map_err(|status| StreamError::of_status(&status))?;
         let answer = answer.ok_or_else(|| StreamError::interrupted("Salesforce ended the stream"))?;
         self.outstanding = answer.pending_num_requested;
+        self.renew_by = Instant::now() + self.pubsub.config.renew_within;
         if answer.events.is_empty() {
             // An empty position is none: stored, it would be refused as corrupt after a restart.
             let position = (!answer.latest_replay_id.is_empty()).then(|| BASE64.encode(&answer.latest_replay_id));
@@ -309,27 +312,38 @@ impl Subscription {
         Ok(())
     }
 
-    /// Nothing is outstanding: something must be asked for within this time, however far behind the reader is.
+    /// Whether Salesforce owes no answer: then nothing comes before something is asked for.
     #[must_use]
-    pub fn must_ask_within(&self) -> Option<Duration> {
-        (self.outstanding == 0).then_some(RENEW_WITHIN)
+    pub fn is_owed_nothing(&self) -> bool {
+        self.outstanding == 0
     }
 
-    /// Asks for one event, so that the stream stays open.
+    /// When to [ask for one](Self::ask_for_one) at the latest while no answer is taken: with nothing outstanding
+    /// Salesforce closes the stream after 60 s.
+    #[must_use]
+    pub fn renew_by(&self) -> Instant {
+        self.renew_by
+    }
+
+    /// Asks for one event, so that the stream stays open however far behind the reader is.
     ///
     /// # Errors
     /// When the stream has ended.
-    pub async fn ask_for_one(&mut self) -> Result<(), StreamError> {
+    pub fn ask_for_one(&mut self) -> Result<(), StreamError> {
         let one = FetchRequest {
             topic_name: self.pubsub.config.channel.clone(),
             num_requested: 1,
             ..FetchRequest::default()
         };
-        self.requests
-            .send(one)
-            .await
-            .map_err(|_| StreamError::interrupted("the stream has ended"))?;
-        self.outstanding = 1;
+        self.renew_by = Instant::now() + self.pubsub.config.renew_within;
+        match self.requests.try_send(one) {
+            Ok(()) => self.outstanding = self.outstanding.max(1),
+            // Requests that have not gone out yet do as well, and waiting for them could hold up the reader.
+            Err(mpsc::error::TrySendError::Full(_)) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                return Err(StreamError::interrupted("the stream has ended"));
+            }
+        }
         Ok(())
     }
 }

@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
@@ -67,6 +67,22 @@ impl Kafka {
         for result in results {
             if let Err((topic, code)) = result {
                 panic!("cannot create topic {topic}: {code}");
+            }
+        }
+    }
+
+    /// Gives a topic more partitions, as an operator might; panics when the broker refuses.
+    pub async fn add_partitions(&self, name: &str, total: usize) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.client_config().create().expect("the admin settings are valid");
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        let results = admin
+            .create_partitions([&NewPartitions::new(name, total)], &options)
+            .await
+            .unwrap_or_else(|error| panic!("cannot add partitions to {name}: {error}"));
+        for result in results {
+            if let Err((topic, code)) = result {
+                panic!("cannot add partitions to {topic}: {code}");
             }
         }
     }
@@ -146,6 +162,10 @@ fn read_all(config: &ClientConfig, topic: &str) -> Result<Vec<Record>, KafkaErro
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unfinished.remove(&partition);
             }
+            // A broker that has just been woken or restarted: the client connects again by itself.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
+            ))) => {}
             Some(Err(error)) => return Err(error),
             None => {
                 panic!("topic {topic}: no answer for partitions {unfinished:?} within {TIMEOUT:?}")

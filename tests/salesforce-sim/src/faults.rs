@@ -4,14 +4,17 @@
 //! are configuration.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use crate::{
     error::SalesforceError,
-    event::encode::{self, Body},
+    event::{
+        bitmap,
+        encode::{self, Body},
+    },
     field::{FieldDef, FieldKind},
     org::{Org, commit::Author, validate},
     report::{ReportDefinition, ReportFilter},
@@ -38,6 +41,13 @@ pub(crate) struct RpcFault {
 #[derive(Debug, Default)]
 pub(crate) struct FaultValues {
     lost_events: u32,
+    old_schema_events: u32,
+    /// Streams opened at LATEST miss what is committed within this time.
+    pub(crate) blind_latest: Duration,
+    pub(crate) split_merged: bool,
+    /// Streams end after so many more events.
+    pub(crate) events_left: Option<u64>,
+    pub(crate) answer_bytes_max: Option<usize>,
     pub(crate) silent: bool,
     pub(crate) disconnects: u64,
     /// Generation and how many events back.
@@ -88,6 +98,13 @@ impl FaultState {
         let lost = values.lost_events > 0;
         values.lost_events = values.lost_events.saturating_sub(1);
         lost
+    }
+
+    pub(crate) fn take_old_schema(&self) -> bool {
+        let mut values = self.values();
+        let old = values.old_schema_events > 0;
+        values.old_schema_events = values.old_schema_events.saturating_sub(1);
+        old
     }
 
     pub(crate) fn take_rest(&self, path: &str) -> Option<RestFault> {
@@ -237,6 +254,80 @@ impl<'a> Faults<'a> {
         self.set(|values| values.lost_events = count);
     }
 
+    /// The next `count` change events are written with the schema before the current one, as by a server that has not heard
+    /// of the change yet.
+    pub fn write_next_with_old_schema(&self, count: u32) {
+        self.set(|values| values.old_schema_events = count);
+    }
+
+    /// An `UPDATE` that sends a text field as a difference (`diffFields`): the value is a patch and not the text.
+    ///
+    /// # Errors
+    /// When the field does not exist.
+    pub fn emit_difference(&self, id: &str, field: &str) -> Result<(), SalesforceError> {
+        let mut state = self.org.state_mut();
+        let id = crate::org::write::existing(&state, "User", id)?;
+        let position = state
+            .users()
+            .def
+            .position(field)
+            .ok_or_else(|| SalesforceError::no_such_column(field, "User"))?;
+        let author = Author {
+            user: Arc::clone(&state.admin_id),
+            origin: String::new(),
+        };
+        let now = self.org.now_ms();
+        let mut header = self
+            .org
+            .header(&mut state, vec![Arc::clone(&id)], "UPDATE", &author, now);
+        let schema = Arc::clone(state.schema());
+        header.changed_fields = bitmap::encode(schema.place(position));
+        header.diff_fields = header.changed_fields.clone();
+        let mut values = state
+            .users()
+            .rows
+            .get(&id)
+            .map(|row| row.values.clone())
+            .unwrap_or_default();
+        if let Some(value) = values.get_mut(position) {
+            *value = FieldValue::text("--- \n+++ 5f8e…\n@@ -1 +1 @@\n-old\n+new\n");
+        }
+        let body = Body::Changed(&values, &BTreeSet::from([position]));
+        let payload = encode::datum(&schema, &header, body, &state.unreadable);
+        self.org.log().append(Arc::clone(&schema.id), payload, now);
+        drop(state);
+        self.org.wake_streams();
+        Ok(())
+    }
+
+    /// Streams opened at LATEST from now on miss events that are committed within this time after opening (about 3 s were
+    /// observed by another connector).
+    pub fn blind_latest(&self, time: Duration) {
+        self.set(|values| values.blind_latest = time);
+    }
+
+    /// Answers of streams hold up to this many bytes of events; `None` restores the vendor's 3 MB.
+    pub fn enlarge_answers(&self, bytes_max: Option<usize>) {
+        self.set(|values| values.answer_bytes_max = bytes_max);
+    }
+
+    /// What would be one event for many records is one event per record, all with the same replay id (as on enriched channels).
+    pub fn split_merged_events(&self, split: bool) {
+        self.set(|values| values.split_merged = split);
+    }
+
+    /// The stream ends as in a release, once, when it has delivered this many more events.
+    pub fn disconnect_after_events(&self, count: u64) {
+        self.set(|values| values.events_left = Some(count));
+    }
+
+    /// From now on names are a union of three branches in events (text, or a record), under a new schema id.
+    pub fn make_names_switchable(&self) {
+        let mut state = self.org.state_mut();
+        state.switchable_name = true;
+        state.refresh_schema();
+    }
+
     /// Every stream delivers the last `count` events again, same ids and all.
     pub fn deliver_again(&self, count: u64) {
         self.set(|values| values.rewind = (values.rewind.0 + 1, count));
@@ -305,6 +396,11 @@ impl<'a> Faults<'a> {
     pub fn fail_next_rest_at(&self, path_contains: &str, count: u32, status: u16, error_code: &str) {
         let error = SalesforceError::new(status, error_code, format!("{error_code} (ordered by a test)"));
         self.push_rest(path_contains, count, error, false);
+    }
+
+    /// Ends all ordered failures of REST calls.
+    pub fn stop_failing_rest(&self) {
+        self.set(|values| values.rest.clear());
     }
 
     /// The next `count` REST calls answer an HTML page.

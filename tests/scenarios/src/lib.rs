@@ -18,6 +18,12 @@ use serde_json::{Value, json};
 use target_sims::{ScimSim, ScimSimConfig};
 use tempfile::TempDir;
 
+mod history;
+mod kafka_proxy;
+
+pub use history::History;
+pub use kafka_proxy::{EndTxn, KafkaProxy};
+
 /// How long anything may take before a scenario gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The bearer token of every target.
@@ -54,7 +60,23 @@ pub struct TargetSpec<'a> {
     pub policy: Value,
 }
 
+/// A broker that answers nobody. It wakes when this is dropped, also by a test that fails.
+#[must_use]
+pub struct FrozenBroker(Arc<Kafka>);
+
+impl Drop for FrozenBroker {
+    fn drop(&mut self) {
+        let _ = self.0.resume();
+    }
+}
+
 impl Scene {
+    /// Freezes the broker; `None` when it is somebody else's cluster.
+    pub fn freeze_broker(&self) -> Option<FrozenBroker> {
+        let paused = self.kafka.pause().is_ok();
+        paused.then(|| FrozenBroker(Arc::clone(&self.kafka)))
+    }
+
     pub async fn set(config: SimConfig) -> Self {
         let kafka = Kafka::shared().await;
         let prefix = format!("{}.", kafka.unique_prefix());

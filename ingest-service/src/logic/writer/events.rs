@@ -80,7 +80,21 @@ impl Writer {
 
     /// Rule 2 and everything else that decides whether an event can be merged.
     fn event_of(&mut self, id: UserId, event: &ChangeEvent, now: Timestamp) {
-        if self.is_suppressed(id) || self.debts.covers_later_event(id) {
+        if self.is_suppressed(id) {
+            return;
+        }
+        let deleted = matches!(event.header.change_type, ChangeType::Delete | ChangeType::GapDelete);
+        if self.debts.covers_later_event(id) {
+            // The read that is owed will see nobody, and must know that this is no missing permission.
+            if deleted {
+                self.owe(
+                    Debtor::User(id),
+                    Owed {
+                        deleted,
+                        ..Owed::new(now, "deleted")
+                    },
+                );
+            }
             return;
         }
         let Some(person) = self.person(id) else {
@@ -108,7 +122,6 @@ impl Writer {
             .any(|name| population.depends_on(api_name(name)))
             .then_some("may have left the population"));
         if let Some(reason) = reread {
-            let deleted = matches!(event.header.change_type, ChangeType::Delete | ChangeType::GapDelete);
             self.owe(
                 Debtor::User(id),
                 Owed {

@@ -464,6 +464,22 @@ fn an_event_that_says_deleted_makes_not_to_be_seen_a_removal() {
 }
 
 #[test]
+fn a_deletion_during_a_debt_is_not_forgotten() {
+    let mut bench = Bench::baseline();
+    // Too soon after the baseline to be merged: owed.
+    bench.update(3, 60, &[("Department", json!("Legal"))]);
+    bench.event(3, 61, ChangeType::Delete, &[]);
+    bench.settle();
+    bench.answer_blindly(70);
+    bench.settle();
+    // The first read was asked for before the deletion came.
+    bench.answer_blindly(80);
+    bench.settle();
+    assert_eq!(bench.kinds(), [ChangeKind::Removed]);
+    assert_eq!(bench.writer.unseen(), 0);
+}
+
+#[test]
 fn a_look_that_does_not_join_the_last_one_does_not_move_the_mark() {
     let mut bench = Bench::baseline();
     bench.snapshot(SurveyKind::Recheck, 1000, &[]);

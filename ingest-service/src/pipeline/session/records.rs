@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 use usher_contract::{CloudEvent, UserChange, UserKey};
-use usher_runtime::kafka::{OutRecord, TransactionBatch};
+use usher_runtime::kafka::{OutRecord, TransactionBatch, partition_of};
 
 use super::Session;
 use crate::{
@@ -14,12 +14,17 @@ use crate::{
 impl Session<'_> {
     pub(super) fn records(&self, batch: &Batch) -> TransactionBatch {
         let kafka = &self.parts.config.kafka;
-        let changes = batch.changes.iter().map(|change| OutRecord {
-            topic: kafka.topic(topics::USER_CHANGE),
-            key: change.user.key().to_string().into_bytes(),
-            value: Some(bytes(change)),
-            headers: CloudEvent::of_user_change(change, Some(trace_parent(change))).headers(),
-            partition: None,
+        // Named and not left to the client: partitions that somebody adds while this leadership writes must not move keys.
+        let partition = |key: &[u8]| Some(partition_of(key, self.writer.position().partitions));
+        let changes = batch.changes.iter().map(|change| {
+            let key = change.user.key().to_string().into_bytes();
+            OutRecord {
+                topic: kafka.topic(topics::USER_CHANGE),
+                value: Some(bytes(change)),
+                headers: CloudEvent::of_user_change(change, Some(trace_parent(change))).headers(),
+                partition: partition(&key),
+                key,
+            }
         });
         let letters = batch.dead_letters.iter().map(|letter| OutRecord {
             topic: kafka.topic(topics::DEAD_LETTER),
@@ -29,12 +34,15 @@ impl Session<'_> {
             partition: None,
         });
         // A tombstone means erased. Behind the changes: an earlier state of the person may be among them.
-        let erased = batch.erased.iter().map(|user| OutRecord {
-            topic: kafka.topic(topics::USER_CHANGE),
-            key: UserKey::new(self.org, *user).to_string().into_bytes(),
-            value: None,
-            headers: Vec::new(),
-            partition: None,
+        let erased = batch.erased.iter().map(|user| {
+            let key = UserKey::new(self.org, *user).to_string().into_bytes();
+            OutRecord {
+                topic: kafka.topic(topics::USER_CHANGE),
+                value: None,
+                headers: Vec::new(),
+                partition: partition(&key),
+                key,
+            }
         });
         let record = |key: CheckpointKey, value: Option<Vec<u8>>| bookkeeping(self.parts, &key, value);
         let owed = batch

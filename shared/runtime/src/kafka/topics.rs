@@ -181,6 +181,15 @@ impl Topics {
         Ok(self.specs.iter().map(|spec| spec.name).filter(is_missing).collect())
     }
 
+    /// How many partitions a topic has now; `None` when it does not exist. `name` without the prefix.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn partitions(&self, name: &str) -> Result<Option<i32>, TopicError> {
+        let found = self.existing().await?.get(&self.config.topic(name)).copied();
+        Ok(found.map(|count| i32::try_from(count).unwrap_or(i32::MAX)))
+    }
+
     /// Names and partition counts of the topics that exist.
     async fn existing(&self) -> Result<BTreeMap<String, usize>, TopicError> {
         let config = self.config.clone();

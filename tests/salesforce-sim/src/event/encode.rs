@@ -66,12 +66,12 @@ pub(crate) fn datum(schema: &EventSchema, header: &Header, body: Body<'_>, unrea
         match source {
             Source::Absent => write_long(&mut out, 0),
             Source::Scalar(field) => write_nullable(&mut out, value(*field)),
-            Source::Compound(children) => {
+            Source::Compound(children, branch) => {
                 let values: Vec<_> = children.iter().map(|child| child.and_then(value)).collect();
                 if values.iter().all(Option::is_none) {
                     write_long(&mut out, 0);
                 } else {
-                    write_long(&mut out, 1);
+                    write_long(&mut out, *branch);
                     for child in values {
                         write_nullable(&mut out, child);
                     }

@@ -70,6 +70,15 @@ impl EventLog {
         });
     }
 
+    /// An event that shares the replay id of the newest one, as events of one transaction do on enriched channels.
+    pub(crate) fn append_sibling(&mut self, schema_id: Arc<str>, payload: Vec<u8>, committed_ms: i64) {
+        let replay = self.events.back().map(|event| event.replay);
+        self.append(schema_id, payload, committed_ms);
+        if let (Some(replay), Some(event)) = (replay, self.events.back_mut()) {
+            event.replay = replay;
+        }
+    }
+
     fn take_id(&mut self) -> u64 {
         let id = self.next_replay;
         self.next_replay += self.rng.random_range(1..=LARGEST_GAP);

@@ -109,7 +109,8 @@ const ADDRESS: [&str; 8] = [
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Scalar(usize),
-    Compound(Vec<Option<usize>>),
+    /// The children, and the branch of the union that the record is.
+    Compound(Vec<Option<usize>>, i64),
     /// The names of the flags that are set.
     Flags(Vec<(usize, String)>),
     /// In the schema, but this org never fills it.
@@ -129,12 +130,17 @@ pub(crate) struct EventSchema {
 
 impl EventSchema {
     pub(crate) fn of(user: &ObjectDef, extra_change_types: &[String]) -> Self {
+        Self::of_shape(user, extra_change_types, false)
+    }
+
+    /// `switchable_name`: the name is a union of three, text or record, as objects have it that can be a person or a company.
+    pub(crate) fn of_shape(user: &ObjectDef, extra_change_types: &[String], switchable_name: bool) -> Self {
         let mut change_types: Vec<String> = CHANGE_TYPES.iter().map(|&name| name.to_owned()).collect();
         change_types.extend_from_slice(extra_change_types);
         let mut fields = vec![header(&change_types)];
         let mut sources = Vec::new();
         for name in STANDARD {
-            let (field, source) = standard(name, user);
+            let (field, source) = standard(name, user, switchable_name);
             fields.push(field);
             sources.push(source);
         }
@@ -176,7 +182,7 @@ fn places(sources: &[Source]) -> HashMap<usize, Place> {
             Source::Scalar(field) => {
                 places.insert(*field, (position, None));
             }
-            Source::Compound(children) => {
+            Source::Compound(children, _) => {
                 for (child, field) in children.iter().enumerate() {
                     if let Some(field) = field {
                         places.insert(*field, (position, Some(child)));
@@ -194,19 +200,31 @@ fn places(sources: &[Source]) -> HashMap<usize, Place> {
     places
 }
 
-fn standard(name: &str, user: &ObjectDef) -> (Value, Source) {
+fn standard(name: &str, user: &ObjectDef, switchable_name: bool) -> (Value, Source) {
     if name == "Name" {
         let children = PERSON_NAME.iter().map(|child| user.position(child)).collect();
+        if switchable_name {
+            let mut field = compound(
+                name,
+                "Switchable_PersonName",
+                "Data:Switchable_PersonName",
+                &PERSON_NAME,
+            );
+            if let Some(branches) = field["type"].as_array_mut() {
+                branches.insert(1, json!("string"));
+            }
+            return (field, Source::Compound(children, 2));
+        }
         return (
             compound(name, "PersonName", "Data:PersonName", &PERSON_NAME),
-            Source::Compound(children),
+            Source::Compound(children, 1),
         );
     }
     if name == "Address" {
         let children = ADDRESS.iter().map(|child| user.position(child)).collect();
         return (
             compound(name, "Address", "Data:Address", &ADDRESS),
-            Source::Compound(children),
+            Source::Compound(children, 1),
         );
     }
     if let Some((_, prefix)) = FLAG_LISTS.iter().find(|(list, _)| *list == name) {

@@ -59,18 +59,29 @@ impl Org {
             }
             let first = &changes[group[0]];
             let ids: Vec<Arc<str>> = group.iter().map(|&member| Arc::clone(&changes[member].user)).collect();
-            let header = Header {
-                sequence_number: i32::try_from(index + 1).unwrap_or(i32::MAX),
-                transaction_key: transaction_key.clone(),
-                ..self.header(state, ids, first.kind.name(), author, now_ms)
+            // Enriched channels send one event per record, and those share their replay id.
+            let events: Vec<Vec<Arc<str>>> = match self.faults.values().split_merged {
+                true => ids.into_iter().map(|id| vec![id]).collect(),
+                false => vec![ids],
             };
-            self.append_change(state, header, first, now_ms);
+            for (sibling, ids) in events.into_iter().enumerate() {
+                let header = Header {
+                    sequence_number: i32::try_from(index + sibling + 1).unwrap_or(i32::MAX),
+                    transaction_key: transaction_key.clone(),
+                    ..self.header(state, ids, first.kind.name(), author, now_ms)
+                };
+                self.append_change(state, header, first, now_ms, sibling > 0);
+            }
         }
         self.wake_streams();
     }
 
-    fn append_change(&self, state: &State, mut header: Header, change: &Change, now_ms: i64) {
-        let schema = Arc::clone(state.schema());
+    fn append_change(&self, state: &State, mut header: Header, change: &Change, now_ms: i64, sibling: bool) {
+        let schema = match self.faults.take_old_schema() {
+            // A server that has not heard of the change yet still writes with the schema before it.
+            true => Arc::clone(state.schemas.iter().rev().nth(1).unwrap_or_else(|| state.schema())),
+            false => Arc::clone(state.schema()),
+        };
         let empty = Vec::new();
         let values: &Vec<FieldValue> = state.users().rows.get(&change.user).map_or(&empty, |row| &row.values);
         let body = match &change.kind {
@@ -86,7 +97,12 @@ impl Org {
             }
         };
         let payload = encode::datum(&schema, &header, body, &state.unreadable);
-        self.log().append(Arc::clone(&schema.id), payload, now_ms);
+        let mut log = self.log();
+        if sibling {
+            log.append_sibling(Arc::clone(&schema.id), payload, now_ms);
+        } else {
+            log.append(Arc::clone(&schema.id), payload, now_ms);
+        }
     }
 
     /// Header of an event that is a transaction of its own.

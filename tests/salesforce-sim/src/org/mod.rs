@@ -213,6 +213,21 @@ impl Org {
         self.open_streams.load(Ordering::SeqCst)
     }
 
+    /// The place after the newest event of the bus; places count all events since the org's start.
+    pub fn bus_end(&self) -> u64 {
+        self.log().end()
+    }
+
+    /// How many events of the bus a reader has behind it that stands after this replay id; `None` when the id is refused.
+    pub fn bus_place_after(&self, replay_id: &[u8]) -> Option<u64> {
+        self.log().place_after(replay_id).ok()
+    }
+
+    /// How many events all streams together were sent.
+    pub fn delivered_events(&self) -> u64 {
+        self.delivered_events.load(Ordering::Relaxed)
+    }
+
     /// Moves the org's clock against this machine's.
     pub fn set_clock_skew_ms(&self, skew_ms: i64) {
         self.skew_ms.store(skew_ms, Ordering::Relaxed);

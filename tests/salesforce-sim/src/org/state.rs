@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub(crate) extra_change_types: Vec<String>,
     /// User fields that the integration user may not read.
     pub(crate) unreadable: BTreeSet<usize>,
+    /// The name is a union of three branches in events.
+    pub(crate) switchable_name: bool,
     pub(crate) reports: BTreeMap<Arc<str>, ReportDefinition>,
     /// Ids in the order in which records are made.
     pub(crate) ids: IdSource,
@@ -140,6 +142,7 @@ impl State {
             schemas: vec![schema],
             extra_change_types: Vec::new(),
             unreadable: BTreeSet::new(),
+            switchable_name: false,
             reports: BTreeMap::new(),
             ids,
             // Above 2^53 on purpose: it must not pass through a floating-point number.
@@ -196,7 +199,7 @@ impl State {
 
     /// Takes over a changed User object: events from now on carry the new schema.
     pub(crate) fn refresh_schema(&mut self) {
-        let schema = EventSchema::of(&self.users().def, &self.extra_change_types);
+        let schema = EventSchema::of_shape(&self.users().def, &self.extra_change_types, self.switchable_name);
         if schema.id != self.schema().id {
             self.schemas.push(Arc::new(schema));
         }

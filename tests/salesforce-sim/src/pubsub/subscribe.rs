@@ -41,6 +41,8 @@ struct Position {
     place: u64,
     start: u64,
     pending: i32,
+    /// Events committed before then are missed; 0 for none.
+    blind_until_ms: i64,
 }
 
 /// Why the stream ends without an error.
@@ -160,12 +162,18 @@ impl Subscription {
                 .map_err(|error| status::replay(error, rpc_id))?,
         };
         drop(log);
+        let blind = self.org.faults.values().blind_latest.as_millis();
+        let blind_until_ms = match preset {
+            ReplayPreset::Latest if blind > 0 => now + i64::try_from(blind).unwrap_or(i64::MAX / 2),
+            _ => 0,
+        };
         let place = if topic == Topic::Silent { u64::MAX } else { place };
         let mut position = Position {
             topic: first.topic_name.clone(),
             place,
             start: place,
             pending: 0,
+            blind_until_ms,
         };
         self.credit(first, &mut position)?;
         Ok(position)
@@ -260,10 +268,14 @@ impl Subscription {
             return Ok(false);
         }
         let count = usize::try_from(position.pending).unwrap_or(0);
+        let left = self.org.faults.values().events_left;
+        let count = left.map_or(count, |left| count.min(usize::try_from(left).unwrap_or(count)));
         let (events, latest) = {
             let log = self.org.log();
-            let (events, next) = log.read(position.place, count, BATCH_BYTES_MAX);
+            let bytes_max = self.org.faults.values().answer_bytes_max.unwrap_or(BATCH_BYTES_MAX);
+            let (mut events, next) = log.read(position.place, count, bytes_max);
             position.place = next;
+            events.retain(|event| event.committed_ms >= position.blind_until_ms);
             let Some(last) = events.last() else {
                 return Ok(false);
             };
@@ -286,6 +298,15 @@ impl Subscription {
         position.pending -= i32::try_from(sent).unwrap_or(position.pending);
         self.org.delivered_events.fetch_add(sent as u64, Ordering::Relaxed);
         self.send(events, latest, position.pending).await?;
+        if let Some(left) = left {
+            let left = left.saturating_sub(sent as u64);
+            self.org.faults.values().events_left = Some(left).filter(|left| *left > 0);
+            if left == 0 {
+                return Err(End::Error(Status::unavailable(
+                    "RST_STREAM closed stream. HTTP/2 error code: NO_ERROR",
+                )));
+            }
+        }
         Ok(true)
     }
 
