@@ -25,6 +25,7 @@ use crate::{
     salesforce::{
         auth::TokenSource,
         error::ApiError,
+        limits::Quota,
         pubsub::PubSub,
         rest::{Rest, http_client},
     },
@@ -96,7 +97,7 @@ fn org_parts(
     let tokens = TokenSource::new(Arc::clone(&salesforce), http.clone());
     let pubsub = PubSub::new(Arc::new(config.pubsub.clone()), &salesforce)?;
     Ok(Parts {
-        rest: Rest::new(salesforce, http, tokens),
+        rest: Rest::new(salesforce, http, tokens, Quota::new(&config.quota)),
         pubsub,
         metrics: Metrics::register(registry, &name)?,
         status,

@@ -1,18 +1,15 @@
 //! `check`: configuration, credentials, permissions, report columns, topics. Writes nothing.
 //!
-//! Each part is looked at even when another fails, as far as that makes sense, so that one run shows everything.
-
-use std::sync::Arc;
+//! Everything is looked at in one run, also when another part fails, as far as that makes sense: without a log-in or without
+//! API Enabled every further answer would be the same refusal. Permissions are judged by what they do, not by what
+//! permission sets say: there are many ways to grant one, and only the effect counts.
 
 use usher_runtime::shutdown::chain;
 
-use crate::{
-    config::{Config, SnapshotSource},
-    logic::report::runs_for,
-    pipeline::{Parts, polls, prepare::learn_fields},
-    salesforce::report,
-    topics,
-};
+use crate::{pipeline::Parts, topics};
+
+mod access;
+mod reading;
 
 /// One line of the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,144 +20,67 @@ pub struct Finding {
     pub result: Result<String, String>,
 }
 
-/// What the size of a report means.
-fn size(rows: Option<u64>, hourly_runs: u64) -> String {
-    let Some(rows) = rows else {
-        return "warning: its runs do not say how many rows it has".to_owned();
-    };
-    let runs = runs_for(rows);
-    if runs <= hourly_runs {
-        return format!("{rows} rows, read by {runs} runs");
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn fine(&mut self, subject: &'static str, words: impl Into<String>) {
+        let result = Ok(words.into());
+        self.0.push(Finding { subject, result });
     }
-    format!(
-        "warning: {rows} rows need {runs} runs, and snapshot.report.hourlyRuns allows {hourly_runs} an hour: a snapshot takes about {} hours; \
-         snapshot.source bulk or query reads as many in minutes",
-        runs.div_ceil(hourly_runs.max(1))
-    )
+    /// It works, but not as well as it could.
+    fn warn(&mut self, subject: &'static str, words: impl std::fmt::Display) {
+        self.fine(subject, format!("warning: {words}"));
+    }
+    fn problem(&mut self, subject: &'static str, words: impl Into<String>) {
+        let result = Err(words.into());
+        self.0.push(Finding { subject, result });
+    }
 }
 
 /// Looks at everything.
 pub async fn check(parts: &Parts) -> Vec<Finding> {
-    let config: Arc<Config> = Arc::clone(&parts.config);
-    let mut findings = Vec::new();
-    let mut say = |subject, result| findings.push(Finding { subject, result });
-    for warning in config.warnings() {
-        say("configuration", Ok(format!("warning: {warning}")));
+    let mut findings = Findings::default();
+    for warning in parts.config.warnings() {
+        findings.warn("configuration", warning);
     }
-    let problems = topics::topics(&config.kafka).problems().await;
+    let kafka = &parts.config.kafka;
+    let problems = topics::topics(kafka).problems().await;
     if problems.is_empty() {
-        say(
+        findings.fine(
             "kafka",
-            Ok(format!("{} answers and its topics fit", config.kafka.bootstrap_servers)),
+            format!("{} answers and its topics fit", kafka.bootstrap_servers),
         );
     }
     for problem in problems {
-        say("kafka", Err(chain(&problem)));
+        findings.problem("kafka", chain(&problem));
     }
-    let token = match parts.rest.tokens().token().await {
-        Ok(token) => {
-            say("salesforce log-in", Ok(format!("org {}", token.org)));
-            token
-        }
-        Err(error) => {
-            say("salesforce log-in", Err(chain(&error)));
-            return findings;
-        }
-    };
-    match learn_fields(parts).await {
-        Ok((fields, _)) if fields.unreadable.is_empty() => {
-            say("fields", Ok("all standard fields may be read".to_owned()))
-        }
-        Ok((fields, _)) => {
-            let names = fields.unreadable.into_iter().collect::<Vec<_>>().join(", ");
-            say(
-                "fields",
-                Ok(format!(
-                    "warning: unknown in every message, because the integration user may not read them: {names}"
-                )),
-            );
-        }
-        Err(error) => say("fields", Err(chain(&error))),
-    }
-    let population = &config.population;
-    let count = crate::logic::population::Population::new(
-        &population.r#where,
-        &population.exclude_profiles,
-        &population.exclude_usernames,
-    );
-    match parts
-        .rest
-        .get(
-            "counting the population",
-            &parts.rest.path("query"),
-            &[("q", &count.query_count())],
-        )
-        .await
+    if let Some(token) = access::log_in(parts, &mut findings).await
+        && access::fields(parts, &mut findings).await
     {
-        Ok(answer) if answer.body["totalSize"].as_u64() == Some(0) => {
-            say("population", Err("nobody is in it; check population.where".to_owned()))
-        }
-        Ok(answer) => say("population", Ok(format!("{} people", answer.body["totalSize"]))),
-        Err(error) => say("population", Err(chain(&error))),
+        access::people(parts, &mut findings).await;
+        access::stream(parts, &token, &mut findings).await;
+        reading::limits(parts, &mut findings).await;
+        reading::polled_objects(parts, &mut findings).await;
+        reading::reports(parts, &mut findings).await;
     }
-    for kind in config.wanted_polls() {
-        say("polls", polls::check(parts, kind).await);
-    }
-    match parts.pubsub.check(&token).await {
-        Ok(()) => say(
-            "event stream",
-            Ok(format!("{} may be subscribed", config.pubsub.channel)),
-        ),
-        Err(error) => say("event stream", Err(error.to_string())),
-    }
-    if config.snapshot.source == SnapshotSource::Report {
-        match report::eligible(&parts.rest, &config.snapshot.report).await {
-            Ok(reports) => {
-                let names = reports
-                    .into_iter()
-                    .map(|(id, name)| format!("{name:?} ({id})"))
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                say(
-                    "reports",
-                    Ok(format!("eligible in {:?}: {names}", config.snapshot.report.folder)),
-                );
-            }
-            Err(error) => say("reports", Err(chain(&error))),
-        }
-        match report::open(&parts.rest, &config.snapshot.report).await {
-            Ok(report) => {
-                say(
-                    "report",
-                    Ok(format!("{:?} has every column that is needed", report.shape.name())),
-                );
-                for warning in report.shape.warnings() {
-                    say("report", Ok(format!("warning: {warning}")));
-                }
-                match report::size(&parts.rest, &report).await {
-                    Ok(rows) => say("report", Ok(size(rows, config.snapshot.report.hourly_runs as u64))),
-                    Err(error) => say("report", Err(chain(&error))),
-                }
-            }
-            Err(error) => say("report", Err(error.to_string())),
-        }
-    }
-    findings
+    findings.0
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::logic::place;
+
+    const GUIDE: &str = include_str!("../../docs/salesforce-setup.md");
 
     #[test]
-    fn a_report_that_does_not_fit_into_an_hour_is_said() {
-        assert_eq!(size(Some(1_500), 400), "1500 rows, read by 1 runs");
-        assert_eq!(size(Some(5_000), 400), "5000 rows, read by 3 runs");
-        let large = size(Some(1_000_000), 400);
-        assert!(
-            large.starts_with("warning: ") && large.contains("501 runs") && large.contains("about 2 hours"),
-            "{large}"
-        );
-        assert!(size(None, 400).starts_with("warning: "));
+    fn the_administrators_guide_names_every_place_that_a_finding_can_send_to() {
+        for place in place::ALL {
+            assert!(
+                GUIDE.contains(place),
+                "docs/salesforce-setup.md does not mention {place}"
+            );
+        }
     }
 }

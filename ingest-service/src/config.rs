@@ -17,7 +17,10 @@ use usher_runtime::{
     telemetry::LogConfig,
 };
 
-use crate::logic::polls::PollKind;
+use crate::logic::{
+    polls::PollKind,
+    quota::{Amount, Rules},
+};
 
 /// The built-in defaults, which are also the manual.
 pub const DEFAULTS: &str = include_str!("../config.default.yaml");
@@ -158,6 +161,7 @@ pub struct Config {
     pub recheck: RecheckConfig,
     pub polls: PollsConfig,
     pub removals: RemovalsConfig,
+    pub quota: QuotaConfig,
     pub kafka: KafkaConfig,
     pub http: HttpConfig,
     pub log: LogConfig,
@@ -329,6 +333,40 @@ pub struct RemovalsConfig {
     pub at_most: u64,
 }
 
+/// How the org's allocations are spent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in config.default.yaml")]
+pub struct QuotaConfig {
+    #[serde(with = "duration")]
+    pub every: Duration,
+    pub reserve: ReserveConfig,
+    pub stretch_from: Amount,
+    pub stretch_at_most: u32,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in config.default.yaml")]
+pub struct ReserveConfig {
+    pub api_requests: Amount,
+    pub delivered_events: Amount,
+}
+
+impl QuotaConfig {
+    /// As the rules want it.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            api_reserve: self.reserve.api_requests,
+            events_reserve: self.reserve.delivered_events,
+            stretch_from: self.stretch_from,
+            stretch_at_most: self.stretch_at_most,
+        }
+    }
+}
+
 impl Config {
     /// What is wrong although every key has the right type.
     fn problems(&self) -> Vec<String> {
@@ -391,6 +429,14 @@ impl Config {
         need(
             !self.population.r#where.trim().is_empty(),
             "population.where: give a SOQL condition; everyone is `Id != null`",
+        );
+        need(
+            self.quota.every >= Duration::from_secs(1),
+            "quota.every: at least 1s; each look is one API request",
+        );
+        need(
+            (1..=100).contains(&self.quota.stretch_at_most),
+            "quota.stretchAtMost: 1 to 100; 1 means that nothing is made less often before it rests",
         );
         if self.snapshot.source == SnapshotSource::Report {
             let report = &self.snapshot.report;
@@ -475,6 +521,15 @@ impl Config {
         }
         if self.salesforce.url.starts_with("http://") {
             warnings.push("salesforce.url is not https: tokens and user data travel in the clear".to_owned());
+        }
+        if let (Amount::Percent(from), Amount::Percent(reserve)) =
+            (self.quota.stretch_from, self.quota.reserve.api_requests)
+            && u32::from(from) + u32::from(reserve) >= 100
+        {
+            warnings.push(format!(
+                "quota.stretchFrom {from}% lies in the reserve of {reserve}%: rechecks, polls and snapshots rest without having been made \
+                 less often before"
+            ));
         }
         if self.pubsub.watchdog < Duration::from_secs(270) {
             warnings

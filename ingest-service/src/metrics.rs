@@ -24,6 +24,10 @@ pub struct Metrics {
     pub held_seconds: IntGauge,
     pub suppressed: IntGauge,
     pub healing_in_a_row: IntGauge,
+    pub api_requests_used: IntGauge,
+    pub api_requests_max: IntGauge,
+    pub delivered_events_used: IntGauge,
+    pub delivered_events_max: IntGauge,
     pub commit_seconds: Histogram,
     pub freshness_seconds: Histogram,
     pub last_snapshot_timestamp_seconds: IntGauge,
@@ -106,6 +110,22 @@ impl Metrics {
             healing_in_a_row: gauge(
                 "ingest_recheck_healing_in_a_row",
                 "Routine rechecks in a row that found what the stream had not delivered; alarm at 3",
+            )?,
+            api_requests_used: gauge(
+                "ingest_api_requests_used",
+                "API requests of the last 24 hours, by all clients of the org",
+            )?,
+            api_requests_max: gauge(
+                "ingest_api_requests_max",
+                "API requests that the org may make in 24 hours",
+            )?,
+            delivered_events_used: gauge(
+                "ingest_delivered_events_used",
+                "Events delivered in the last 24 hours, to all subscribers of the org",
+            )?,
+            delivered_events_max: gauge(
+                "ingest_delivered_events_max",
+                "Events that the org may have delivered in 24 hours",
             )?,
             commit_seconds: histogram(
                 "ingest_commit_seconds",

@@ -25,7 +25,7 @@ use crate::{
     metrics::Metrics,
     published::Tables,
     salesforce::{pubsub::PubSub, rest::Rest},
-    status::StatusHandle,
+    status::{StatusHandle, StreamStatus},
     topics,
 };
 
@@ -213,6 +213,9 @@ pub async fn run(
             session::Ended::Revoked(guard) => {
                 assigned = false;
                 failures = 0;
+                // What was wrong with the stream is the next leader's to say.
+                parts.readiness.met("stream");
+                parts.status.update(|status| status.stream = StreamStatus::default());
                 drop::<ReleaseGuard>(guard);
                 info!("leadership handed back");
             }

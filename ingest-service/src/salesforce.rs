@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod bulk;
 pub mod error;
+pub mod limits;
 pub mod pubsub;
 pub mod report;
 pub mod rest;

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::salesforce::limits::QuotaStatus;
+
 /// The state of this replica, for people and probes. Always of this shape, also with one org.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -48,6 +50,8 @@ pub struct Status {
     pub polls: BTreeMap<&'static str, PollStatus>,
     /// Fields of User that the integration user may not read: unknown in every message.
     pub unreadable_fields: Vec<String>,
+    /// The org's allocations of requests and events.
+    pub quota: QuotaStatus,
     /// What is wrong, in words.
     pub problems: Vec<String>,
     /// Where the leader answers, when that is another replica.
@@ -77,6 +81,8 @@ pub struct StreamStatus {
     pub connected: bool,
     /// What is wrong, in words.
     pub problem: Option<String>,
+    /// When it is opened again, our clock, while it is not open.
+    pub next_try: Option<Timestamp>,
 }
 
 /// The state of snapshots and rechecks.

@@ -103,11 +103,58 @@ pub fn complete(mut user: User, fields: &Fields) -> User {
             }
         }
     };
+    // What may no longer be read cannot be confirmed either: it is unknown, not what it was.
+    for name in &fields.unreadable {
+        forget(&mut user, name, fields);
+    }
     // A field that is no longer declared would stay for ever with its last value.
     user.custom.retain(|name, _| fields.custom.contains_key(name));
     match &fields.publish {
         Some(publish) => keep_published(user, publish),
         None => user,
+    }
+}
+
+/// The field with this API name becomes unknown. `active` stays: applications act on it, and nothing is led without it.
+fn forget(user: &mut User, api_name: &str, fields: &Fields) {
+    match api_name {
+        "Username" => user.username = Known::Unknown,
+        "Email" => user.email = Known::Unknown,
+        "FirstName" | "LastName" => {
+            if api_name == "FirstName" {
+                user.given_name = Known::Unknown;
+            } else {
+                user.family_name = Known::Unknown;
+            }
+            user.display_name = Known::Unknown;
+        }
+        "Title" => user.title = Known::Unknown,
+        "Department" => user.department = Known::Unknown,
+        "Division" => user.division = Known::Unknown,
+        "CompanyName" => user.company = Known::Unknown,
+        "EmployeeNumber" => user.employee_number = Known::Unknown,
+        "Phone" => user.phone = Known::Unknown,
+        "MobilePhone" => user.mobile_phone = Known::Unknown,
+        "Extension" => user.extension = Known::Unknown,
+        "TimeZoneSidKey" => user.time_zone = Known::Unknown,
+        "LocaleSidKey" => {
+            user.locale = Known::Unknown;
+            user.locale_key = Known::Unknown;
+        }
+        "LanguageLocaleKey" => user.language = Known::Unknown,
+        "UserType" => user.user_type = Known::Unknown,
+        "FederationIdentifier" => user.federation_id = Known::Unknown,
+        "ManagerId" => user.manager_id = Known::Unknown,
+        "ProfileId" => user.profile = Known::Unknown,
+        "UserRoleId" => user.role = Known::Unknown,
+        "CreatedDate" => user.created_at = Known::Unknown,
+        "LastModifiedDate" => user.modified_at = Known::Unknown,
+        _ => {
+            if fields.termination_date.as_deref() == Some(api_name) {
+                user.termination_date = Known::Unknown;
+            }
+            user.custom.remove(api_name);
+        }
     }
 }
 
@@ -344,6 +391,42 @@ mod tests {
         );
         let user = normalize(key(), &raw, &fields);
         assert_eq!((user.department, user.title), (Known::Unknown, Known::Empty));
+    }
+
+    #[test]
+    fn whatever_may_no_longer_be_read_becomes_unknown() {
+        for field in super::super::field::STANDARD_FIELDS
+            .iter()
+            .filter(|field| field.api != "IsActive")
+        {
+            let value = match field.api {
+                "ProfileId" => json!("00e000000000001"),
+                "UserRoleId" => json!("00E000000000001"),
+                "ManagerId" => json!("005ZL000000M0x1"),
+                "CreatedDate" | "LastModifiedDate" => json!("2026-01-02T00:00:00.000+0000"),
+                _ => json!("something"),
+            };
+            let known = complete(
+                normalize(key(), &raw(json!({ field.api: value })), &fields()),
+                &fields(),
+            );
+            let shown = serde_json::to_value(&known).unwrap();
+            assert!(shown.get(field.ours).is_some(), "{}", field.api);
+            let hidden = Fields {
+                unreadable: BTreeSet::from([field.api.to_owned()]),
+                ..fields()
+            };
+            let shown = serde_json::to_value(complete(known, &hidden)).unwrap();
+            assert_eq!(shown.get(field.ours), None, "{}", field.api);
+        }
+        let hidden = Fields {
+            unreadable: BTreeSet::from(["Badge__c".to_owned(), "Termination_Date__c".to_owned()]),
+            ..fields()
+        };
+        let raw = raw(json!({"Badge__c": "B-7", "Level__c": 3, "Termination_Date__c": "2026-12-31"}));
+        let user = complete(normalize(key(), &raw, &fields()), &hidden);
+        assert_eq!(user.termination_date, Known::Unknown);
+        assert_eq!(user.custom.keys().collect::<Vec<_>>(), ["Level__c"]);
     }
 
     #[test]

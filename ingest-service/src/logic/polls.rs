@@ -94,19 +94,6 @@ pub const PROFILES: &str = "SELECT Id, Name FROM Profile";
 /// Roles and where they are in the hierarchy.
 pub const ROLES: &str = "SELECT Id, Name, ParentRoleId FROM UserRole";
 
-/// Counts what can be seen of a poll.
-#[must_use]
-pub fn query_check(kind: PollKind) -> &'static str {
-    match kind {
-        PollKind::Frozen => COUNT_LOGINS,
-        PollKind::Groups => "SELECT COUNT() FROM GroupMember WHERE Group.Type = 'Regular'",
-        PollKind::PermissionSets => {
-            "SELECT COUNT() FROM PermissionSetAssignment WHERE PermissionSet.IsOwnedByProfile = false"
-        }
-        PollKind::Names => "SELECT COUNT() FROM Profile",
-    }
-}
-
 /// Whether these log-ins are frozen.
 #[must_use]
 pub fn query_logins(users: &[UserId]) -> String {

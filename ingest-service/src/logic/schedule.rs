@@ -6,12 +6,16 @@ use croner::Cron;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::{
+    quota::{Pace, Permit, Purpose},
     record::{Owed, Wanted},
     writer::{SurveyKind, Writer},
 };
 
 /// How far before the first opening of the stream the first recheck looks: what was committed while it was opened.
 const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_mins(10);
+
+/// How soon something that waits for the org's allocations looks again; it costs nothing.
+const FREES_SOON: SignedDuration = SignedDuration::from_secs(5);
 
 /// What the configuration says.
 #[derive(Debug, Clone)]
@@ -102,6 +106,9 @@ pub struct Schedule {
     /// rechecks and debts from being done.
     listing: Retry,
     other: Retry,
+    /// How often listings and rechecks of the schedule were left out in a row, to spare the org's allocations.
+    listing_pace: Pace,
+    recheck_pace: Pace,
 }
 
 #[derive(Debug)]
@@ -138,6 +145,8 @@ impl Schedule {
             population_read: false,
             listing: fresh(),
             other: fresh(),
+            listing_pace: Pace::default(),
+            recheck_pace: Pace::default(),
         }
     }
 
@@ -211,6 +220,31 @@ impl Schedule {
         // The next look begins where the last complete one ended, however long ago that is.
         let from = facts.rechecked_to.map(|to| to - self.plan.recheck_overlap);
         (other_may && self.next_recheck <= now).then_some(Job { from, ..recheck(None) })
+    }
+
+    /// Whether a due survey begins, as far as the org's allocations go. When not, it is due again later.
+    pub fn may(&mut self, job: Job, purpose: Purpose, permit: &Permit, now: Timestamp) -> bool {
+        let pace = match purpose {
+            Purpose::Recheck => &mut self.recheck_pace,
+            Purpose::Snapshot => &mut self.listing_pace,
+            Purpose::Stream | Purpose::Reimport | Purpose::Poll => &mut Pace::default(),
+        };
+        if pace.runs(permit) {
+            return true;
+        }
+        let again = now + FREES_SOON;
+        match (permit, purpose) {
+            // What rests begins soon after something has freed; nothing else waits for it.
+            (Permit::Wait(_), Purpose::Recheck) => self.next_recheck = again,
+            (Permit::Wait(_), _) if job.listing => self.listing.not_before = again,
+            (Permit::Wait(_), _) => {
+                self.listing.not_before = again;
+                self.other.not_before = again;
+            }
+            (_, Purpose::Recheck) => self.next_recheck = now + self.plan.recheck_every,
+            _ => self.next_snapshot = next_run(&self.plan, now),
+        }
+        false
     }
 
     /// A survey has ended. `rest`: how long to wait after this many failures in a row.

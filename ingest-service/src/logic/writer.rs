@@ -305,6 +305,11 @@ impl Writer {
         writer
     }
 
+    /// What may be read has changed; see [`complete`] for what becomes of published values.
+    pub fn learn_fields(&mut self, fields: Fields) {
+        self.config.fields = fields;
+    }
+
     /// One input, its consequences.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         self.now += 1;

@@ -21,6 +21,7 @@ use crate::{
     logic::{
         polls::{self, GroupPoll, PermissionSetPoll, PollKind},
         population::IDS_PER_QUERY_MAX,
+        quota::{Means, Pace, Permit, Purpose},
         writer::{Input, Poll, Polled, Writer},
     },
     salesforce::error::ApiError,
@@ -81,6 +82,9 @@ pub(super) struct Polls {
     running: Option<(Timestamp, Round)>,
     /// When the last round began and how long it took.
     last_round: Option<(Timestamp, SignedDuration)>,
+    /// How often rounds were left out in a row, to spare the org's allocations, and why, in words.
+    pace: Pace,
+    held_up: Option<String>,
 }
 
 fn signed(duration: Duration) -> SignedDuration {
@@ -105,6 +109,8 @@ impl Polls {
             states: wanted.iter().map(|kind| (*kind, state.clone())).collect(),
             running: None,
             last_round: None,
+            pace: Pace::default(),
+            held_up: None,
         }
     }
 
@@ -121,6 +127,27 @@ impl Polls {
             state.next <= now || (soon && state.failures == 0 && !state.doubted && waiting.contains(kind))
         };
         self.states.iter().filter(is_due).map(|(kind, _)| *kind).collect()
+    }
+
+    /// Whether a due round begins, as far as the org's allocations go. When not, it is due again after its interval.
+    pub(super) fn may(&mut self, due: &[PollKind], permit: &Permit, now: Timestamp) -> bool {
+        self.held_up = permit.words().map(|words| format!("polls: {words}"));
+        if self.pace.runs(permit) {
+            return true;
+        }
+        for kind in due {
+            if let Some(state) = self.states.get_mut(kind) {
+                state.next = now + self.every;
+            }
+        }
+        // Newcomers wait as well, or the round would be due again at once.
+        self.last_round = Some((now, SignedDuration::ZERO));
+        false
+    }
+
+    /// What the org's allocations hold up, in words.
+    pub(super) fn held_up(&self) -> Option<String> {
+        self.held_up.clone()
     }
 
     /// Begins a round. `frozen`: who is published as frozen.
@@ -247,6 +274,10 @@ impl super::session::Session<'_> {
         }
         let due = self.polls.due(self.writer.unpolled(), now);
         if due.is_empty() {
+            return;
+        }
+        let permit = self.parts.rest.quota().allows(Purpose::Poll, Means::Requests);
+        if !self.polls.may(&due, &permit, now) {
             return;
         }
         let frozen = if due.contains(&PollKind::Frozen) {
@@ -479,32 +510,6 @@ async fn read_names(parts: &Parts) -> Result<Read, ReadError> {
     })
 }
 
-/// Whether the rows of a poll can be seen, in words; for `check`.
-pub(crate) async fn check(parts: &Parts, kind: PollKind) -> Result<String, String> {
-    let query = polls::query_check(kind);
-    let answer = parts
-        .rest
-        .get(
-            &format!("reading {}", kind.subject()),
-            &parts.rest.path("query"),
-            &[("q", query)],
-        )
-        .await
-        .map_err(|error| ReadError::Api(error).failure(kind).reason)?;
-    match (answer.body["totalSize"].as_u64(), kind) {
-        // Every person has a log-in, and a profile with a name; groups and permission sets an org may do without.
-        (Some(0) | None, PollKind::Frozen | PollKind::Names) => {
-            Err(format!("{}: nothing can be seen; {}", kind.subject(), kind.hint()))
-        }
-        (Some(0) | None, PollKind::Groups | PollKind::PermissionSets) => Ok(format!(
-            "warning: {}: nothing can be seen; if the org has some, {}",
-            kind.subject(),
-            kind.hint()
-        )),
-        (Some(rows), _) => Ok(format!("{}: {rows} rows can be seen", kind.subject())),
-    }
-}
-
 /// What the status needs of the writer's side.
 pub(super) fn is_quiet(polls: &Polls, writer: &Writer) -> bool {
     polls.is_quiet(writer.unpolled()) && !writer.attaching()
@@ -594,6 +599,21 @@ mod tests {
             "ten times the twenty seconds that it took"
         );
         assert_eq!(due(&polls, &GROUPS, 230), GROUPS);
+    }
+
+    #[test]
+    fn what_the_allocations_hold_up_is_due_again_after_its_interval_also_for_newcomers() {
+        let wanted = GROUPS.into_iter().collect();
+        let mut polls = Polls::new(&wanted, EVERY, at(0), 0.0);
+        let stretched = Permit::Stretch(2, "half is used".into());
+        assert!(!polls.may(&GROUPS, &stretched, at(0)));
+        assert_eq!(due(&polls, &GROUPS, 29), []);
+        assert_eq!(due(&polls, &[], 899), []);
+        assert_eq!(due(&polls, &[], 900), GROUPS);
+        assert!(polls.may(&GROUPS, &stretched, at(900)), "every second one is made");
+        assert_eq!(polls.held_up().as_deref(), Some("polls: half is used"));
+        assert!(!polls.may(&GROUPS, &Permit::Wait("all is used".into()), at(1800)));
+        assert!(polls.may(&GROUPS, &Permit::Go, at(2700)) && polls.held_up().is_none());
     }
 
     #[test]

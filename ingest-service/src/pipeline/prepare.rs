@@ -1,5 +1,7 @@
 //! What a leadership needs before it can step: fence, own state to its end, the fields that may be read.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::SignedDuration;
 use tracing::warn;
 use usher_contract::OrgId;
@@ -11,6 +13,7 @@ use usher_runtime::{
 
 use super::{Followed, Parts};
 use crate::{
+    config::Config,
     logic::{
         field::{FieldType, REQUIRED_FIELDS, STANDARD_FIELDS},
         normalize::Fields,
@@ -28,7 +31,7 @@ pub(super) async fn prepare(
     parts: &Parts,
     org: OrgId,
     followed: &mut Followed,
-) -> Result<(TransactionalProducer, Fields, QueryFields), String> {
+) -> Result<(TransactionalProducer, Learnt), String> {
     let kafka = &parts.config.kafka;
     let producer = TransactionalProducer::fence(kafka, &format!("{}ingest.{org}", kafka.prefix))
         .await
@@ -51,8 +54,19 @@ pub(super) async fn prepare(
         bookkeeping: vec![record],
     };
     producer.commit(batch).await.map_err(|error| chain(&error))?;
-    let (fields, query_fields) = learn_fields(parts).await.map_err(|error| chain(&error))?;
-    Ok((producer, fields, query_fields))
+    let learnt = learn_fields(parts).await.map_err(|error| chain(&error))?;
+    // A typing mistake is refused before anything is published. Later the same means that a field is gone, and that must not
+    // keep leavers from being told.
+    if let Some(name) = learnt.missing.first()
+        && followed.tables.restored.position.is_none()
+    {
+        return Err(chain(&unreadable(name, true)));
+    }
+    let missed = learnt.missed();
+    if !missed.is_empty() {
+        warn!(fields = ?missed, "fields that the integration user may not read are unknown in every message");
+    }
+    Ok((producer, learnt))
 }
 
 /// A refreshed sandbox answers at the same address as another org. Both in one topic is possible, but only on purpose.
@@ -86,57 +100,93 @@ async fn refuse_other_partitions(parts: &Parts, followed: &Followed) -> Result<(
     }
 }
 
-/// What `describe` shows decides what is asked for and what a null means.
-pub(crate) async fn learn_fields(parts: &Parts) -> Result<(Fields, QueryFields), ApiError> {
-    let described = parts.rest.describe_user().await?;
-    let config = &parts.config;
-    let operator = |name: &str, hint| ApiError::Operator {
+/// What `describe` shows.
+#[derive(Debug, Clone)]
+pub(crate) struct Learnt {
+    pub(crate) fields: Fields,
+    pub(crate) query_fields: QueryFields,
+    /// Custom fields that the configuration names and that do not exist or may not be read.
+    pub(crate) missing: Vec<String>,
+}
+
+impl Learnt {
+    /// API names of what should be published and may not be read.
+    pub(crate) fn missed(&self) -> BTreeSet<String> {
+        let published = |ours: &str| {
+            let always = ["active", "modifiedAt"].contains(&ours);
+            always
+                || self
+                    .fields
+                    .publish
+                    .as_ref()
+                    .is_none_or(|list| list.iter().any(|name| name == ours))
+        };
+        let standard = STANDARD_FIELDS
+            .iter()
+            .filter(|field| published(field.ours) && self.fields.unreadable.contains(field.api))
+            .map(|field| field.api.to_owned());
+        standard.chain(self.missing.iter().cloned()).collect()
+    }
+}
+
+/// A field that somebody must do something about.
+pub(crate) fn unreadable(name: &str, custom: bool) -> ApiError {
+    let hint = if custom {
+        "fields.custom or fields.terminationDate names it; check the API name in Setup > Object Manager > User > Fields & \
+         Relationships, and grant read access in Setup > Permission Sets > Object Settings > Users > Field Permissions"
+    } else {
+        "grant the integration user read access to it (field-level security) in Setup > Permission Sets > Object Settings > \
+         Users > Field Permissions"
+    };
+    ApiError::Operator {
         what: format!("reading the field {name}"),
         code: "not visible".to_owned(),
         hint,
-    };
-    for name in REQUIRED_FIELDS {
-        if !described.contains_key(*name) {
-            return Err(operator(
-                name,
-                "grant the integration user read access to it (field-level security)",
-            ));
-        }
     }
-    let declared = config.fields.custom.iter().chain(&config.fields.termination_date);
-    for name in declared.clone() {
-        if !described.contains_key(name) {
-            return Err(operator(
-                name,
-                "fields.custom or fields.terminationDate names it; check the API name and grant read access to it",
-            ));
-        }
+}
+
+/// What `describe` shows decides what is asked for and what a null means. A missing custom field is unknown; without a
+/// required one nothing works.
+pub(crate) async fn learn_fields(parts: &Parts) -> Result<Learnt, ApiError> {
+    let described = parts.rest.describe_user().await?;
+    if let Some(name) = REQUIRED_FIELDS.iter().find(|name| !described.contains_key(**name)) {
+        return Err(unreadable(name, false));
     }
-    let unreadable: std::collections::BTreeSet<String> = STANDARD_FIELDS
+    Ok(learnt(&parts.config, &described))
+}
+
+/// The same from an answer that is there already.
+pub(crate) fn learnt(config: &Config, described: &BTreeMap<String, String>) -> Learnt {
+    let declared = || config.fields.custom.iter().chain(&config.fields.termination_date);
+    let missing: BTreeSet<String> = declared()
+        .filter(|name| !described.contains_key(*name))
+        .cloned()
+        .collect();
+    let unreadable: BTreeSet<String> = STANDARD_FIELDS
         .iter()
         .map(|field| field.api)
         .filter(|name| !described.contains_key(*name))
         .map(str::to_owned)
+        .chain(missing.iter().cloned())
         .collect();
-    if !unreadable.is_empty() {
-        warn!(fields = ?unreadable, "fields that the integration user may not read are unknown in every message");
-    }
-    parts
-        .status
-        .update(|status| status.unreadable_fields = unreadable.iter().cloned().collect());
+    let type_of = |name: &String| FieldType::of_describe(described.get(name).map_or("string", String::as_str));
     let fields = Fields {
         custom: config
             .fields
             .custom
             .iter()
-            .map(|name| (name.clone(), FieldType::of_describe(&described[name])))
+            .map(|name| (name.clone(), type_of(name)))
             .collect(),
         termination_date: config.fields.termination_date.clone(),
         unreadable,
         publish: Some(config.publish.fields.clone()),
     };
     let query_fields = QueryFields::new(&fields, |name| described.contains_key(name));
-    Ok((fields, query_fields))
+    Learnt {
+        fields,
+        query_fields,
+        missing: missing.into_iter().collect(),
+    }
 }
 
 pub(super) fn writer_config(parts: &Parts, org: OrgId, fields: Fields, population: Population) -> WriterConfig {

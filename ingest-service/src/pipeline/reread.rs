@@ -7,7 +7,7 @@ use tracing::warn;
 use usher_contract::UserId;
 use usher_runtime::{clock, shutdown::chain};
 
-use super::{Parts, prepare::learn_fields, surveys};
+use super::{Parts, surveys};
 use crate::{
     logic::{
         normalize::RawUser,
@@ -31,7 +31,7 @@ pub(super) async fn read(
     ticket: Ticket,
 ) -> ReadResult {
     let answered = async {
-        let first = query(&parts, WHAT, &fields, |fields| population.query_ids(fields, &ids)).await?;
+        let first = parts.rest.query(WHAT, &population.query_ids(&fields, &ids)).await?;
         let (members, at) = read_all(&parts, first).await?;
         let missing: Vec<UserId> = ids.iter().filter(|id| !members.contains_key(*id)).copied().collect();
         let others = if missing.is_empty() {
@@ -48,26 +48,6 @@ pub(super) async fn read(
             warn!(reason = %chain(&error), "re-reading users failed; it is owed and tried again");
             (ticket, clock::now(), Err(error.to_string()))
         }
-    }
-}
-
-/// The first page of a query for these fields. A field that was hidden meanwhile (field-level security) makes Salesforce
-/// refuse the whole query: then `describe` is asked again, and what it does not show is unknown from now on.
-pub(super) async fn query(
-    parts: &Parts,
-    what: &str,
-    fields: &QueryFields,
-    soql: impl Fn(&QueryFields) -> String,
-) -> Result<QueryPage, ApiError> {
-    match parts.rest.query(what, &soql(fields)).await {
-        Err(error) if error.is_unknown_field() => {
-            let (_, readable) = learn_fields(parts).await?;
-            if readable == *fields {
-                return Err(error);
-            }
-            parts.rest.query(what, &soql(&readable)).await
-        }
-        other => other,
     }
 }
 

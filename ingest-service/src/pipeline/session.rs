@@ -22,9 +22,11 @@ use super::{
     source, surveys,
 };
 use crate::{
+    config::SnapshotSource,
     logic::{
         population::{Population, QueryFields},
-        writer::{Batch, Counts, Effect, Input, Writer},
+        quota::{Means, Permit, Purpose},
+        writer::{Batch, Counts, Effect, Input, SurveyKind, Writer},
     },
     salesforce::pubsub::Start,
     topics,
@@ -35,6 +37,7 @@ const BACKLOG_MAX: usize = 5_000;
 const TICK: Duration = Duration::from_millis(200);
 
 mod commands;
+mod fields;
 mod records;
 mod report;
 
@@ -68,6 +71,7 @@ pub(super) struct Session<'a> {
     producer: TransactionalProducer,
     population: Population,
     query_fields: QueryFields,
+    fields: fields::FieldWatch,
     schedule: surveys::Schedule,
     reads: FuturesUnordered<ReadFuture>,
     pub(super) survey: Option<(surveys::Job, SurveyFuture)>,
@@ -80,6 +84,8 @@ pub(super) struct Session<'a> {
     /// Why the last listing, and the last other survey, failed.
     survey_problems: [Option<String>; 2],
     malformed: u64,
+    /// Why the survey that was due last is held up or made less often.
+    held_up: Option<String>,
     /// Answers to operators that wait for a batch to be durable.
     answers: Vec<commands::Pending>,
     /// What the metrics have counted of this leadership.
@@ -102,7 +108,7 @@ pub(super) async fn lead(
         guard = revoked(membership) => return guard,
         prepared = preparing => prepared,
     };
-    let (producer, fields, query_fields) = match prepared {
+    let (producer, learnt) = match prepared {
         Ok(prepared) => prepared,
         Err(reason) => return failed(reason),
     };
@@ -128,7 +134,7 @@ pub(super) async fn lead(
     let config = &parts.config.population;
     let population = Population::new(&config.r#where, &config.exclude_profiles, &config.exclude_usernames);
     let mut writer = Writer::restore(
-        writer_config(parts, org, fields, population.clone()),
+        writer_config(parts, org, learnt.fields.clone(), population.clone()),
         tables.restored,
         topics::USER_CHANGE_PARTITIONS,
     );
@@ -155,7 +161,8 @@ pub(super) async fn lead(
         writer,
         producer,
         population,
-        query_fields,
+        fields: fields::FieldWatch::new(&learnt, clock::now()),
+        query_fields: learnt.query_fields,
         reads: FuturesUnordered::new(),
         survey: None,
         survey_inputs,
@@ -166,6 +173,7 @@ pub(super) async fn lead(
         read_problem: None,
         survey_problems: [None, None],
         malformed: tables.malformed,
+        held_up: None,
         answers: Vec::new(),
         counted: Counts::default(),
     };
@@ -208,6 +216,7 @@ impl Session<'_> {
             (None, _) => Start::Earliest,
         };
         let mut stream = std::pin::pin!(source::feed(self.parts.clone(), start, stream_inputs, is_behind));
+        let mut limits = std::pin::pin!(self.parts.rest.quota().clone().watch(self.parts.rest.clone()));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -245,11 +254,14 @@ impl Session<'_> {
                 Some(command) = commands.recv() => self.command(command),
                 Some(input) = stream_inputs_in.recv(), if !full => input,
                 () = &mut stream => return Ended::Failed { reason: "the stream task has ended".to_owned(), worked: self.commits > 0 },
+                learnt = self.fields.learnt() => { self.fields_learnt(learnt); Input::Tick }
+                never = &mut limits => match never {},
                 _ = tick.tick() => Input::Tick,
             };
             let ticked = input == Input::Tick;
             self.step(input);
             if ticked {
+                self.look_at_fields();
                 self.start_survey();
                 self.start_polls(clock::now());
                 self.report();
@@ -310,6 +322,15 @@ impl Session<'_> {
             return;
         }
         if let Some(job) = self.schedule.due(&surveys::Facts::of(&self.writer), clock::now()) {
+            let (purpose, means) = self.purpose(job);
+            let permit = self.parts.rest.quota().allows(purpose, means);
+            self.held_up = permit.words().map(|words| format!("reading {}: {words}", job.name()));
+            if !self.schedule.may(job, purpose, &permit, clock::now()) {
+                return;
+            }
+            if let Permit::Warn(words) = &permit {
+                warn!(reason = %words, "a snapshot begins all the same: it was asked for");
+            }
             let run = surveys::run(surveys::Reading {
                 parts: self.parts.clone(),
                 job,
@@ -320,6 +341,29 @@ impl Session<'_> {
             });
             self.survey = Some((job, Box::pin(run)));
         }
+    }
+
+    /// What a survey is for and what it spends.
+    fn purpose(&self, job: surveys::Job) -> (Purpose, Means) {
+        let position = self.writer.position();
+        let owed = self.writer.owes_everyone().is_some() && job.kind != SurveyKind::Report;
+        let purpose = if owed || (job.kind == SurveyKind::Recheck && job.to_now) {
+            Purpose::Stream
+        } else if job.kind == SurveyKind::Recheck {
+            Purpose::Recheck
+        } else if job.reimport || position.wanted.is_some() || position.snapshot.is_none() {
+            Purpose::Reimport
+        } else {
+            Purpose::Snapshot
+        };
+        let means = match job.kind {
+            SurveyKind::Report => Means::Report,
+            SurveyKind::Query if job.listing && self.parts.config.snapshot.source == SnapshotSource::Bulk => {
+                Means::Bulk
+            }
+            SurveyKind::Query | SurveyKind::Recheck => Means::Requests,
+        };
+        (purpose, means)
     }
 
     fn survey_done(&mut self, result: Result<u64, String>) {

@@ -5,19 +5,20 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
-use usher_runtime::backoff::Backoff;
+use tracing::{error, info, warn};
+use usher_runtime::clock;
 
 use super::Parts;
 use crate::{
-    logic::{classify::Reaction, replay::Progress, writer::Input},
+    logic::{
+        classify::{Reaction, Streak},
+        replay::Progress,
+        writer::Input,
+    },
     salesforce::pubsub::{PubSub, Received, Start, StreamError, Subscription},
 };
-
-const RECONNECT: Backoff = Backoff::from_millis(200, 30_000);
-const BACK_OFF: Backoff = Backoff::from_millis(60_000, 3_600_000);
-const OPERATOR: Backoff = Backoff::from_millis(15_000, 300_000);
 
 /// Feeds the writer until the receiver is gone. `behind`: whether the writer has more than it can commit.
 pub(super) async fn feed(
@@ -26,41 +27,49 @@ pub(super) async fn feed(
     inputs: mpsc::Sender<Input>,
     mut behind: watch::Receiver<bool>,
 ) {
-    let mut failures = 0;
+    let mut streak = Streak::default();
     loop {
-        let Err(error) = stream(&parts, &mut start, &inputs, &mut behind, &mut failures).await else {
+        let Err(broken) = stream(&parts, &mut start, &inputs, &mut behind, &mut streak).await else {
             return;
         };
-        failures += 1;
+        let now = clock::now();
+        let decision = streak.failed(broken.reaction, now, rand::random());
         parts.metrics.stream_connected.set(0);
+        let mut problem = broken.to_string();
+        if decision.new_token
+            && let Some(refused) = renew(&parts).await
+        {
+            problem = format!("{problem}; {refused}");
+        }
+        let wait = decision.wait;
+        let again = later(now, wait);
         parts.status.update(|status| {
             status.stream.connected = false;
-            status.stream.problem = Some(error.to_string());
+            status.stream.problem = Some(problem.clone());
+            status.stream.next_try = Some(again);
         });
-        let wait = match error.reaction {
-            Reaction::Reconnect => RECONNECT.wait(failures, rand::random()),
-            Reaction::BackOff => BACK_OFF.wait(failures, rand::random()),
-            Reaction::Operator => OPERATOR.wait(failures, rand::random()),
-            Reaction::Reauthenticate => reauthenticate(&parts, failures).await,
+        // A broken connection or two is normal operation; what stays, or needs somebody, is said by readiness.
+        if decision.tell {
+            parts.readiness.unmet("stream", problem.clone());
+        }
+        match decision.reaction {
+            Reaction::Operator | Reaction::Misconfigured => {
+                error!(code = %broken.code, reason = %problem, wait_ms = wait.as_millis(), "the stream needs an operator");
+            }
             Reaction::PositionLost => {
-                warn!(code = %error.code, "the stored position is lost: everyone is read again and the stream starts at its earliest event");
+                warn!(code = %broken.code, "the stored position is lost: everyone is read again and the stream starts at its earliest event");
                 start = Start::Earliest;
                 if inputs.send(Input::PositionLost).await.is_err() {
                     return;
                 }
-                // Once is normal; an end point that refuses the earliest event too is not hammered.
-                if failures <= 1 {
-                    Duration::ZERO
-                } else {
-                    RECONNECT.wait(failures + 3, rand::random())
-                }
             }
-        };
-        // A broken connection or two is normal operation; what stays is said by readiness.
-        if failures >= 3 || error.reaction == Reaction::Operator {
-            parts.readiness.unmet("stream", error.to_string());
+            Reaction::Reconnect
+            | Reaction::Reauthenticate
+            | Reaction::BackOff
+            | Reaction::Exhausted
+            | Reaction::Defect => {}
         }
-        warn!(code = %error.code, reason = %error, wait_ms = wait.as_millis(), failures, "the stream is opened again");
+        warn!(code = %broken.code, reason = %problem, wait_ms = wait.as_millis(), "the stream is opened again");
         // A first start that was interrupted before it knew its position must not skip what came in between.
         if start == Start::Latest {
             start = Start::Earliest;
@@ -69,21 +78,21 @@ pub(super) async fn feed(
     }
 }
 
-async fn reauthenticate(parts: &Parts, failures: u32) -> Duration {
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    SignedDuration::try_from(wait)
+        .ok()
+        .and_then(|wait| now.checked_add(wait).ok())
+        .unwrap_or(now)
+}
+
+/// Asks for another token; why not, when it is refused.
+async fn renew(parts: &Parts) -> Option<String> {
     let tokens = parts.rest.tokens();
-    if let Ok(token) = tokens.token().await
-        && let Err(error) = tokens.renew(&token).await
-    {
-        parts
-            .status
-            .update(|status| status.stream.problem = Some(error.to_string()));
+    match tokens.token().await {
+        Ok(token) => tokens.renew(&token).await.err(),
+        Err(error) => Some(error),
     }
-    // The first new token is tried at once, a refused one not in a loop.
-    if failures <= 1 {
-        Duration::ZERO
-    } else {
-        RECONNECT.wait(failures + 3, rand::random())
-    }
+    .map(|error| error.to_string())
 }
 
 async fn connect(parts: &Parts, start: &Start) -> Result<Subscription, StreamError> {
@@ -106,7 +115,7 @@ async fn stream(
     start: &mut Start,
     inputs: &mpsc::Sender<Input>,
     behind: &mut watch::Receiver<bool>,
-    failures: &mut u32,
+    streak: &mut Streak,
 ) -> Result<(), StreamError> {
     let mut subscription = connect(parts, start).await?;
     info!(start = ?StartName(start), "the stream is open");
@@ -115,6 +124,7 @@ async fn stream(
     parts.status.update(|status| {
         status.stream.connected = true;
         status.stream.problem = None;
+        status.stream.next_try = None;
     });
     // Siblings that share a replay id may be split over two answers: the stream goes on after the last id that no sibling
     // can follow, as the writer stores it.
@@ -131,7 +141,7 @@ async fn stream(
                 (position.clone().map_or(Input::Tick, Input::Keepalive), position)
             }
         };
-        *failures = 0;
+        streak.worked();
         let room = loop {
             tokio::select! {
                 room = inputs.reserve() => break room,
@@ -166,3 +176,7 @@ impl std::fmt::Debug for StartName<'_> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use usher_contract::UserId;
 use usher_runtime::backoff::Backoff;
 
-use super::{Parts, reread};
+use super::Parts;
 use crate::{
     config::{Config, SnapshotSource},
     logic::{
@@ -191,8 +191,8 @@ impl Reading {
     async fn read_pages(&self, window: Option<(Timestamp, Timestamp)>) -> Result<u64, ReadError> {
         let what = "reading the population";
         let rest = &self.parts.rest;
-        let soql = |fields: &QueryFields| self.population.query_all(fields, window);
-        let mut page = retrying(|| reread::query(&self.parts, what, &self.fields, soql)).await?;
+        let query = self.population.query_all(&self.fields, window);
+        let mut page = retrying(|| rest.query(what, &query)).await?;
         let total = page.total;
         let mut rows = 0;
         loop {

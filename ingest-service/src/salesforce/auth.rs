@@ -225,21 +225,45 @@ fn refused(status: u16, body: &[u8]) -> ApiError {
     if status >= 500 || error == "rate_limit_exceeded" {
         return ApiError::Transient { what, reason: error };
     }
+    // OAuth has one code for many mistakes: only the description tells them apart. Where it is not one of these the hint
+    // names all that it can be.
     let said = description.to_lowercase();
     let hint = match error.as_str() {
         "invalid_grant" if said.contains("audience") => {
             "set salesforce.auth.audience to https://login.salesforce.com, or https://test.salesforce.com for a sandbox"
         }
         "invalid_grant" if said.contains("approved") => {
-            "pre-authorize the integration user: External Client App > Policies > \"Admin approved users are pre-authorized\", then assign its permission set"
+            "pre-authorize the integration user (\"Admin approved users are pre-authorized\", then its permission set) in \
+             Setup > External Client App Manager > Policies > OAuth Policies; check salesforce.auth.username too"
+        }
+        "invalid_grant" if said.contains("domain") => {
+            "put the org's own address into salesforce.url; it is in Setup > My Domain"
+        }
+        "invalid_grant" if said.contains("client credentials") => {
+            "enable the client credentials flow in Setup > External Client App Manager > Settings > OAuth Settings, and \
+             choose the integration user to run as in Setup > External Client App Manager > Policies > OAuth Policies"
+        }
+        "invalid_grant" if said.contains("expired") => {
+            "this machine's clock is wrong: Salesforce takes assertions of the next five minutes only"
         }
         "invalid_grant" if said.contains("assertion") || said.contains("signature") => {
-            "the key does not belong to the app's certificate, or this machine's clock is wrong"
+            "the key does not belong to the app's certificate, or this machine's clock is wrong; see the certificate in Setup > \
+             External Client App Manager > Settings > OAuth Settings"
         }
-        "invalid_grant" => "check that the integration user exists, is active, and may log in from here",
-        "invalid_client_id" | "invalid_client" => "check salesforce.auth.clientId and clientSecret",
-        "inactive_user" | "inactive_org" => "reactivate it in Salesforce",
-        _ => "see the app's OAuth settings",
+        "invalid_grant" => {
+            "check that the integration user exists, is active and not frozen (Setup > Users), and may log in from here at this \
+             hour (Setup > Login History says why not)"
+        }
+        "invalid_client_id" | "invalid_client" => {
+            "check salesforce.auth.clientId, and clientSecret or the uploaded certificate, against Setup > External Client App \
+             Manager > Settings > OAuth Settings"
+        }
+        "unsupported_grant_type" | "unauthorized_client" => {
+            "enable the flow of salesforce.auth.method in Setup > External Client App Manager > Settings > OAuth Settings"
+        }
+        "inactive_user" => "reactivate the integration user in Setup > Users",
+        "inactive_org" => "the org is suspended or deleted; ask Salesforce",
+        _ => "see Setup > External Client App Manager > Settings > OAuth Settings, and Setup > Login History",
     };
     ApiError::Login {
         error,
@@ -251,20 +275,63 @@ fn refused(status: u16, body: &[u8]) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::place;
 
     #[test]
     fn a_refusal_names_the_way_out() {
-        let audience = refused(
-            400,
-            br#"{"error":"invalid_grant","error_description":"Audience validation failed"}"#,
-        );
-        assert!(audience.to_string().contains("salesforce.auth.audience"), "{audience}");
-        let approval = refused(
-            400,
-            br#"{"error":"invalid_grant","error_description":"user hasn't approved this consumer"}"#,
-        );
-        assert!(approval.to_string().contains("pre-authorize"), "{approval}");
+        for (error, description, way_out) in [
+            (
+                "invalid_grant",
+                "Audience validation failed",
+                "salesforce.auth.audience",
+            ),
+            (
+                "invalid_grant",
+                "user hasn't approved this consumer",
+                place::APP_POLICIES,
+            ),
+            ("invalid_grant", "invalid assertion", place::APP_SETTINGS),
+            ("invalid_grant", "expired authorization code", "clock"),
+            (
+                "invalid_grant",
+                "request not supported on this domain",
+                place::MY_DOMAIN,
+            ),
+            (
+                "invalid_grant",
+                "no client credentials user enabled",
+                place::APP_SETTINGS,
+            ),
+            ("invalid_grant", "authentication failure", place::USERS),
+            (
+                "invalid_grant",
+                "ip restricted or invalid login hours",
+                place::LOGIN_HISTORY,
+            ),
+            ("invalid_client_id", "client identifier invalid", place::APP_SETTINGS),
+            ("invalid_client", "invalid client credentials", place::APP_SETTINGS),
+            (
+                "unsupported_grant_type",
+                "grant type not supported",
+                place::APP_SETTINGS,
+            ),
+            ("inactive_user", "user is inactive", place::USERS),
+            ("inactive_org", "inactive organization", "suspended"),
+            ("invalid_request", "something new", place::LOGIN_HISTORY),
+            ("unknown_error", "", place::LOGIN_HISTORY),
+        ] {
+            let body = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
+            let refused = refused(400, body.as_bytes());
+            assert!(!refused.is_transient(), "{refused}");
+            assert!(refused.to_string().contains(way_out), "{way_out} is not in {refused}");
+        }
+    }
+
+    #[test]
+    fn maintenance_and_a_limit_pass_by_themselves() {
         assert!(refused(503, b"<html>").is_transient());
+        assert!(refused(503, b"").is_transient());
         assert!(refused(400, br#"{"error":"rate_limit_exceeded"}"#).is_transient());
+        assert!(matches!(refused(404, b"<html>"), ApiError::Answer { .. }));
     }
 }

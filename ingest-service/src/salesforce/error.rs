@@ -62,6 +62,19 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// Whether a field that was asked for does not exist any more, or may not be read any more.
+    #[must_use]
+    pub fn is_about_a_field(&self) -> bool {
+        matches!(self, Self::Operator { code, .. } if code == "INVALID_FIELD")
+    }
+    /// Salesforce's code, when an operator must change something.
+    #[must_use]
+    pub fn operator_code(&self) -> Option<&str> {
+        match self {
+            Self::Operator { code, .. } => Some(code),
+            _ => None,
+        }
+    }
     /// Whether trying again later may help without anybody doing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -80,11 +93,6 @@ impl ApiError {
     pub fn is_lost_cursor(&self) -> bool {
         matches!(self, Self::Transient { reason, .. } if reason == LOST_CURSOR)
     }
-    /// Whether a query asked for a field that does not exist or may not be read (any more).
-    #[must_use]
-    pub fn is_unknown_field(&self) -> bool {
-        matches!(self, Self::Operator { code, .. } if code == "INVALID_FIELD")
-    }
     /// The least wait before trying again.
     #[must_use]
     pub fn wait(&self) -> Duration {
@@ -98,30 +106,39 @@ impl ApiError {
 
 /// The rest of a query's answer is gone.
 const LOST_CURSOR: &str = "INVALID_QUERY_LOCATOR";
+/// Codes that say that the integration user may not use the API at all.
+pub const API_DISABLED: &[&str] = &["API_CURRENTLY_DISABLED", "API_DISABLED_FOR_ORG"];
 
-/// What the REST API's error answer means.
+/// What the REST API's error answer means. Source: REST API Developer Guide, "Status Codes and Error Responses".
 #[must_use]
 pub fn classify(what: &str, status: u16, body: &[u8]) -> ApiError {
     let what = what.to_owned();
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let first = json.as_ref().map(|json| if json.is_array() { &json[0] } else { json });
-    let Some(code) = first.and_then(|first| first["errorCode"].as_str()) else {
+    let code = first.and_then(|first| first["errorCode"].as_str());
+    let operator = |code: &str, hint| ApiError::Operator {
+        what: what.clone(),
+        code: code.to_owned(),
+        hint,
+    };
+    let transient = |reason: String| ApiError::Transient {
+        what: what.clone(),
+        reason,
+    };
+    let Some(code) = code else {
+        // A page of HTML or nothing at all: from a proxy, during maintenance, or before the API proper.
         return match status {
             401 => ApiError::Session,
-            408 | 429 | 500.. => ApiError::Transient {
-                what,
-                reason: format!("status {status}"),
-            },
+            408 | 429 | 500.. => transient(format!("status {status}")),
+            414 | 431 => operator(
+                if status == 414 { "status 414" } else { "status 431" },
+                "the request is too long; shorten population.where and the exclusions, or declare fewer custom fields",
+            ),
             _ => ApiError::Answer {
                 what,
                 reason: format!("status {status} without an error code"),
             },
         };
-    };
-    let operator = |hint| ApiError::Operator {
-        what: what.clone(),
-        code: code.to_owned(),
-        hint,
     };
     match code {
         "INVALID_SESSION_ID" => ApiError::Session,
@@ -129,29 +146,50 @@ pub fn classify(what: &str, status: u16, body: &[u8]) -> ApiError {
         "FORBIDDEN" if says_report_runs(first.and_then(|first| first["message"].as_str())) => ApiError::ReportRuns,
         "REQUEST_LIMIT_EXCEEDED" => ApiError::Quota(code.to_owned()),
         "INVALID_FIELD" => operator(
-            "a field does not exist or the integration user may not read it; check fields.custom and field-level security",
+            code,
+            "a field does not exist or the integration user may not read it; check population.where, fields.custom, and \
+             field-level security in Setup > Permission Sets > Object Settings > Users > Field Permissions",
         ),
-        "MALFORMED_QUERY" | "INVALID_TYPE" | "INVALID_QUERY_FILTER_OPERATOR" => operator("check population.where"),
-        "INSUFFICIENT_ACCESS" | "INSUFFICIENT_ACCESS_OR_READONLY" | "FORBIDDEN" => {
-            operator("grant the integration user View All Users, and for reports Run Reports and access to the folder")
-        }
-        "API_CURRENTLY_DISABLED" | "API_DISABLED_FOR_ORG" | "FUNCTIONALITY_NOT_ENABLED" => {
-            operator("enable the API for the org and grant API Enabled to the integration user's permission set")
-        }
-        "NOT_FOUND" => operator("it does not exist or the integration user may not see it"),
-        // INVALID_QUERY_LOCATOR: the query is run again. UNABLE_TO_LOCK_ROW, QUERY_TIMEOUT and the like pass.
-        _ if status >= 500
-            || matches!(
-                code,
-                LOST_CURSOR | "QUERY_TIMEOUT" | "UNKNOWN_EXCEPTION" | "SERVER_UNAVAILABLE" | "UNABLE_TO_LOCK_ROW"
-            ) =>
-        {
-            ApiError::Transient {
-                what,
-                reason: code.to_owned(),
-            }
-        }
-        _ => operator("see Salesforce's documentation of this code"),
+        "MALFORMED_QUERY" | "INVALID_QUERY_FILTER_OPERATOR" => operator(code, "check population.where"),
+        "INVALID_TYPE" => operator(
+            code,
+            "the object does not exist or the integration user may not read it",
+        ),
+        "INSUFFICIENT_ACCESS" | "INSUFFICIENT_ACCESS_OR_READONLY" => operator(
+            code,
+            "grant the integration user View All Users in Setup > Permission Sets > System Permissions > View All Users",
+        ),
+        // Reports and dashboards answer this for a missing permission, a folder that is not shared, and a used-up hourly
+        // limit alike; `check` tells them apart.
+        "FORBIDDEN" => operator(
+            code,
+            "grant Run Reports in Setup > Permission Sets > System Permissions > Run Reports, share the folder in Reports > \
+             All Folders > Share, or wait until the hourly limit of report runs frees",
+        ),
+        _ if API_DISABLED.contains(&code) => operator(
+            code,
+            "enable the API for the org and grant API Enabled in Setup > Permission Sets > System Permissions > API Enabled",
+        ),
+        "FUNCTIONALITY_NOT_ENABLED" => operator(
+            code,
+            "the org does not have this function; see its edition in Setup > Company Information",
+        ),
+        "NOT_FOUND" => operator(
+            code,
+            "it does not exist or the integration user may not see it; check salesforce.apiVersion",
+        ),
+        // The query is run again. The others pass by themselves.
+        "INVALID_QUERY_LOCATOR"
+        | "UNABLE_TO_LOCK_ROW"
+        | "QUERY_TIMEOUT"
+        | "UNKNOWN_EXCEPTION"
+        | "SERVER_UNAVAILABLE" => transient(code.to_owned()),
+        _ if status >= 500 || matches!(status, 408 | 429) => transient(code.to_owned()),
+        _ if status == 409 => operator(
+            code,
+            "the call contradicts the state of the job; report it with the code",
+        ),
+        _ => operator(code, "see Salesforce's documentation of this code"),
     }
 }
 
@@ -161,49 +199,5 @@ fn says_report_runs(message: Option<&str>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(status: u16, code: &str) -> ApiError {
-        classify(
-            "query",
-            status,
-            format!(r#"[{{"errorCode":"{code}","message":"secret ada@b"}}]"#).as_bytes(),
-        )
-    }
-
-    #[test]
-    fn codes_decide_and_not_statuses() {
-        assert_eq!(of(401, "INVALID_SESSION_ID"), ApiError::Session);
-        assert!(matches!(of(403, "REQUEST_LIMIT_EXCEEDED"), ApiError::Quota(_)));
-        assert!(matches!(of(403, "INSUFFICIENT_ACCESS"), ApiError::Operator { .. }));
-        assert!(matches!(of(400, "INVALID_FIELD"), ApiError::Operator { .. }));
-        assert!(of(400, "INVALID_QUERY_LOCATOR").is_transient());
-        assert!(of(503, "SERVER_UNAVAILABLE").is_transient());
-        assert!(of(400, "INVALID_QUERY_LOCATOR").is_lost_cursor() && !of(400, "INVALID_QUERY_LOCATOR").is_passing());
-        assert!(of(503, "SERVER_UNAVAILABLE").is_passing() && !of(403, "REQUEST_LIMIT_EXCEEDED").is_passing());
-    }
-
-    #[test]
-    fn a_used_up_limit_of_report_runs_is_no_missing_permission() {
-        let of = |message: &str| {
-            let body = serde_json::json!([{ "errorCode": "FORBIDDEN", "message": message }]);
-            classify("running", 403, body.to_string().as_bytes())
-        };
-        let limit = "You can't run more than 500 reports synchronously every 60 minutes.";
-        assert_eq!(of(limit), ApiError::ReportRuns);
-        let denied = of("You don't have sufficient privileges to perform this operation.");
-        assert!(denied.to_string().contains("Run Reports"), "{denied}");
-    }
-
-    #[test]
-    fn pages_of_maintenance_are_transient_and_strange_answers_are_not() {
-        assert!(classify("query", 503, b"<html>").is_transient());
-        assert!(matches!(classify("query", 404, b"<html>"), ApiError::Answer { .. }));
-    }
-
-    #[test]
-    fn messages_of_salesforce_are_not_repeated() {
-        assert!(!of(400, "INVALID_FIELD").to_string().contains("ada"));
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

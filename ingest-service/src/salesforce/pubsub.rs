@@ -64,13 +64,25 @@ pub struct StreamError {
 impl StreamError {
     fn of_status(status: &Status) -> Self {
         let trailer = status.metadata().get("error-code").and_then(|code| code.to_str().ok());
-        let Classified { reaction, advice } = classify(status.code() as i32, trailer);
+        let Classified {
+            reaction,
+            advice,
+            place,
+        } = classify(status.code() as i32, trailer);
         let code = trailer.map_or_else(|| format!("{:?}", status.code()), str::to_owned);
         Self {
             reaction,
-            advice: advice.to_owned(),
+            advice: place.map_or_else(|| advice.to_owned(), |place| format!("{advice} in {place}")),
             code,
         }
+    }
+    /// What a code means, without a status.
+    fn of_code(code: &str) -> Self {
+        let mut status = Status::unknown(code);
+        if let Ok(value) = MetadataValue::try_from(code) {
+            status.metadata_mut().insert("error-code", value);
+        }
+        Self::of_status(&status)
     }
     fn interrupted(advice: &str) -> Self {
         Self {
@@ -133,24 +145,21 @@ impl PubSub {
         PubSubClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// Whether the channel exists and may be subscribed.
+    /// Whether a channel exists and may be subscribed.
     ///
     /// # Errors
     /// [`StreamError`] with the way out.
-    pub async fn check(&self, token: &Token) -> Result<(), StreamError> {
+    pub async fn check(&self, token: &Token, channel: &str) -> Result<(), StreamError> {
         let request = TopicRequest {
-            topic_name: self.config.channel.clone(),
+            topic_name: channel.to_owned(),
         };
         let topic = self.client().get_topic(with_credentials(request, token)?).await;
         let topic = topic.map_err(|status| StreamError::of_status(&status))?.into_inner();
         if topic.can_subscribe {
             Ok(())
         } else {
-            Err(StreamError {
-                reaction: Reaction::Operator,
-                advice: "the integration user may not subscribe; grant View All Users in its permission set".to_owned(),
-                code: "cannot-subscribe".to_owned(),
-            })
+            let code = "subscription.topic.cannot.subscribe";
+            Err(StreamError::of_code(code))
         }
     }
 

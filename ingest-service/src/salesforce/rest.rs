@@ -2,7 +2,14 @@
 //!
 //! Every call has a time limit and a bounded answer; an invalid session is renewed once and the call repeated.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{Method, header::HeaderMap};
@@ -12,6 +19,7 @@ use usher_runtime::clock;
 use super::{
     auth::{Token, TokenSource, unreachable},
     error::{ApiError, classify},
+    limits::Quota,
 };
 use crate::config::SalesforceConfig;
 
@@ -24,6 +32,9 @@ pub struct Rest {
     config: Arc<SalesforceConfig>,
     http: reqwest::Client,
     tokens: TokenSource,
+    quota: Quota,
+    /// A field that was asked for is no longer there, or may no longer be read.
+    fields_doubted: Arc<AtomicBool>,
 }
 
 /// An answer and when it was given, by the source's clock.
@@ -94,8 +105,14 @@ pub fn http_client(config: &SalesforceConfig) -> Result<reqwest::Client, ApiErro
 impl Rest {
     /// A client with its token source.
     #[must_use]
-    pub fn new(config: Arc<SalesforceConfig>, http: reqwest::Client, tokens: TokenSource) -> Self {
-        Self { config, http, tokens }
+    pub fn new(config: Arc<SalesforceConfig>, http: reqwest::Client, tokens: TokenSource, quota: Quota) -> Self {
+        Self {
+            config,
+            http,
+            tokens,
+            quota,
+            fields_doubted: Arc::default(),
+        }
     }
 
     /// The path of a resource of the pinned version.
@@ -207,6 +224,18 @@ impl Rest {
         &self.tokens
     }
 
+    /// What of the org's allocations may be spent.
+    #[must_use]
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Whether an answer since the last question said that a field is not there or may not be read.
+    #[must_use]
+    pub fn take_field_doubt(&self) -> bool {
+        self.fields_doubted.swap(false, Ordering::Relaxed)
+    }
+
     async fn call(&self, what: &str, request: impl Fn(&Token) -> reqwest::RequestBuilder) -> Result<Answer, ApiError> {
         let answer = self.call_raw(what, request).await?;
         let body = serde_json::from_slice(&answer.body).map_err(|_| ApiError::Answer {
@@ -248,6 +277,7 @@ impl Rest {
             .and_then(|date| http_date(date.to_str().ok()?))
             .unwrap_or_else(clock::now);
         let headers = answer.headers().clone();
+        self.quota.note_header(answer.headers());
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| broken(&error))? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
@@ -259,7 +289,14 @@ impl Rest {
             body.extend_from_slice(&chunk);
         }
         if !(200..300).contains(&status) {
-            return Err(classify(what, status, &body));
+            let error = classify(what, status, &body);
+            if matches!(error, ApiError::Quota(_)) {
+                self.quota.note_spent();
+            }
+            if error.is_about_a_field() {
+                self.fields_doubted.store(true, Ordering::Relaxed);
+            }
+            return Err(error);
         }
         Ok(RawAnswer { headers, body, at })
     }

@@ -430,3 +430,49 @@ async fn a_hundred_thousand_people_are_there_in_seconds_and_the_same_every_time(
     }
     sim.shutdown().await;
 }
+
+#[tokio::test]
+async fn what_the_integration_user_may_not_see_is_not_there() {
+    let sim = Sim::start(SimConfig {
+        users: 20,
+        ..SimConfig::default()
+    })
+    .await
+    .unwrap();
+    let rest = Rest::new(&sim);
+    let org = sim.org();
+    let own = org.integration_user_id();
+    let other = org.user_ids().into_iter().find(|id| *id != own).unwrap();
+    let code = |answer: (u16, Value)| (answer.0, answer.1[0]["errorCode"].as_str().unwrap_or("-").to_owned());
+    let query = async |soql: &str| rest.get(&format!("/query?q={}", soql.replace(' ', "+"))).await;
+    assert_eq!(query("SELECT COUNT() FROM UserLogin").await.0, 200);
+    org.set_permissions(Permissions {
+        view_all_users: false,
+        view_setup: false,
+        manage_users: false,
+        report_folders: false,
+        ..Permissions::default()
+    });
+    org.hide_objects(&["GroupMember"]);
+    let (_, found) = query("SELECT Id FROM User").await;
+    assert_eq!(
+        (found["totalSize"].as_u64(), &found["records"][0]["Id"]),
+        (Some(1), &json!(own))
+    );
+    assert_eq!(
+        code(rest.get(&format!("/sobjects/User/{other}")).await),
+        (404, "NOT_FOUND".into())
+    );
+    for object in ["UserLogin", "PermissionSet", "PermissionSetAssignment", "GroupMember"] {
+        let answer = code(query(&format!("SELECT Id FROM {object}")).await);
+        assert_eq!(answer, (400, "INVALID_TYPE".into()), "{object}");
+    }
+    assert_eq!(query("SELECT COUNT() FROM Report").await.1["totalSize"], json!(0));
+    assert_eq!(rest.get("/analytics/reports").await.1, json!([]));
+    let report = org.report_id("Spinify Reports", "All Users").unwrap();
+    assert_eq!(
+        code(rest.get(&format!("/analytics/reports/{report}/describe")).await),
+        (403, "FORBIDDEN".into())
+    );
+    sim.shutdown().await;
+}

@@ -12,6 +12,7 @@ use usher_runtime::clock;
 
 use super::Session;
 use crate::logic::{
+    quota::{Means, Permit, Purpose},
     record::HeldSet,
     writer::{Input, NotErased},
 };
@@ -210,7 +211,12 @@ impl Session<'_> {
                     return Input::Tick;
                 }
                 self.schedule.hurry();
-                (Input::Want { accept_size }, "a snapshot begins now".to_owned(), answer)
+                let words = match self.parts.rest.quota().allows(Purpose::Reimport, Means::Requests) {
+                    Permit::Wait(why) => format!("a snapshot begins as soon as it may: {why}"),
+                    Permit::Warn(why) => format!("a snapshot begins now, although {why}"),
+                    Permit::Go | Permit::Stretch(..) => "a snapshot begins now".to_owned(),
+                };
+                (Input::Want { accept_size }, words, answer)
             }
             Command::Approve { id, by, answer } => {
                 let Some(set) = self.writer.held().remove(&id) else {

@@ -57,6 +57,8 @@ impl Session<'_> {
         );
         problems.extend(self.survey_problems.iter().flatten().cloned());
         problems.extend(self.polls.problems());
+        problems.extend(self.fields.problems());
+        problems.extend(self.parts.rest.quota().problems());
         if writer.unseen() > 0 {
             problems.push(format!(
                 "{} published people cannot be seen by the integration user and stay as they are; grant View All Users",
@@ -75,6 +77,10 @@ impl Session<'_> {
             snapshot.as_ref().filter(|_| is_listing).map(|snapshot| snapshot.rows),
             clock::now(),
         );
+        let mut quota = self.parts.rest.quota().report(metrics);
+        quota
+            .slowed
+            .extend(self.held_up.clone().into_iter().chain(self.polls.held_up()));
         let idle =
             writer.is_idle() && self.survey.is_none() && snapshot.is_some() && polls::is_quiet(&self.polls, writer);
         let polls = self.polls.status();
@@ -100,6 +106,7 @@ impl Session<'_> {
             status.snapshot.last_rows = snapshot.as_ref().map(|snapshot| snapshot.rows);
             status.snapshot.problem = writer.snapshot_problem().map(str::to_owned);
             status.polls = polls;
+            status.quota = quota;
             status.problems = problems;
             status.idle = idle;
         });

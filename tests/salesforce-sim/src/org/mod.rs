@@ -62,18 +62,24 @@ impl SimUser {
 pub struct Permissions {
     /// Without it REST answers `API_DISABLED_FOR_ORG`-like errors.
     pub api_enabled: bool,
-    /// Without it User events are refused or silently left out.
+    /// Without it User events are refused or silently left out, and reads show nobody but the integration user.
     pub view_all_users: bool,
     /// Without it `/data/ChangeEvents` is refused.
     pub view_all_data: bool,
     /// Without it reports answer 403.
     pub run_reports: bool,
-    /// Without it the limits resource answers 403.
+    /// Without it the limits resource answers 403, and permission sets cannot be queried.
     pub view_setup: bool,
+    /// Without it frozen state (`UserLogin`) cannot be queried.
+    pub manage_users: bool,
+    /// Whether the report folders are shared with the integration user.
+    pub report_folders: bool,
     /// Whether User is selected for Change Data Capture at all.
     pub users_captured: bool,
     /// Whether the app is approved for the integration user.
     pub app_approved: bool,
+    /// Whether the app has the client credentials flow, and a user to run as.
+    pub client_credentials: bool,
 }
 
 impl Default for Permissions {
@@ -84,8 +90,11 @@ impl Default for Permissions {
             view_all_data: true,
             run_reports: true,
             view_setup: true,
+            manage_users: true,
+            report_folders: true,
             users_captured: true,
             app_approved: true,
+            client_credentials: true,
         }
     }
 }
@@ -241,6 +250,7 @@ impl Org {
     /// Grants or takes permissions; running streams notice.
     pub fn set_permissions(&self, permissions: Permissions) {
         *unpoisoned(self.permissions.lock()) = permissions;
+        self.state_mut().granted = permissions;
         self.wake_streams();
     }
 
@@ -252,6 +262,11 @@ impl Org {
             .filter_map(|name| state.users().def.position(name))
             .collect();
         state.unreadable = hidden;
+    }
+
+    /// Takes read access to whole objects, such as `GroupMember`. Replaces what was hidden before.
+    pub fn hide_objects(&self, names: &[&str]) {
+        self.state_mut().hidden_objects = names.iter().map(|name| (*name).to_owned()).collect();
     }
 
     /// Misbehaviour to order.

@@ -10,6 +10,7 @@ use std::{
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value, json};
 
+use super::Permissions;
 use crate::{
     event::schema::EventSchema,
     field::{FieldDef, FieldKind, ObjectDef},
@@ -105,6 +106,10 @@ pub(crate) struct State {
     pub(crate) unreadable: BTreeSet<usize>,
     /// The name is a union of three branches in events.
     pub(crate) switchable_name: bool,
+    /// Objects that the integration user may not read at all.
+    pub(crate) hidden_objects: BTreeSet<String>,
+    /// What the integration user may do.
+    pub(crate) granted: Permissions,
     pub(crate) reports: BTreeMap<Arc<str>, ReportDefinition>,
     /// Ids in the order in which records are made.
     pub(crate) ids: IdSource,
@@ -143,6 +148,8 @@ impl State {
             extra_change_types: Vec::new(),
             unreadable: BTreeSet::new(),
             switchable_name: false,
+            hidden_objects: BTreeSet::new(),
+            granted: Permissions::default(),
             reports: BTreeMap::new(),
             ids,
             // Above 2^53 on purpose: it must not pass through a floating-point number.
@@ -183,6 +190,27 @@ impl State {
     /// Whether the field exists for the integration user.
     pub(crate) fn readable(&self, object: &str, position: usize) -> bool {
         object != "User" || !self.unreadable.contains(&position)
+    }
+
+    /// Whether the object exists for the integration user (Object Reference, "Special Access Rules" of UserLogin, PermissionSet
+    /// and PermissionSetAssignment).
+    pub(crate) fn object_readable(&self, object: &str) -> bool {
+        let permitted = match object {
+            "UserLogin" => self.granted.manage_users,
+            "PermissionSet" | "PermissionSetAssignment" => self.granted.view_setup,
+            _ => true,
+        };
+        permitted && !self.hidden_objects.contains(object)
+    }
+
+    /// Whether the integration user sees the record: without View All Users only its own, and only reports of folders that are
+    /// shared with it.
+    pub(crate) fn visible(&self, object: &str, id: &str) -> bool {
+        match object {
+            "User" => self.granted.view_all_users || *id == *self.integration_id,
+            "Report" | "Folder" => self.granted.report_folders,
+            _ => true,
+        }
     }
 
     /// The record with all its fields, whatever the integration user may read.

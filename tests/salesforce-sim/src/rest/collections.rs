@@ -75,7 +75,9 @@ fn answer(org: &Org, caller: &Caller, object: &str, ids: &[String], fields: &[St
     let records: Vec<Value> = ids
         .iter()
         .map(|text| {
-            let row = id::normalize(text).and_then(|id| rows.get(id.as_str()));
+            let row = id::normalize(text)
+                .filter(|id| state.visible(object, id))
+                .and_then(|id| rows.get(id.as_str()));
             row.map_or(Value::Null, |row| {
                 sobjects::project(&state, object, row, &columns, &caller.version)
             })

@@ -61,6 +61,9 @@ pub(crate) async fn token(State(org): State<Arc<Org>>, headers: HeaderMap, body:
         Some(JWT_BEARER) => assertion(&org, form.get("assertion").map(String::as_str).unwrap_or_default())?,
         Some("client_credentials") => {
             check_client(&org, &form, &headers)?;
+            if !org.permissions().client_credentials {
+                return Err(refusal("invalid_grant", "no client credentials user enabled"));
+            }
             Arc::clone(&org.state().integration_id)
         }
         Some("refresh_token") => {

@@ -28,7 +28,8 @@ use crate::{
 const RECENT_MAX: usize = 200;
 
 fn find(org: &Org, report_id: &str) -> Result<(String, ReportDefinition), SalesforceError> {
-    if !org.permissions().run_reports {
+    let permissions = org.permissions();
+    if !permissions.run_reports || !permissions.report_folders {
         return Err(SalesforceError::new(
             403,
             "FORBIDDEN",
@@ -46,6 +47,7 @@ pub(crate) async fn list(State(org): State<Arc<Org>>, Extension(caller): Extensi
     let list: Vec<Value> = state
         .reports
         .iter()
+        .filter(|(id, _)| state.visible("Report", id))
         .take(RECENT_MAX)
         .map(|(id, report)| {
             let base = format!("/services/data/{}/analytics/reports/{id}", caller.version);

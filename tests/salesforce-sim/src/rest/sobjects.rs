@@ -54,6 +54,7 @@ pub(crate) async fn read(
         .table(object)
         .rows
         .get(&id)
+        .filter(|row| state.visible(object, &row.id))
         .ok_or_else(SalesforceError::not_found)?;
     Ok(Json(project(&state, object, row, &columns, &caller.version)).into_response())
 }

@@ -34,6 +34,7 @@ pub(crate) struct Found {
 pub(crate) fn run(state: &State, query: &Query, now_ms: i64) -> Result<Found, SalesforceError> {
     let object = state
         .find_table(&query.from)
+        .filter(|table| state.object_readable(table.def.name))
         .map(|table| table.def.name)
         .ok_or_else(|| {
             SalesforceError::bad_request(
@@ -74,6 +75,7 @@ pub(crate) fn run(state: &State, query: &Query, now_ms: i64) -> Result<Found, Sa
         .map(|condition| resolve::test(state, object, condition, now_ms))
         .transpose()?;
     let mut rows = matching(state, object, test.as_ref());
+    rows.retain(|row| state.visible(object, &row.id));
     sort(state, object, query, &mut rows)?;
     let skip = query.offset.unwrap_or(0);
     let ids = rows

@@ -1,0 +1,251 @@
+//! The stream task against a simulated org that misbehaves: what readiness and status say, and when it goes on by itself.
+
+use salesforce_sim::{Org, Permissions, Sim, SimConfig};
+use tokio::task::JoinHandle;
+use tonic::Code;
+
+use super::*;
+
+struct Stage {
+    sim: Sim,
+    parts: Parts,
+    inputs: mpsc::Receiver<Input>,
+    feed: JoinHandle<()>,
+    _behind: watch::Sender<bool>,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.feed.abort();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test spawns what it aborts at its end")]
+async fn stage(misbehave: impl FnOnce(&Org)) -> Stage {
+    let sim = Sim::start(SimConfig {
+        users: 20,
+        keepalive: Duration::from_millis(50),
+        ..SimConfig::default()
+    })
+    .await
+    .unwrap();
+    misbehave(&sim.org());
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, sim.client_secret()).unwrap();
+    let text = format!(
+        "salesforce: {{ url: '{}', auth: {{ method: clientCredentials, clientId: '{}', clientSecret: {{ file: '{}' }} }} }}\n\
+         pubsub: {{ endpoint: '{}' }}\n",
+        sim.http_url(),
+        sim.client_id(),
+        secret.display(),
+        sim.grpc_url()
+    );
+    let file = folder.path().join("ingest.yaml");
+    std::fs::write(&file, text).unwrap();
+    let deployment = crate::config::Deployment::load(Some(&file), &[]).unwrap();
+    let parts = crate::app::parts(
+        &deployment,
+        &usher_runtime::admin::Readiness::default(),
+        &prometheus::Registry::new(),
+    )
+    .unwrap();
+    let parts = parts.into_iter().next().unwrap();
+    let (inputs_out, inputs) = mpsc::channel(1_000);
+    let (behind, is_behind) = watch::channel(false);
+    let feed = tokio::spawn(feed(parts.clone(), Start::Latest, inputs_out, is_behind));
+    Stage {
+        sim,
+        parts,
+        inputs,
+        feed,
+        _behind: behind,
+        _folder: folder,
+    }
+}
+
+impl Stage {
+    /// Waits until something holds.
+    async fn until(&self, what: &str, holds: impl Fn(&Parts) -> bool) {
+        let waiting = async {
+            while !holds(&self.parts) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(20), waiting).await.is_err() {
+            let stream = self.parts.status.get().stream;
+            panic!("{what}: {stream:?}, {:?}", self.parts.readiness.problems());
+        }
+    }
+
+    /// Waits until readiness and status both say all of `words`.
+    async fn says(&self, words: &[&str]) {
+        let all = |text: &str| words.iter().all(|word| text.contains(word));
+        self.until(&words.join(", "), |parts| {
+            let status = parts.status.get().stream;
+            let ready = parts.readiness.problems();
+            !status.connected
+                && status.next_try.is_some()
+                && status.problem.as_deref().is_some_and(all)
+                && ready.get("stream").is_some_and(|problem| all(problem))
+        })
+        .await;
+    }
+
+    /// Waits until the org has been asked for the stream so many times.
+    async fn subscribed(&self, times: u64) {
+        let org = self.sim.org();
+        self.until("the stream is opened again", |_| {
+            org.request_log().count("RPC", "Subscribe") >= times
+        })
+        .await;
+    }
+
+    async fn flows(&self) {
+        self.until("the stream is open", |parts| {
+            let status = parts.status.get().stream;
+            status.connected && status.problem.is_none() && !parts.readiness.problems().contains_key("stream")
+        })
+        .await;
+    }
+}
+
+/// Every call is refused with this code for good.
+async fn refused(code: Code, suffix: &str, words: &[&str]) {
+    let stage = stage(|org| org.faults().fail_next_rpcs(1_000, code, suffix)).await;
+    stage.says(words).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unavailable_service_is_said_after_a_few_tries_and_forgotten_when_it_is_back() {
+    let stage = stage(|org| org.faults().fail_next_rpcs(4, Code::Unavailable, "service.unavailable")).await;
+    stage.says(&["temporarily unavailable", "service.unavailable"]).await;
+    stage.flows().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_connection_is_opened_again_without_a_word() {
+    let stage = stage(|_| {}).await;
+    stage.flows().await;
+    stage.sim.org().faults().disconnect_streams();
+    stage.subscribed(2).await;
+    assert!(!stage.parts.readiness.problems().contains_key("stream"));
+    stage.flows().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_session_is_renewed_at_once() {
+    let stage = stage(|_| {}).await;
+    stage.flows().await;
+    let before = stage.parts.rest.tokens().token().await.unwrap();
+    stage.sim.org().faults().revoke_sessions();
+    stage.subscribed(2).await;
+    stage.flows().await;
+    assert_ne!(stage.parts.rest.tokens().token().await.unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_stays_refused_is_for_an_operator() {
+    refused(
+        Code::Unauthenticated,
+        "service.auth.error",
+        &["token was refused", "Setup > Login History"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_is_said_at_once() {
+    let stage = stage(|org| org.faults().throttle_rpcs(true)).await;
+    stage.says(&["throttles", "service.protection.triggered"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_up_delivery_allocation_is_said_at_once_and_rested() {
+    let stage = stage(|_| {}).await;
+    stage.flows().await;
+    stage.sim.org().faults().exceed_delivery_allocation(true);
+    stage.says(&["delivery allocation", "Setup > Event Manager"]).await;
+    let next = stage.parts.status.get().stream.next_try.unwrap();
+    assert!(
+        next.duration_since(clock::now()).as_secs() > 100,
+        "it rests for minutes"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_is_not_selected_is_named() {
+    let permissions = Permissions {
+        users_captured: false,
+        ..Permissions::default()
+    };
+    let stage = stage(|org| org.set_permissions(permissions)).await;
+    stage
+        .says(&["channel does not exist", "Setup > Change Data Capture"])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_permission_is_named() {
+    let permissions = Permissions {
+        view_all_users: false,
+        ..Permissions::default()
+    };
+    let stage = stage(|org| org.set_permissions(permissions)).await;
+    stage.says(&["System Permissions > View All Users"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_headers_are_not_tried_again_soon() {
+    let stage = stage(|org| {
+        let faults = org.faults();
+        faults.fail_next_rpcs(1_000, Code::Unauthenticated, "service.auth.headers.invalid");
+    })
+    .await;
+    stage.says(&["headers were refused", "salesforce.url"]).await;
+    let next = stage.parts.status.get().stream.next_try.unwrap();
+    assert!(next.duration_since(clock::now()).as_secs() > 1_000);
+    assert_eq!(stage.sim.org().request_log().count("RPC", "Subscribe"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_licence_is_named() {
+    refused(
+        Code::PermissionDenied,
+        "service.tenant.license",
+        &["no licence", "Setup > Company Information"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_refused_request_is_repeated_and_the_second_is_for_an_operator() {
+    let code = (Code::InvalidArgument, "subscription.fetch.overflow");
+    let stage = stage(|org| org.faults().fail_next_rpcs(1, code.0, code.1)).await;
+    stage.flows().await;
+    assert_eq!(stage.sim.org().request_log().count("RPC", "Subscribe"), 2);
+    let faults = stage.sim.org();
+    faults.faults().fail_next_rpcs(1_000, code.0, code.1);
+    faults.faults().disconnect_streams();
+    stage.says(&["refused as wrong", "subscription.fetch.overflow"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_position_reads_everyone_and_goes_on() {
+    let lost = "subscription.fetch.replayid.corrupted";
+    let mut stage = stage(|org| org.faults().fail_next_rpcs(1, Code::InvalidArgument, lost)).await;
+    let first = stage.inputs.recv().await;
+    assert_eq!(first, Some(Input::PositionLost));
+    stage.flows().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_refusal_is_for_an_operator() {
+    refused(
+        Code::PermissionDenied,
+        "brand.new",
+        &["refuses the subscription", "brand.new"],
+    )
+    .await;
+}
