@@ -13,8 +13,8 @@ async fn scene(config: SimConfig) -> Scene {
 
 /// Only what a scenario is about may run: rechecks are as good as off.
 async fn ingest(scene: &Scene, name: &str, snapshot: Value) -> Service {
-    let change =
-        json!({ "snapshot": snapshot, "recheck": { "every": "10h" }, "http": { "tokensFile": scene.tokens_file() } });
+    let change = json!({ "snapshot": snapshot, "recheck": { "every": "10h" }, "polls": { "groups": false, "permissionSets": false, "frozen": false, "names": false },
+        "http": { "tokensFile": scene.tokens_file() } });
     scene.ingest(name, &change).await
 }
 
