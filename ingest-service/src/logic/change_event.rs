@@ -36,6 +36,14 @@ pub enum ChangeType {
     Overflow,
 }
 
+impl ChangeType {
+    /// Whether the records are gone.
+    #[must_use]
+    pub fn is_deletion(self) -> bool {
+        matches!(self, Self::Delete | Self::GapDelete)
+    }
+}
+
 /// Whom a change concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Concerned {

@@ -33,6 +33,11 @@ impl Progress {
         }
     }
 
+    /// The stream starts again at its earliest event: what was open is no position there.
+    pub fn lost(&mut self) {
+        self.open = None;
+    }
+
     /// Nothing more up to here.
     pub fn keepalive(&mut self, replay_id: &str) -> String {
         self.open = None;
@@ -60,6 +65,8 @@ mod tests {
             assert_eq!(progress.event("b").as_deref(), Some("a"));
             assert_eq!(progress.keepalive("c"), "c");
             assert_eq!(progress.event("d"), None, "the position is the keepalive's already");
+            progress.lost();
+            assert_eq!(progress.event("a"), None, "d is no position of this stream any more");
         }
     }
 }

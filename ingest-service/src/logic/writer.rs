@@ -9,8 +9,8 @@
 //!
 //! Ordering rule:
 //! 1. A read beats events received before it was asked for and loses to events received after.
-//! 2. An event is merged only if its commit is after the user's last merged commit and more than the margin after the
-//!    state's last read; otherwise that user is read again.
+//! 2. An event is merged only if its commit is after the user's last merged commit, after everything that an earlier
+//!    writer has handled, and more than the margin after the state's last read; otherwise that user is read again.
 //! 3. Absence is a read: users touched since the survey began are not absent.
 //!
 //! Any failed commit ends the writer: a new one is restored from the topics.
@@ -236,6 +236,9 @@ pub struct Writer {
     overlay: HashMap<UserId, Published>,
     position: Position,
     progress: Progress,
+    /// Up to this commit, events were handled by writers before this one. What they learnt by reading without a
+    /// difference is nowhere written, so such an event, come again, could bring back what is long over.
+    handled_before: Option<Timestamp>,
     debts: debts::Debts,
     held: held::Held,
     suppressed: BTreeMap<UserId, Suppression>,
@@ -275,6 +278,7 @@ impl Writer {
             published: restored.published,
             overlay: HashMap::new(),
             position: restored.position.unwrap_or_else(|| Position::new(partitions)),
+            handled_before: None,
             debts: debts::Debts::restore(restored.owed),
             held: held::Held::restore(restored.held),
             suppressed,
@@ -297,6 +301,7 @@ impl Writer {
         };
         writer.baseline = writer.position.snapshot.is_none();
         writer.wanted_committed = writer.position.wanted;
+        writer.handled_before = writer.position.committed_at;
         // A complete snapshot has confirmed everyone whose message is older.
         let confirmed = writer.position.snapshot.as_ref().map(|snapshot| snapshot.began_at);
         writer
@@ -323,8 +328,7 @@ impl Writer {
             Input::Keepalive(replay_id) => self.position.replay_id = Some(self.progress.keepalive(&replay_id)),
             Input::PositionLost => {
                 self.position.replay_id = None;
-                // An id of before is as lost as the position.
-                self.progress = Progress::of_channel(&self.config.stream);
+                self.progress.lost();
                 self.owe(Debtor::Everyone, Owed::new(now, "the stored position was lost"));
             }
             Input::Read {
@@ -425,5 +429,7 @@ impl Writer {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

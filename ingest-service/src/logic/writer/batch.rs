@@ -109,6 +109,7 @@ impl Writer {
 
     /// Closes the step: the batch's position is the one after it.
     pub(super) fn end_batch(&mut self) {
+        self.write_held();
         let position = self.position.clone();
         let batch = self.batch();
         if batch.position != position {
@@ -163,8 +164,13 @@ impl Writer {
                 _ => self.published.insert(id, Published::restored(change)),
             }
         }
-        for id in batch.erased {
-            self.published.remove(id);
+        // Messages of this batch may be about somebody whose erasure follows.
+        for id in batch
+            .erased
+            .iter()
+            .chain(self.batches.iter().flat_map(|batch| &batch.erased))
+        {
+            self.published.remove(*id);
         }
         self.begin_batch();
     }

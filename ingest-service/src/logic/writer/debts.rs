@@ -101,33 +101,41 @@ impl Debts {
             debt.not_before = None;
         }
     }
-    /// The read that this user is owed will be asked for after the event that has just come: the event need not be
-    /// looked at. Notes that a read under way is too old.
-    pub(super) fn covers_later_event(&mut self, user: UserId) -> bool {
-        match self.debts.get_mut(&Debtor::User(user)) {
-            Some(debt) => {
-                debt.again |= debt.asked.is_some();
-                // Somebody who changes is not absent: an answer that is kept back is asked for again.
-                debt.owed.absent_since = None;
-                if std::mem::take(&mut debt.gone) {
-                    self.waiting.insert(user);
-                }
-                true
-            }
-            None => false,
-        }
-    }
 }
 
 impl Writer {
+    /// The read that this user is owed will be asked for after the event that has just come: the event need not be
+    /// looked at, but for whether it says that the person is deleted. Notes that a read under way is too old.
+    pub(super) fn covered_by_debt(&mut self, user: UserId, deleted: bool) -> bool {
+        let debtor = Debtor::User(user);
+        let Some(debt) = self.debts.debts.get_mut(&debtor) else {
+            return false;
+        };
+        debt.again |= debt.asked.is_some();
+        // Somebody who changes is not absent: an answer that is kept back is asked for again.
+        if std::mem::take(&mut debt.gone) {
+            self.debts.waiting.insert(user);
+        }
+        let absent = debt.owed.absent_since.take().is_some();
+        if absent || debt.owed.deleted != deleted {
+            debt.owed.deleted = deleted;
+            let owed = debt.owed.clone();
+            self.batch().owed.insert(debtor, Some(owed));
+        }
+        true
+    }
+
     /// Makes a debt, or sharpens the one that is there.
     pub(super) fn owe(&mut self, debtor: Debtor, owed: Owed) {
         if let Debtor::User(id) = debtor {
             if self.is_suppressed(id) {
                 return;
             }
-            if self.debts.debts.get(&debtor).is_some_and(|debt| debt.gone) {
-                self.debts.covers_later_event(id);
+            // An answer that waits for the others is asked for again. Only an event says that somebody is not absent.
+            if let Some(debt) = self.debts.debts.get_mut(&debtor)
+                && std::mem::take(&mut debt.gone)
+            {
+                self.debts.waiting.insert(id);
             }
         }
         if let Some(debt) = self.debts.debts.get_mut(&debtor) {
@@ -265,9 +273,13 @@ impl Writer {
             Seen::Other | Seen::Nobody => None,
         };
         debt.unseen = false;
-        if member.is_none() && absent && !again {
+        if member.is_none() && absent {
             // Decided with the others, so that their number can be looked at.
-            debt.gone = true;
+            if again {
+                self.debts.waiting.insert(id);
+            } else {
+                debt.gone = true;
+            }
             return;
         }
         let origin = if reimport { Origin::Reimport } else { Origin::Recheck };
@@ -302,7 +314,7 @@ impl Writer {
                 if let Some(listed) = listed {
                     next.listed = Known::Value(listed);
                 }
-                self.keep_back(last.as_ref(), &mut next);
+                self.keep_back(last.as_ref(), &mut next, false);
                 cause.recorded_at = recorded_at(raw);
                 next
             }
@@ -315,6 +327,7 @@ impl Writer {
             }
             (None, None) => {
                 self.counts.ignored += 1;
+                self.touch_stranger(id);
                 return;
             }
         };
@@ -328,7 +341,12 @@ impl Writer {
         }
         let (baseline, read_at) = (self.baseline, cause.read_at);
         self.stage(last.as_ref(), next, cause, baseline, true);
-        self.update_head(id, |head| head.read_at = head.read_at.max(read_at));
+        // Also when nothing differs: rows of a survey that were read before this answer are older than it.
+        let touched = self.now;
+        self.update_head(id, |head| {
+            head.read_at = head.read_at.max(read_at);
+            head.touched = touched;
+        });
     }
 
     /// Absentees that turned out to be gone are removed together, unless they are suspiciously many.
@@ -353,9 +371,9 @@ impl Writer {
             .filter_map(|debt| debt.owed.absent_since)
             .max()
             .unwrap_or(read_at);
-        let ids: Vec<UserId> = absent.into_iter().map(|(id, _)| id).collect();
+        let ids: BTreeSet<UserId> = absent.into_iter().map(|(id, _)| id).collect();
         // Those who are kept back already are as absent as these: many small snapshots must not add up unnoticed.
-        let hold = ids.len() as u64 + self.still_held() > self.removals_limit();
+        let hold = ids.len() as u64 + self.held_besides(&ids) > self.removals_limit();
         if hold {
             self.hold(began_at, &ids, Kept::Removal, now);
         }

@@ -63,6 +63,10 @@ impl Writer {
         };
         self.pay(Debtor::User(user));
         self.let_go(user);
+        // At once, or a suppression that is lifted before the commit would find nothing to publish. A commit that fails
+        // ends this writer, so memory may be ahead of the topics.
+        self.overlay.remove(&user);
+        self.published.remove(user);
         let batch = self.batch();
         batch.erased.insert(user);
         batch.suppressed.insert(user, Some(suppression.clone()));

@@ -1,8 +1,8 @@
 //! Events: merged where that is safe, else the person is owed a read.
 
 use super::{
-    Cause, ChangeEvent, ChangeType, Concerned, Debtor, EventDeadLetter, Header, Origin, Owed, StreamEvent, Timestamp,
-    User, UserId, UserKey, Writer, api_name, normalize, raw_of_delta,
+    Cause, ChangeEvent, ChangeType, Concerned, Debtor, EventDeadLetter, Header, Known, Origin, Owed, StreamEvent,
+    Timestamp, User, UserId, UserKey, Writer, api_name, normalize, raw_of_delta,
 };
 
 /// The bytes of a dead letter stay below what a broker takes by default (1 MB per record).
@@ -52,10 +52,17 @@ impl Writer {
     fn owe_undecodable(&mut self, header: Option<&Header>, now: Timestamp) -> &'static str {
         match header.map(|header| header.concerned.clone()) {
             Some(Concerned::Users(ids)) => {
+                let deleted = header.is_some_and(|header| header.change_type.is_deletion());
                 for id in ids {
+                    if self.is_suppressed(id) || self.covered_by_debt(id, deleted) {
+                        continue;
+                    }
                     self.owe(
                         Debtor::User(id),
-                        Owed::new(now, "its change event could not be decoded"),
+                        Owed {
+                            deleted,
+                            ..Owed::new(now, "its change event could not be decoded")
+                        },
                     );
                 }
                 "the users of its header are read again"
@@ -80,32 +87,31 @@ impl Writer {
 
     /// Rule 2 and everything else that decides whether an event can be merged.
     fn event_of(&mut self, id: UserId, event: &ChangeEvent, now: Timestamp) {
+        let deleted = event.header.change_type.is_deletion();
         if self.is_suppressed(id) {
             return;
         }
-        let deleted = matches!(event.header.change_type, ChangeType::Delete | ChangeType::GapDelete);
-        if self.debts.covers_later_event(id) {
-            // The read that is owed will see nobody, and must know that this is no missing permission.
-            if deleted {
-                self.owe(
-                    Debtor::User(id),
-                    Owed {
-                        deleted,
-                        ..Owed::new(now, "deleted")
-                    },
-                );
+        // An event speaks for itself, also when a read has to say it: whoever it deactivates or deletes is no question for
+        // an operator any more.
+        let leaves = deleted || event.delta.get("IsActive") == Some(&false.into());
+        if self.covered_by_debt(id, deleted) {
+            if leaves {
+                self.settled(id, true);
             }
             return;
         }
         let Some(person) = self.person(id) else {
-            if event.header.change_type != ChangeType::Delete {
+            if event.header.change_type == ChangeType::Delete {
+                self.touch_stranger(id);
+            } else {
                 self.owe(Debtor::User(id), Owed::new(now, "unknown user"));
             }
             return;
         };
         let committed_at = event.header.committed_at;
         let margin = self.config.read_margin;
-        let late = person.head.committed_at.is_some_and(|last| committed_at <= last)
+        let late = self.handled_before.is_some_and(|before| committed_at <= before)
+            || person.head.committed_at.is_some_and(|last| committed_at <= last)
             || person
                 .head
                 .read_at
@@ -121,7 +127,14 @@ impl Writer {
             .keys()
             .any(|name| population.depends_on(api_name(name)))
             .then_some("may have left the population"));
+        // Nobody gets access back on the word of an event alone: that the person has left the population meanwhile may
+        // have been told by nobody (an overflow, an event that cannot be read).
+        let enables = event.delta.get("IsActive") == Some(&true.into()) && base.active != Known::Value(true);
+        let reread = reread.or(enables.then_some("active again"));
         if let Some(reason) = reread {
+            if leaves {
+                self.settled(id, true);
+            }
             self.owe(
                 Debtor::User(id),
                 Owed {
@@ -152,9 +165,8 @@ impl Writer {
             changed_by: self.config.publish_changed_by.then(|| event.header.commit_user.clone()),
             approval: None,
         };
-        // An event speaks for itself: whoever it deactivates or activates is no longer a question for an operator.
-        if event.delta.contains_key("IsActive") {
-            self.let_go(id);
+        if deleted || event.delta.contains_key("IsActive") {
+            self.settled(id, deleted);
         }
         self.stage(Some(&person), next, cause, false, true);
         let seq = self.now;

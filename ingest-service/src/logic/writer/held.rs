@@ -3,7 +3,7 @@
 //! A set is frozen when its snapshot is judged: members leave it (they are seen again, an event speaks for itself, an
 //! operator releases them), nobody joins it. What else is known about a member is published.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Approval, Debtor, HeldSet, Known, Owed, Published, Timestamp, User, UserId, Writer};
 
@@ -19,6 +19,8 @@ pub(super) enum Kept {
 pub(super) struct Held {
     parts: BTreeMap<String, HeldSet>,
     members: HashMap<UserId, (String, Kept)>,
+    /// Parts that the step under way has changed.
+    changed: BTreeSet<String>,
 }
 
 /// The id of a set: when its snapshot began. Parts after the first add `.<n>`.
@@ -26,16 +28,15 @@ fn set_id(began_at: Timestamp) -> String {
     began_at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// The number of a part: 0 for the first.
-fn number_of(part: &str) -> usize {
-    part.split_once('.')
-        .and_then(|(_, number)| number.parse().ok())
-        .unwrap_or(0)
-}
-
 /// The set that a record is a part of.
 pub(super) fn set_of(part: &str) -> &str {
     part.split_once('.').map_or(part, |(set, _)| set)
+}
+
+/// The number of a part within its set.
+fn number_of(part: &str) -> usize {
+    part.split_once('.')
+        .map_or(0, |(_, number)| number.parse().unwrap_or(0))
 }
 
 impl Held {
@@ -49,7 +50,11 @@ impl Held {
                     .map(|id| (*id, (part.clone(), Kept::Deactivation))),
             );
         }
-        Self { parts, members }
+        Self {
+            parts,
+            members,
+            changed: BTreeSet::new(),
+        }
     }
     pub(super) fn parts(&self) -> &BTreeMap<String, HeldSet> {
         &self.parts
@@ -64,16 +69,22 @@ impl Writer {
     #[must_use]
     pub fn removals_limit(&self) -> u64 {
         let config = &self.config;
-        let share = self.published.len() as u64 * config.removals_percent / 100;
+        // Whoever was removed long ago is no reason to remove more people today.
+        let there = self.published.heads().filter(|(_, head)| !head.removed).count() as u64;
+        let share = there * config.removals_percent / 100;
         share.max(config.removals_at_least).min(config.removals_at_most)
     }
 
     /// Keeps these people back. They share the set of their snapshot.
-    pub(super) fn hold(&mut self, began_at: Timestamp, ids: &[UserId], kept: Kept, now: Timestamp) {
+    pub(super) fn hold(&mut self, began_at: Timestamp, ids: &BTreeSet<UserId>, kept: Kept, now: Timestamp) {
         let set = set_id(began_at);
-        // Parts that are used up leave a gap: counting them would put a new part in the place of one that is there.
-        let parts = self.held.parts.keys().filter(|part| set_of(part) == set);
-        let first = parts.map(|part| number_of(part) + 1).max().unwrap_or(0);
+        for id in ids {
+            self.let_go(*id);
+        }
+        // Behind the last part: earlier ones may have ended.
+        let numbers = self.held.parts.keys().filter(|part| set_of(part) == set);
+        let first = numbers.map(|part| number_of(part) + 1).max().unwrap_or(0);
+        let ids: Vec<UserId> = ids.iter().copied().collect();
         for (number, chunk) in (first..).zip(ids.chunks(HeldSet::MEMBERS_MAX)) {
             let part = if number == 0 {
                 set.clone()
@@ -88,8 +99,19 @@ impl Writer {
             for id in chunk {
                 self.held.members.insert(*id, (part.clone(), kept));
             }
-            self.batch().held.insert(part.clone(), Some(record.clone()));
+            self.held.changed.insert(part.clone());
             self.held.parts.insert(part, record);
+        }
+    }
+
+    /// This person is no question for an operator: not kept back any more, nor when the survey under way ends.
+    /// `gone`: whether that includes being removed; an event about access alone does not say who belongs.
+    pub(super) fn settled(&mut self, id: UserId, gone: bool) {
+        if let Some(running) = &mut self.survey {
+            running.leavers.remove(&id);
+        }
+        if gone || self.held.kept(id) != Some(Kept::Removal) {
+            self.let_go(id);
         }
     }
 
@@ -103,24 +125,31 @@ impl Writer {
         };
         record.removals.remove(&id);
         record.deactivations.remove(&id);
-        let rest = (!record.is_empty()).then(|| record.clone());
-        if rest.is_none() {
+        if record.is_empty() {
             self.held.parts.remove(&part);
         }
-        self.batch().held.insert(part, rest);
+        self.held.changed.insert(part);
     }
 
-    /// What a read says about somebody who is kept back: the deactivation stays unpublished, being active ends the hold.
-    pub(super) fn keep_back(&mut self, last: Option<&Published>, next: &mut User) {
-        if self.held.kept(next.id).is_none() {
-            return;
+    /// Parts that this step has changed are written as they are at its end: a step may let thousands go.
+    pub(super) fn write_held(&mut self) {
+        for part in std::mem::take(&mut self.held.changed) {
+            let record = self.held.parts.get(&part).cloned();
+            self.batch().held.insert(part, record);
         }
-        if next.active != Known::Value(false) {
+    }
+
+    /// What a read or a row says about somebody who is kept back: the deactivation stays unpublished, being active ends
+    /// the hold. So does, for a removal, being read as a member; for a row that waits until its snapshot is complete.
+    pub(super) fn keep_back(&mut self, last: Option<&Published>, next: &mut User, row: bool) {
+        let Some(kept) = self.held.kept(next.id) else { return };
+        if kept == Kept::Removal {
+            if !row {
+                self.let_go(next.id);
+            }
+        } else if next.active != Known::Value(false) {
             self.let_go(next.id);
-        } else if self.held.kept(next.id) == Some(Kept::Removal) {
-            // Seen, so not removed; and whether active or not is another question.
-            self.let_go(next.id);
-        } else if last.is_some_and(|person| person.head.active) {
+        } else if last.is_some_and(|person| person.head.active && !person.head.removed) {
             next.active = Known::Value(true);
         }
     }
@@ -137,8 +166,7 @@ impl Writer {
         for part in parts {
             if let Some(record) = self.held.parts.get_mut(&part) {
                 record.approved = Some(by.clone());
-                let record = record.clone();
-                self.batch().held.insert(part, Some(record));
+                self.held.changed.insert(part);
             }
         }
     }
@@ -182,9 +210,9 @@ impl Writer {
         }
     }
 
-    /// How many of those who are kept back would be counted by this snapshot, too.
-    pub(super) fn still_held(&self) -> u64 {
-        self.held.members.len() as u64
+    /// How many are kept back besides these.
+    pub(super) fn held_besides(&self, ids: &BTreeSet<UserId>) -> u64 {
+        self.held.members.keys().filter(|id| !ids.contains(id)).count() as u64
     }
 }
 

@@ -1,7 +1,7 @@
 //! Surveys: reading many people at once, as a snapshot (everyone) or a recheck (recently touched ones).
 
 use super::{
-    Cause, Debtor, HashSet, Head, Known, Origin, Owed, RawUser, Timestamp, User, UserId, UserKey, Writer,
+    BTreeSet, Cause, Debtor, HashSet, Head, Known, Origin, Owed, RawUser, Timestamp, User, UserId, UserKey, Writer,
     debts::{read_cause, recorded_at},
     held::Kept,
     normalize,
@@ -47,8 +47,10 @@ pub(super) struct Running {
     rows: u64,
     /// Rows of people without a head to note it in.
     strangers: HashSet<UserId>,
+    /// Touched since it began, without a head to note it in.
+    touched: HashSet<UserId>,
     /// Published as active, inactive here.
-    leavers: Vec<UserId>,
+    pub(super) leavers: BTreeSet<UserId>,
     healed: u64,
 }
 
@@ -60,7 +62,8 @@ impl Running {
             number,
             rows: 0,
             strangers: HashSet::new(),
-            leavers: Vec::new(),
+            touched: HashSet::new(),
+            leavers: BTreeSet::new(),
             healed: 0,
         }
     }
@@ -70,6 +73,13 @@ impl Running {
 }
 
 impl Writer {
+    /// Somebody who is not published was found to be no member, or deleted: an older row must not say otherwise.
+    pub(super) fn touch_stranger(&mut self, id: UserId) {
+        if let Some(running) = &mut self.survey {
+            running.touched.insert(id);
+        }
+    }
+
     pub(super) fn survey_rows(&mut self, read_at: Timestamp, rows: Vec<(UserId, RawUser)>, now: Timestamp) {
         let Some(mut running) = self.survey.take() else { return };
         for (id, raw) in rows {
@@ -108,21 +118,28 @@ impl Writer {
             return;
         }
         let last = self.person(id);
-        // A report does not know the population: who is new, was removed or is about to be is asked there.
+        // A report does not know the population: who is new, was removed or is about to be, or would get access back is asked
+        // there.
+        let key = UserKey::new(self.config.org, id);
+        let mut row = normalize(key, raw, &self.config.fields);
         let leaving = self.held.kept(id) == Some(Kept::Removal);
-        if report && (leaving || last.as_ref().is_none_or(|person| person.head.removed)) {
+        let enables = |head: Head| head.removed || row.active == Known::Value(true) && !head.active;
+        if report && (leaving || last.as_ref().is_none_or(|person| enables(person.head))) {
             self.owe(
                 Debtor::User(id),
                 Owed {
                     listed,
-                    ..Owed::new(now, "in the report, and not known to be in the population")
+                    ..Owed::new(now, "in the report, and not known to be in the population and active")
                 },
             );
             return;
         }
         // Rule 1: an event received since the survey began is newer than its rows. But the row may know more than that
         // event said, so the person is read once more instead of taking either for the whole truth.
-        if last.as_ref().is_some_and(|person| person.head.touched > running.began) {
+        let touched = last.as_ref().map_or(running.touched.contains(&id), |person| {
+            person.head.touched > running.began
+        });
+        if touched {
             self.owe(
                 Debtor::User(id),
                 Owed {
@@ -132,25 +149,28 @@ impl Writer {
             );
             return;
         }
-        let key = UserKey::new(self.config.org, id);
         let base = last
             .as_ref()
             .map_or_else(|| User::unknown(key), |person| person.user.clone());
-        let mut read = normalize(key, raw, &self.config.fields);
-        self.learn_names(&mut read, read_at);
-        let mut next = base.updated_by(read);
+        self.learn_names(&mut row, read_at);
+        let mut next = base.updated_by(row);
         if let Some(listed) = listed {
             next.listed = Known::Value(listed);
         }
         self.fill_names(&mut next);
-        self.keep_back(last.as_ref(), &mut next);
+        self.keep_back(last.as_ref(), &mut next, true);
         // Many leavers at once may be a mistake of the source: their number is looked at first. The rest of what the row
         // says is published.
         if running.survey.kind != SurveyKind::Recheck
             && next.active == Known::Value(false)
-            && last.as_ref().is_some_and(|person| person.head.active)
+            && last
+                .as_ref()
+                .is_some_and(|person| person.head.active && !person.head.removed)
         {
-            running.leavers.push(id);
+            // About who is kept back as gone, a report knows nothing.
+            if !report || self.held.kept(id) != Some(Kept::Removal) {
+                running.leavers.insert(id);
+            }
             next.active = Known::Value(true);
         }
         let origin = match running.survey.kind {
@@ -175,14 +195,17 @@ impl Writer {
 
     /// Leavers that a snapshot found: read again and published, or kept back when they are suspiciously many.
     fn decide_leavers(&mut self, running: &Running, now: Timestamp) {
-        if running.leavers.is_empty() {
+        // An event or a read may have said since what became of somebody.
+        let in_question = |id: &&UserId| self.head(**id).is_some_and(|head| head.active && !head.removed);
+        let leavers: BTreeSet<UserId> = running.leavers.iter().filter(in_question).copied().collect();
+        if leavers.is_empty() {
             return;
         }
-        if running.leavers.len() as u64 + self.still_held() > self.removals_limit() {
-            self.hold(running.survey.began_at, &running.leavers, Kept::Deactivation, now);
+        if leavers.len() as u64 + self.held_besides(&leavers) > self.removals_limit() {
+            self.hold(running.survey.began_at, &leavers, Kept::Deactivation, now);
             return;
         }
-        for id in &running.leavers {
+        for id in &leavers {
             self.owe(Debtor::User(*id), Owed::new(now, "inactive in a snapshot"));
         }
     }
@@ -226,9 +249,11 @@ impl Writer {
     /// A debt about everyone is paid by a survey that began after it was made and looks far enough back.
     fn pay_everyone(&mut self, running: &Running) {
         let Some(owed) = self.debts.everyone() else { return };
-        let far_enough = match (running.survey.window, owed.touched_since) {
+        let survey = running.survey;
+        let far_enough = match (survey.window, owed.touched_since) {
             (None, _) => true,
-            (Some((from, _)), Some(since)) => from <= since,
+            // A routine look leaves the newest rows to the stream: just those may be owed.
+            (Some((from, to)), Some(since)) => from <= since && to > survey.began_at,
             (Some(_), None) => false,
         };
         if far_enough && self.debts.everyone_unchanged() {
@@ -264,11 +289,12 @@ impl Writer {
                 self.position.wanted = None;
             }
         }
-        if survey.kind != SurveyKind::Report {
+        let report = survey.kind == SurveyKind::Report;
+        // A report does not know who belongs: it may well show who has left the population.
+        if !report {
             self.let_go_of_seen(running.number);
         }
         // Rule 3, and only people who were published before it began can be absent from it.
-        let report = survey.kind == SurveyKind::Report;
         let mut absent: Vec<UserId> = self
             .published
             .heads()

@@ -2,14 +2,6 @@
 
 use super::*;
 
-fn by() -> Approval {
-    Approval {
-        actor: "ada".into(),
-        reason: "checked".into(),
-        at: at(0),
-    }
-}
-
 /// Everybody but person 10, who is outside the population and held: nothing may leave unasked.
 fn held() -> (Bench, Vec<(u32, RawUser)>) {
     let mut bench = Bench::baseline();
@@ -94,9 +86,19 @@ fn a_later_part_of_a_set_never_takes_the_place_of_an_earlier_one() {
     let began = at(1000);
     let now = at(2000);
     // A first part that is used up, while the second is there.
-    bench.writer.hold(began, &[id(1)], held::Kept::Deactivation, now);
+    bench.writer.hold(
+        began,
+        &[id(1)].into(),
+        crate::logic::writer::held::Kept::Deactivation,
+        now,
+    );
     bench.writer.let_go(id(10));
-    bench.writer.hold(began, &[id(2)], held::Kept::Deactivation, now);
+    bench.writer.hold(
+        began,
+        &[id(2)].into(),
+        crate::logic::writer::held::Kept::Deactivation,
+        now,
+    );
     assert_eq!(bench.writer.held_people().0, 2);
     let sets = bench.writer.held();
     assert_eq!(sets.len(), 1);
