@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup sandbox test check fmt fmt-check clippy build unit broker docs generate deny clean
+.PHONY: help setup sandbox test check fmt fmt-check clippy build unit broker bench docs generate deny clean
 
 # Node, where the machine's own is too old (scripts/setup.sh).
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
@@ -48,6 +48,11 @@ unit: build ## tests beside the code
 broker: build ## tests in tests/ folders: real broker, real binaries, third-party servers
 	cargo test --workspace --test '*' -- --test-threads=1
 	cargo test --workspace --doc
+
+# Never part of `test`: figures depend on the machine, and a full run takes an hour on two cores.
+bench: ## speed and memory, as ratios (ARGS="--quick"; one of them: cargo bench -p ingest-service --bench snapshot)
+	@scripts/setup.sh test
+	cargo bench -p ingest-service -- $(ARGS)
 
 docs: ## build the documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items

@@ -15,7 +15,7 @@ use usher_contract::OrgId;
 use usher_runtime::{
     admin::Readiness,
     backoff::Backoff,
-    kafka::{Membership, MembershipEvent, Partitions, ReleaseGuard, TopicInput, TopicReader},
+    kafka::{Membership, MembershipEvent, Partitions, RecordRef, ReleaseGuard, TopicInput, TopicReader},
     shutdown::{CancellationToken, chain},
 };
 
@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     logic::pace::Pace,
     metrics::Metrics,
-    published::Tables,
+    published::{self, Message, Tables},
     salesforce::{pubsub::PubSub, rest::Rest},
     status::{StatusHandle, StreamStatus},
     topics,
@@ -95,14 +95,16 @@ pub enum PipelineError {
 /// The topics as followed by a standby.
 pub(crate) struct Followed {
     pub(crate) tables: Tables,
-    changes: TopicReader,
+    changes: TopicReader<Message>,
     checkpoint: TopicReader,
 }
 
 impl Followed {
     async fn start(parts: &Parts, org: OrgId) -> Result<Self, PipelineError> {
         let kafka = &parts.config.kafka;
-        let changes = TopicReader::start(kafka, &kafka.topic(topics::USER_CHANGE), Partitions::All).await?;
+        let read = move |record: RecordRef<'_>| Message::read(org, &record);
+        let (topic, threads) = (kafka.topic(topics::USER_CHANGE), published::reading_threads());
+        let changes = TopicReader::start_with(kafka, &topic, Partitions::All, threads, read).await?;
         let checkpoint = TopicReader::start(kafka, &kafka.topic(topics::CHECKPOINT), Partitions::All).await?;
         Ok(Self {
             tables: Tables::new(org, &parts.config.pubsub.channel),
@@ -114,8 +116,8 @@ impl Followed {
     /// Takes what has come. Gives the marks reached: (changes, checkpoint).
     async fn follow(&mut self) -> Result<(Option<u64>, Option<u64>), PipelineError> {
         tokio::select! {
-            input = self.changes.next() => Ok((take(input, topics::USER_CHANGE, |record| self.tables.user_change(record))?, None)),
-            input = self.checkpoint.next() => Ok((None, take(input, topics::CHECKPOINT, |record| self.tables.checkpoint(record))?)),
+            input = self.changes.next() => Ok((take(input, topics::USER_CHANGE, |message| self.tables.user_change(message))?, None)),
+            input = self.checkpoint.next() => Ok((None, take(input, topics::CHECKPOINT, |record| self.tables.checkpoint(&record))?)),
         }
     }
 
@@ -132,14 +134,14 @@ impl Followed {
     }
 }
 
-fn take(
-    input: Option<TopicInput>,
+fn take<T>(
+    input: Option<TopicInput<T>>,
     topic: &'static str,
-    mut record: impl FnMut(&usher_runtime::kafka::Record),
+    record: impl FnMut(T),
 ) -> Result<Option<u64>, PipelineError> {
     match input {
         Some(TopicInput::Records(records)) => {
-            records.iter().for_each(&mut record);
+            records.into_iter().for_each(record);
             Ok(None)
         }
         Some(TopicInput::CaughtUp(mark)) => Ok(Some(mark)),

@@ -8,12 +8,15 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
-use usher_contract::{OrgId, User, UserChange, UserKey};
-use usher_runtime::{clock, kafka::Record};
+use usher_contract::{OrgId, User, UserId, UserKey};
+use usher_runtime::{
+    clock,
+    kafka::{Record, RecordRef},
+};
 
 use crate::logic::{
     record::{CheckpointKey, Debtor, FORMAT, HeldSet, Owed, Position, Suppression},
-    table::{Head, Published},
+    table::{Head, Packed, Published},
     writer::Restored,
 };
 
@@ -45,6 +48,56 @@ pub struct Tables {
     pub too_new: Option<String>,
 }
 
+/// A message of the user-change topic, read and packed: the work of a start, done on the reading thread.
+#[derive(Debug)]
+pub struct Message {
+    partition: i32,
+    offset: i64,
+    says: Says,
+}
+
+#[derive(Debug)]
+enum Says {
+    State(Box<Packed>),
+    Erased(UserId),
+    OtherOrg,
+    NoKey,
+    /// With the version, when the header says it.
+    Unreadable(UserKey, Option<u64>),
+}
+
+impl Message {
+    /// Reads a record as a message of this org.
+    #[must_use]
+    pub fn read(org: OrgId, record: &RecordRef<'_>) -> Self {
+        let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
+        let says = match (key.and_then(|key| key.parse::<UserKey>().ok()), record.value()) {
+            (None, _) => Says::NoKey,
+            (Some(key), _) if key.org != org => Says::OtherOrg,
+            (Some(key), None) => Says::Erased(key.user),
+            (Some(key), Some(value)) => match Packed::of_message(key, value) {
+                Some(person) => Says::State(Box::new(person)),
+                None => {
+                    let id = record.header("ce_id");
+                    Says::Unreadable(key, id.and_then(|id| id.rsplit(':').next()?.parse().ok()))
+                }
+            },
+        };
+        Self {
+            partition: record.partition(),
+            offset: record.offset(),
+            says,
+        }
+    }
+}
+
+/// How many threads read and pack messages: a start is the only time that this service needs several cores. More than
+/// four would wait for the one that fills the table.
+#[must_use]
+pub fn reading_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
 impl Tables {
     /// Empty.
     #[must_use]
@@ -60,34 +113,21 @@ impl Tables {
         }
     }
 
-    /// A record of the user-change topic.
-    pub fn user_change(&mut self, record: &Record) {
-        let key = record
-            .key
-            .as_deref()
-            .and_then(|key| std::str::from_utf8(key).ok())
-            .and_then(|key| key.parse::<UserKey>().ok());
-        let Some(key) = key else {
-            self.malformed(record, "its key is not <orgId>:<userId>");
-            return;
-        };
-        if key.org != self.org {
-            return;
-        }
-        let Some(value) = &record.value else {
-            self.restored.published.remove(key.user);
-            return;
-        };
-        match serde_json::from_slice::<UserChange>(value) {
-            Ok(change) if change.user.key() == key => {
-                self.restored.published.insert(key.user, Published::restored(change));
-            }
-            _ => {
-                self.malformed(record, "its value is not a user change of that key");
+    /// A message of the user-change topic.
+    pub fn user_change(&mut self, message: Message) {
+        let Message {
+            partition,
+            offset,
+            says,
+        } = message;
+        match says {
+            Says::State(person) => self.restored.published.put(*person),
+            Says::Erased(user) => self.restored.published.remove(user),
+            Says::OtherOrg => {}
+            Says::NoKey => self.malformed(partition, offset, "its key is not <orgId>:<userId>"),
+            Says::Unreadable(key, version) => {
+                self.malformed(partition, offset, "its value is not a user change of that key");
                 // The version goes on where the header says, so that subscribers never see it fall.
-                let version = record
-                    .header("ce_id")
-                    .and_then(|id| id.rsplit(':').next()?.parse().ok());
                 let last = self.restored.published.head(key.user).map_or(0, |head| head.version);
                 let version = version.unwrap_or(last + 1).max(last);
                 let head = Head {
@@ -121,7 +161,7 @@ impl Tables {
                     }
                     Err(why) => {
                         self.too_new = Some(format!("the position record cannot be read: {why}"));
-                        self.malformed(record, &why);
+                        self.malformed(record.partition, record.offset, &why);
                     }
                 }
             }
@@ -133,7 +173,7 @@ impl Tables {
                     self.restored.owed.remove(&debtor);
                 }
                 Err(why) => {
-                    self.malformed(record, &why);
+                    self.malformed(record.partition, record.offset, &why);
                     // What was owed cannot be read, that something was can.
                     self.restored
                         .owed
@@ -174,7 +214,7 @@ impl Tables {
                 | CheckpointKey::Leader(_)
                 | CheckpointKey::Other(_),
             ) => {}
-            None => self.malformed(record, "it has no key"),
+            None => self.malformed(record.partition, record.offset, "it has no key"),
         }
     }
 
@@ -185,15 +225,14 @@ impl Tables {
             record.offset,
             crate::topics::CHECKPOINT
         ));
-        self.malformed(record, why);
+        self.malformed(record.partition, record.offset, why);
     }
 
-    fn malformed(&mut self, record: &Record, why: &str) {
+    fn malformed(&mut self, partition: i32, offset: i64, why: &str) {
         self.malformed += 1;
         warn!(
-            partition = record.partition,
-            offset = record.offset,
-            "a record of our own topic cannot be read: {why}; the rest goes on"
+            partition,
+            offset, "a record of our own topic cannot be read: {why}; the rest goes on"
         );
     }
 }
@@ -237,7 +276,9 @@ mod tests {
     #[test]
     fn a_damaged_user_keeps_its_version_and_is_owed() {
         let mut tables = Tables::new(ORG.parse().unwrap(), "/s");
-        tables.user_change(&record(USER, Some("{"), &format!("{USER}:7")));
+        let org = ORG.parse().unwrap();
+        let damaged = record(USER, Some("{"), &format!("{USER}:7"));
+        tables.user_change(Message::read(org, &damaged.as_ref()));
         let key: UserKey = USER.parse().unwrap();
         assert_eq!(tables.restored.published.head(key.user).unwrap().version, 7);
         assert!(tables.restored.owed.contains_key(&Debtor::User(key.user)));
@@ -247,7 +288,8 @@ mod tests {
     #[test]
     fn other_orgs_and_unknown_keys_are_left_alone() {
         let mut tables = Tables::new(ORG.parse().unwrap(), "/s");
-        tables.user_change(&record("00D000000000002EAA:005ZL000000M0x1YAC", Some("{}"), ""));
+        let other = record("00D000000000002EAA:005ZL000000M0x1YAC", Some("{}"), "");
+        tables.user_change(Message::read(ORG.parse().unwrap(), &other.as_ref()));
         tables.checkpoint(&record("00D000000000002EAA/position//s", Some("{}"), ""));
         tables.checkpoint(&record("something/new", Some("{}"), ""));
         assert_eq!((tables.malformed, tables.restored.published.len()), (0, 0));

@@ -1,8 +1,8 @@
 //! Comparing the published state with the next one: which fields differ, and what that is called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use usher_contract::{ChangeKind, Known, User};
 
 /// A difference worth a message.
@@ -19,42 +19,72 @@ pub struct Difference {
 /// Times of the record itself: they move with changes of fields that are not published, so alone they are no change.
 const NOT_A_CHANGE: &[&str] = &["modifiedAt"];
 
+/// In front of the names of custom fields.
+const CUSTOM: &str = "custom.";
+const REMOVED: &str = "removed";
+
 /// What differs between the last published state and the next; `None` when that is nothing worth a message.
-/// `baseline`: the first listing of everyone, in which nobody is new.
+/// `baseline`: the first listing of everyone, in which nobody is new. Equal states are compared and nothing else.
 #[must_use]
 pub fn diff(published: Option<&User>, next: &User, baseline: bool) -> Option<Difference> {
-    let after = flat(next);
     let Some(published) = published else {
-        let kind = if baseline {
-            ChangeKind::Discovered
-        } else {
-            ChangeKind::Created
-        };
         // Somebody who is seen for the first time when gone already is not worth a message.
-        return (!next.removed).then(|| Difference {
-            kind,
-            changed: after.keys().cloned().collect(),
-            before: BTreeMap::new(),
-        });
+        return (!next.removed).then(|| first(next, baseline));
     };
-    let mut before = flat(published);
-    let mut changed: Vec<String> = after
-        .iter()
-        .filter(|(name, value)| before.get(*name) != Some(value))
-        .map(|(name, _)| name.clone())
-        .collect();
+    let mut changed: Vec<String> = Vec::new();
     // What was known and is unknown now has changed too (a field that left the allow-list).
-    changed.extend(before.keys().filter(|name| !after.contains_key(*name)).cloned());
-    changed.sort_unstable();
+    published.differences(next, |name| changed.push(name.to_owned()));
+    if published.removed != next.removed {
+        changed.push(REMOVED.to_owned());
+    }
+    if published.custom != next.custom {
+        let names: BTreeSet<&String> = published.custom.keys().chain(next.custom.keys()).collect();
+        let differing = names
+            .into_iter()
+            .filter(|name| published.custom.get(*name) != next.custom.get(*name));
+        changed.extend(differing.map(|name| custom(name)));
+    }
     if changed.iter().all(|name| NOT_A_CHANGE.contains(&name.as_str())) {
         return None;
     }
-    before.retain(|name, _| changed.contains(name));
+    changed.sort_unstable();
+    let previous = |name: &String| Some((name.clone(), value(published, name)?));
     Some(Difference {
         kind: kind(published, next),
+        before: changed.iter().filter_map(previous).collect(),
         changed,
-        before,
     })
+}
+
+/// The first message about somebody: everything that is known is new.
+fn first(next: &User, baseline: bool) -> Difference {
+    let mut changed = vec![REMOVED.to_owned()];
+    next.known_fields(|name| changed.push(name.to_owned()));
+    changed.extend(next.custom.keys().map(|name| custom(name)));
+    changed.sort_unstable();
+    Difference {
+        kind: if baseline {
+            ChangeKind::Discovered
+        } else {
+            ChangeKind::Created
+        },
+        changed,
+        before: BTreeMap::new(),
+    }
+}
+
+/// The name of a custom field among the names of fields.
+fn custom(name: &str) -> String {
+    format!("{CUSTOM}{name}")
+}
+
+/// The value under a name of `changed`.
+fn value(user: &User, name: &str) -> Option<Value> {
+    match name.strip_prefix(CUSTOM) {
+        Some(custom) => user.custom.get(custom).cloned(),
+        None if name == REMOVED => Some(Value::Bool(user.removed)),
+        None => user.wire_value(name),
+    }
 }
 
 /// The heaviest kind that holds.
@@ -80,35 +110,13 @@ fn kind(published: &User, next: &User) -> ChangeKind {
         .unwrap_or(ChangeKind::Updated)
 }
 
-/// The user as a flat map: custom fields as `custom.<name>`, identity left out.
-fn flat(user: &User) -> BTreeMap<String, Value> {
-    let Ok(Value::Object(map)) = serde_json::to_value(user) else {
-        return BTreeMap::new();
-    };
-    let mut flat: BTreeMap<String, Value> = BTreeMap::new();
-    for (name, value) in map {
-        match (name.as_str(), value) {
-            ("id" | "orgId" | "source", _) => {}
-            ("custom", Value::Object(custom)) => flat.extend(custom_fields(custom)),
-            (_, value) => {
-                flat.insert(name, value);
-            }
-        }
-    }
-    flat
-}
-
-fn custom_fields(custom: Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
-    custom
-        .into_iter()
-        .map(|(name, value)| (format!("custom.{name}"), value))
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use usher_contract::UserKey;
 
     use super::*;
+    use crate::logic::arbitrary;
 
     fn user() -> User {
         let key: UserKey = "00D000000000001EAA:005ZL000000M0x1".parse().unwrap();
@@ -215,5 +223,49 @@ mod tests {
             difference.before,
             BTreeMap::from([("email".to_owned(), Value::from("a@b"))])
         );
+    }
+
+    /// The user as a flat map: the same thing said by way of JSON.
+    fn flat(user: &User) -> BTreeMap<String, Value> {
+        let mut map = serde_json::to_value(user).unwrap().as_object().unwrap().clone();
+        let custom = map.remove("custom").unwrap_or_default();
+        let custom = custom.as_object().cloned().unwrap_or_default();
+        let custom = custom
+            .into_iter()
+            .map(|(name, value)| (format!("custom.{name}"), value));
+        let identity = ["id", "orgId", "source"];
+        map.into_iter()
+            .filter(|(name, _)| !identity.contains(&name.as_str()))
+            .chain(custom)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_changed_is_what_differs_on_the_wire((published, next) in arbitrary::two_states()) {
+            let (before, after) = (flat(&published), flat(&next));
+            let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+            let changed: Vec<String> =
+                names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
+            let difference = diff(Some(&published), &next, false);
+            if changed.iter().all(|name| name == "modifiedAt") {
+                prop_assert_eq!(difference, None);
+            } else {
+                let difference = difference.unwrap();
+                let previous: BTreeMap<_, _> =
+                    before.into_iter().filter(|(name, _)| changed.contains(name)).collect();
+                prop_assert_eq!(difference.before, previous);
+                prop_assert_eq!(difference.changed, changed);
+            }
+        }
+
+        #[test]
+        fn everything_known_is_new_in_the_first_message(next in arbitrary::user()) {
+            let difference = diff(None, &next, false);
+            prop_assert_eq!(difference.is_none(), next.removed);
+            if let Some(difference) = difference {
+                prop_assert_eq!(difference.changed, flat(&next).into_keys().collect::<Vec<_>>());
+            }
+        }
     }
 }

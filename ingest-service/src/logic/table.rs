@@ -2,11 +2,32 @@
 //!
 //! What is asked of many people at once (who is removed, who was touched, who was seen) stands in the [`Head`]; the
 //! whole person is unpacked only for the one that an observation concerns.
+//!
+//! Made for a million people: a person is a row of fixed size and one allocation of packed bytes. Values that repeat are
+//! kept once and counted. `benches/README.md` says how many bytes that makes.
 
-use std::collections::HashMap;
+mod bytes;
+mod intern;
+mod pack;
+mod row;
+mod view;
 
+use std::{
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+};
+
+use hashbrown::HashTable;
 use jiff::Timestamp;
-use usher_contract::{Known, User, UserChange, UserId};
+use serde::Deserialize;
+use usher_contract::{Known, User, UserChange, UserId, UserKey};
+
+use self::{
+    intern::Pool,
+    pack::Loose,
+    row::{Key, Row},
+    view::View,
+};
 
 use super::polls::mark;
 
@@ -75,53 +96,198 @@ impl Published {
     }
 }
 
+/// The last state of one person as the table keeps it: made from a message on whatever thread reads it, kept by the
+/// table's own.
+#[derive(Debug)]
+pub struct Packed {
+    id: UserId,
+    head: Head,
+    state: Loose,
+}
+
+impl Packed {
+    /// From a state.
+    #[must_use]
+    pub fn new(person: &Published) -> Self {
+        Self::of_view(&View::of(&person.user), person.head)
+    }
+
+    /// From the value of a message of the topic; `None` when that is not a user change of this key.
+    #[must_use]
+    pub fn of_message(key: UserKey, value: &[u8]) -> Option<Self> {
+        /// Of a `UserChange`, what the table keeps.
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            version: u64,
+            #[serde(borrow)]
+            user: View<'a>,
+            cause: Times,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Times {
+            #[serde(default)]
+            committed_at: Option<Timestamp>,
+            #[serde(default)]
+            read_at: Option<Timestamp>,
+        }
+        // As text: bytes would be checked string by string.
+        let text = std::str::from_utf8(value).ok()?;
+        let Message { version, user, cause } = serde_json::from_str(text).ok()?;
+        if UserKey::new(user.org_id, user.id) != key {
+            return None;
+        }
+        let head = Head {
+            version,
+            committed_at: cause.committed_at,
+            read_at: cause.read_at,
+            ..Head::default()
+        };
+        Some(Self::of_view(&user, head))
+    }
+
+    fn of_view(view: &View<'_>, head: Head) -> Self {
+        Self {
+            id: view.id,
+            head: Head {
+                removed: view.removed,
+                active: view.active == Known::Value(true),
+                unlisted: view.listed == Known::Value(false),
+                frozen: view.frozen.value().copied(),
+                groups: mark(&view.groups()),
+                permission_sets: mark(&view.permission_sets()),
+                ..head
+            },
+            state: pack::pack(view),
+        }
+    }
+}
+
 /// Everyone.
-#[derive(Debug, Clone, Default)]
-pub struct Table(HashMap<UserId, Published>);
+#[derive(Clone, Default)]
+pub struct Table {
+    /// Rows in no order. Whoever is removed leaves the place to the last one.
+    rows: Vec<Row>,
+    /// Places in `rows` by person.
+    index: HashTable<u32>,
+    hasher: RandomState,
+    /// What repeats.
+    pool: Pool,
+    scratch: Vec<u8>,
+}
 
 impl Table {
     /// The person, unpacked.
     #[must_use]
     pub fn get(&self, id: UserId) -> Option<Published> {
-        self.0.get(&id).cloned()
+        let row = &self.rows[self.place(Key::of(id))?];
+        Some(Published {
+            user: pack::unpack(id, &row.state, &self.pool),
+            head: row.head(),
+        })
     }
     /// What is known about the person.
     #[must_use]
     pub fn head(&self, id: UserId) -> Option<Head> {
-        self.0.get(&id).map(|person| person.head)
+        self.place(Key::of(id)).map(|place| self.rows[place].head())
     }
     /// Changes what is known about a person who is there.
     pub fn update_head(&mut self, id: UserId, change: impl FnOnce(&mut Head)) {
-        if let Some(person) = self.0.get_mut(&id) {
-            change(&mut person.head);
+        if let Some(place) = self.place(Key::of(id)) {
+            let row = &mut self.rows[place];
+            let mut head = row.head();
+            change(&mut head);
+            row.set_head(&head);
         }
     }
     /// Changes what is known about everyone.
     pub fn update_heads(&mut self, mut change: impl FnMut(UserId, &mut Head)) {
-        for (id, person) in &mut self.0 {
-            change(*id, &mut person.head);
+        for row in &mut self.rows {
+            let mut head = row.head();
+            change(row.key.user(), &mut head);
+            row.set_head(&head);
         }
     }
     /// Puts the person in the place of what was there.
     pub fn insert(&mut self, id: UserId, person: Published) {
-        self.0.insert(id, person);
+        let packed = Packed::new(&person);
+        self.put(Packed { id, ..packed });
+    }
+    /// As [`Table::insert`], with the work of packing done already.
+    pub fn put(&mut self, person: Packed) {
+        let key = Key::of(person.id);
+        // The new state first: what both use stays in the pool.
+        let state = person.state.settle(&mut self.pool, &mut self.scratch);
+        let row = Row::new(key, &person.head, state);
+        if let Some(place) = self.place(key) {
+            let last = std::mem::replace(&mut self.rows[place], row);
+            pack::give_back(&last.state, &mut self.pool);
+            return;
+        }
+        let place = u32::try_from(self.rows.len()).expect("**Invariant**: four billion people do not fit in memory");
+        self.rows.push(row);
+        let Self {
+            rows, index, hasher, ..
+        } = self;
+        index.insert_unique(hasher.hash_one(key), place, |place| {
+            hasher.hash_one(rows[*place as usize].key)
+        });
     }
     /// Forgets the person.
     pub fn remove(&mut self, id: UserId) {
-        self.0.remove(&id);
+        let key = Key::of(id);
+        let Self {
+            rows,
+            index,
+            hasher,
+            pool,
+            ..
+        } = self;
+        let found = index.find_entry(hasher.hash_one(key), |place| rows[*place as usize].key == key);
+        let Ok(found) = found else { return };
+        let (place, _) = found.remove();
+        let moved = rows.len() - 1;
+        let gone = rows.swap_remove(place as usize);
+        pack::give_back(&gone.state, pool);
+        // The last row has moved into the gap.
+        if let Some(row) = rows.get(place as usize)
+            && let Some(entry) = index.find_mut(hasher.hash_one(row.key), |place| *place as usize == moved)
+        {
+            *entry = place;
+        }
     }
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.rows.len()
     }
     /// Whether nobody is there.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rows.is_empty()
     }
     /// What is known about everyone, in no order.
     pub fn heads(&self) -> impl Iterator<Item = (UserId, Head)> + '_ {
-        self.0.iter().map(|(id, person)| (*id, person.head))
+        self.rows.iter().map(|row| (row.key.user(), row.head()))
+    }
+
+    fn place(&self, key: Key) -> Option<usize> {
+        let found = self
+            .index
+            .find(self.hasher.hash_one(key), |place| self.rows[*place as usize].key == key);
+        found.map(|place| *place as usize)
     }
 }
+
+impl fmt::Debug for Table {
+    /// How many, not who.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("people", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     logic::{
         field::{FieldType, REQUIRED_FIELDS, STANDARD_FIELDS},
-        normalize::Fields,
+        normalize::{Fields, published},
         population::{Population, QueryFields},
         record::{CheckpointKey, FORMAT},
         writer::WriterConfig,
@@ -114,12 +114,7 @@ impl Learnt {
     pub(crate) fn missed(&self) -> BTreeSet<String> {
         let published = |ours: &str| {
             let always = ["active", "modifiedAt"].contains(&ours);
-            always
-                || self
-                    .fields
-                    .publish
-                    .as_ref()
-                    .is_none_or(|list| list.iter().any(|name| name == ours))
+            always || self.fields.publish.as_ref().is_none_or(|list| list.has(ours))
         };
         let standard = STANDARD_FIELDS
             .iter()
@@ -179,7 +174,7 @@ pub(crate) fn learnt(config: &Config, described: &BTreeMap<String, String>) -> L
             .collect(),
         termination_date: config.fields.termination_date.clone(),
         unreadable,
-        publish: Some(config.publish.fields.clone()),
+        publish: Some(published(&config.publish.fields)),
     };
     let query_fields = QueryFields::new(&fields, |name| described.contains_key(name));
     Learnt {

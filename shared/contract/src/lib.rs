@@ -32,5 +32,5 @@ pub use dead_letter::{ChangeDeadLetter, EventDeadLetter};
 pub use id::{IdError, OrgId, RecordId, TargetName, UserId, UserKey};
 pub use known::Known;
 pub use outcome::{Outcome, OutcomeResult};
-pub use user::{GroupRef, NamedRef, Source, User};
+pub use user::{FieldSet, GroupRef, NamedRef, Source, User};
 pub use user_change::{Approval, Cause, ChangeKind, Origin, UserChange};

@@ -47,7 +47,7 @@ pub struct GroupRef {
 }
 
 macro_rules! users {
-    ($($(#[$doc:meta])* $field:ident : $type:ty),* $(,)?) => {
+    ($($(#[$doc:meta])* $name:literal $field:ident : $type:ty),* $(,)?) => {
         /// The full state of one person. See the module documentation.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase")]
@@ -64,7 +64,7 @@ macro_rules! users {
             pub removed: bool,
             $(
                 $(#[$doc])*
-                #[serde(default, skip_serializing_if = "Known::is_unknown")]
+                #[serde(rename = $name, default, skip_serializing_if = "Known::is_unknown")]
                 pub $field: Known<$type>,
             )*
             /// Declared custom fields by their name in the source. A key that is absent is unknown.
@@ -100,71 +100,154 @@ macro_rules! users {
                     custom,
                 }
             }
+
+            /// As `older.updated_by(self)`; of the older state only what is missing is copied.
+            #[must_use]
+            pub fn over(mut self, older: &Self) -> Self {
+                (self.id, self.org_id) = (older.id, older.org_id);
+                $(if self.$field.is_unknown() {
+                    self.$field = older.$field.clone();
+                })*
+                for (name, value) in &older.custom {
+                    if !self.custom.contains_key(name) {
+                        self.custom.insert(name.clone(), value.clone());
+                    }
+                }
+                self
+            }
+
+            /// The names on the wire of everything that may be unknown, `custom` apart.
+            pub const FIELDS: &[&str] = &[$($name),*];
+
+            /// Calls `found` with the name of each of [`User::FIELDS`] that is not the same in both.
+            pub fn differences(&self, other: &Self, mut found: impl FnMut(&'static str)) {
+                $(if self.$field != other.$field {
+                    found($name);
+                })*
+            }
+
+            /// Calls `found` with the name of each of [`User::FIELDS`] that is known.
+            pub fn known_fields(&self, mut found: impl FnMut(&'static str)) {
+                $(if !self.$field.is_unknown() {
+                    found($name);
+                })*
+            }
+
+            /// What stands on the wire under one of [`User::FIELDS`]; `None` when it is unknown or no such name.
+            #[must_use]
+            pub fn wire_value(&self, name: &str) -> Option<Value> {
+                match name {
+                    // Unknown inside a value is left out by the value itself, so nothing that is known fails.
+                    $($name => serde_json::to_value(&self.$field).ok(),)*
+                    _ => None,
+                }
+            }
+
+            /// Makes everything unknown that is not in the set; identity, `removed` and `custom` stay.
+            pub fn keep_only(&mut self, kept: FieldSet) {
+                let mut bit = 1_u64;
+                $(
+                    if kept.0 & bit == 0 {
+                        self.$field = Known::Unknown;
+                    }
+                    bit <<= 1;
+                )*
+                // The last shift is for nobody.
+                let _ = bit;
+            }
         }
     };
 }
 
 users! {
     /// Log-in name in the form of an e-mail address; mutable.
-    username: String,
+    "username" username: String,
     /// E-mail address; not unique.
-    email: String,
+    "email" email: String,
     /// First name.
-    given_name: String,
+    "givenName" given_name: String,
     /// Last name.
-    family_name: String,
+    "familyName" family_name: String,
     /// Full name as the source composes it.
-    display_name: String,
+    "displayName" display_name: String,
     /// Job title.
-    title: String,
+    "title" title: String,
     /// Department.
-    department: String,
+    "department" department: String,
     /// Division.
-    division: String,
+    "division" division: String,
     /// Company name.
-    company: String,
+    "company" company: String,
     /// Employee number; not unique.
-    employee_number: String,
+    "employeeNumber" employee_number: String,
     /// Phone, free text.
-    phone: String,
+    "phone" phone: String,
     /// Mobile phone, free text.
-    mobile_phone: String,
+    "mobilePhone" mobile_phone: String,
     /// Phone extension.
-    extension: String,
+    "extension" extension: String,
     /// Whether the person may log in to the source: the life-cycle flag.
-    active: bool,
+    "active" active: bool,
     /// Log-in frozen by an administrator; the licence stays and `active` stays true.
-    frozen: bool,
+    "frozen" frozen: bool,
     /// Whether the last complete report had the person.
-    listed: bool,
+    "listed" listed: bool,
     /// IANA time zone.
-    time_zone: String,
+    "timeZone" time_zone: String,
     /// Locale as a language tag, `en-GB`.
-    locale: String,
+    "locale" locale: String,
     /// Locale as the source writes it, `en_GB`.
-    locale_key: String,
+    "localeKey" locale_key: String,
     /// Language as the source writes it, as a language tag.
-    language: String,
+    "language" language: String,
     /// Kind of user in the source, `Standard` for employees.
-    user_type: String,
+    "userType" user_type: String,
     /// Subject for single sign-on.
-    federation_id: String,
+    "federationId" federation_id: String,
     /// The manager's user id.
-    manager_id: UserId,
+    "managerId" manager_id: UserId,
     /// Profile: licence and base permissions.
-    profile: NamedRef,
+    "profile" profile: NamedRef,
     /// Role in the hierarchy.
-    role: NamedRef,
+    "role" role: NamedRef,
     /// Public groups, sorted by id; `[]` is known to be in none.
-    groups: Vec<GroupRef>,
+    "groups" groups: Vec<GroupRef>,
     /// Permission sets, sorted by id, without those owned by profiles.
-    permission_sets: Vec<NamedRef>,
+    "permissionSets" permission_sets: Vec<NamedRef>,
     /// Last day, from a declared custom field.
-    termination_date: Date,
+    "terminationDate" termination_date: Date,
     /// When the record was created at the source, UTC.
-    created_at: Timestamp,
+    "createdAt" created_at: Timestamp,
     /// When the record was last modified at the source, UTC.
-    modified_at: Timestamp,
+    "modifiedAt" modified_at: Timestamp,
+}
+
+/// Some of [`User::FIELDS`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FieldSet(u64);
+
+impl FieldSet {
+    /// The set of these names; others than [`User::FIELDS`] are passed over.
+    #[must_use]
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        const { assert!(User::FIELDS.len() <= 64, "a bit for each field") }
+        let place = |name: &str| User::FIELDS.iter().position(|field| *field == name);
+        Self(
+            names
+                .into_iter()
+                .filter_map(place)
+                .fold(0, |set, place| set | (1 << place)),
+        )
+    }
+}
+
+impl FieldSet {
+    /// Whether the field of this name is in the set.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let place = User::FIELDS.iter().position(|field| *field == name);
+        place.is_some_and(|place| self.0 & (1 << place) != 0)
+    }
 }
 
 impl User {
@@ -172,5 +255,46 @@ impl User {
     #[must_use]
     pub fn key(&self) -> UserKey {
         UserKey::new(self.org_id, self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ada() -> User {
+        let key: UserKey = "00D000000000001EAA:005ZL000000M0x1".parse().unwrap();
+        User {
+            email: "ada@acme.example".to_owned().into(),
+            title: Known::Empty,
+            active: true.into(),
+            ..User::unknown(key)
+        }
+    }
+
+    #[test]
+    fn fields_are_named_as_on_the_wire() {
+        let mut known = Vec::new();
+        ada().known_fields(|name| known.push(name));
+        let wire = serde_json::to_value(ada()).unwrap();
+        assert_eq!(known, ["email", "title", "active"]);
+        for name in known {
+            assert_eq!(ada().wire_value(name).as_ref(), Some(&wire[name]), "{name}");
+        }
+        assert_eq!((ada().wire_value("phone"), ada().wire_value("id")), (None, None));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_unknown() {
+        let mut user = ada();
+        user.keep_only(FieldSet::of(["email", "shoeSize"]));
+        let email = ada().email;
+        assert_eq!(
+            user,
+            User {
+                email,
+                ..User::unknown(ada().key())
+            }
+        );
     }
 }

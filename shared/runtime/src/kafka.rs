@@ -13,6 +13,6 @@ pub mod transaction;
 pub use config::{KafkaConfig, TopicMode};
 pub use membership::{Membership, MembershipEvent, ReleaseGuard};
 pub use partition::partition_of;
-pub use reader::{Partitions, Record, TopicInput, TopicReader};
+pub use reader::{Partitions, Record, RecordRef, TopicInput, TopicReader};
 pub use topics::{TopicError, TopicSpec, Topics, USER_CHANGE};
 pub use transaction::{CommitError, FenceError, OutRecord, TransactionBatch, TransactionalProducer};

@@ -116,11 +116,10 @@ impl Writer {
                 .head
                 .read_at
                 .is_some_and(|read| committed_at.duration_since(read) <= margin);
-        let base = person.user.clone();
         let reread = event
             .reread
             .or(late.then_some("an event as old as the last read"))
-            .or(base.removed.then_some("an event of somebody removed"));
+            .or(person.user.removed.then_some("an event of somebody removed"));
         let population = &self.config.population;
         let reread = reread.or(event
             .delta
@@ -129,7 +128,7 @@ impl Writer {
             .then_some("may have left the population"));
         // Nobody gets access back on the word of an event alone: that the person has left the population meanwhile may
         // have been told by nobody (an overflow, an event that cannot be read).
-        let enables = event.delta.get("IsActive") == Some(&true.into()) && base.active != Known::Value(true);
+        let enables = event.delta.get("IsActive") == Some(&true.into()) && person.user.active != Known::Value(true);
         let reread = reread.or(enables.then_some("active again"));
         if let Some(reason) = reread {
             if leaves {
@@ -145,10 +144,13 @@ impl Writer {
             return;
         }
         let mut next = if event.header.change_type == ChangeType::Delete {
-            User { removed: true, ..base }
+            User {
+                removed: true,
+                ..person.user.clone()
+            }
         } else {
             let raw = raw_of_delta(&event.delta, &self.config.fields);
-            base.updated_by(normalize(UserKey::new(self.config.org, id), &raw, &self.config.fields))
+            normalize(UserKey::new(self.config.org, id), &raw, &self.config.fields).over(&person.user)
         };
         if !self.fill_names(&mut next) {
             self.owe(Debtor::User(id), Owed::new(now, "the name behind an id is not known"));

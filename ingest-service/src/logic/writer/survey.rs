@@ -1,7 +1,7 @@
 //! Surveys: reading many people at once, as a snapshot (everyone) or a recheck (recently touched ones).
 
 use super::{
-    BTreeSet, Cause, Debtor, HashSet, Head, Known, Origin, Owed, RawUser, Timestamp, User, UserId, UserKey, Writer,
+    BTreeSet, Cause, Debtor, HashSet, Head, Known, Origin, Owed, RawUser, Timestamp, UserId, UserKey, Writer,
     debts::{read_cause, recorded_at},
     held::Kept,
     normalize,
@@ -149,11 +149,11 @@ impl Writer {
             );
             return;
         }
-        let base = last
-            .as_ref()
-            .map_or_else(|| User::unknown(key), |person| person.user.clone());
         self.learn_names(&mut row, read_at);
-        let mut next = base.updated_by(row);
+        let mut next = match &last {
+            Some(person) => row.over(&person.user),
+            None => row,
+        };
         if let Some(listed) = listed {
             next.listed = Known::Value(listed);
         }

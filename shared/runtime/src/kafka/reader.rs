@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
@@ -50,11 +50,87 @@ impl Record {
     }
 }
 
-/// What a reader hands over.
+impl Record {
+    /// To be read as one that is not copied.
+    #[must_use]
+    pub fn as_ref(&self) -> RecordRef<'_> {
+        RecordRef(Lent::Copy(self))
+    }
+}
+
+/// A record that lies in the client's memory: whoever reads it takes what is needed, and nothing else is copied.
 #[derive(Debug)]
-pub enum TopicInput {
+pub struct RecordRef<'a>(Lent<'a>);
+
+enum Lent<'a> {
+    Client(&'a BorrowedMessage<'a>),
+    Copy(&'a Record),
+}
+
+impl std::fmt::Debug for Lent<'_> {
+    /// Keys and values name people.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("..")
+    }
+}
+
+impl RecordRef<'_> {
+    /// Partition.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        match self.0 {
+            Lent::Client(message) => message.partition(),
+            Lent::Copy(record) => record.partition,
+        }
+    }
+    /// Offset.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        match self.0 {
+            Lent::Client(message) => message.offset(),
+            Lent::Copy(record) => record.offset,
+        }
+    }
+    /// Key.
+    #[must_use]
+    pub fn key(&self) -> Option<&[u8]> {
+        match self.0 {
+            Lent::Client(message) => message.key(),
+            Lent::Copy(record) => record.key.as_deref(),
+        }
+    }
+    /// Value; `None` is a tombstone.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        match self.0 {
+            Lent::Client(message) => message.payload(),
+            Lent::Copy(record) => record.value.as_deref(),
+        }
+    }
+    /// A header's value as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let value = match self.0 {
+            Lent::Client(message) => message.headers()?.iter().find(|header| header.key == name)?.value?,
+            Lent::Copy(record) => return record.header(name),
+        };
+        std::str::from_utf8(value).ok()
+    }
+    /// A copy of all of it.
+    #[must_use]
+    pub fn to_record(&self) -> Record {
+        match self.0 {
+            Lent::Client(message) => record_of(message),
+            Lent::Copy(record) => record.clone(),
+        }
+    }
+}
+
+/// What a reader hands over; `T` is what it makes of a record.
+#[derive(Debug)]
+pub enum TopicInput<T = Record> {
     /// Records in order within each partition.
-    Records(Vec<Record>),
+    Records(Vec<T>),
     /// Everything that was committed when mark number `n` was set has been handed over. The start sets mark 0.
     CaughtUp(u64),
     /// Reading does not go on; the reader has ended.
@@ -70,58 +146,99 @@ pub enum Partitions {
     Only(Vec<i32>),
 }
 
-/// A thread that reads a topic from its beginning and follows it. Ends when dropped.
+/// Threads that read a topic from its beginning and follow it. They end when this is dropped.
 #[derive(Debug)]
-pub struct TopicReader {
-    marks: mpsc::Sender<u64>,
+pub struct TopicReader<T = Record> {
+    marks: Vec<mpsc::Sender<u64>>,
     next_mark: u64,
-    inputs: tokio_mpsc::Receiver<TopicInput>,
+    /// The last mark that each thread has reached, and the last that was handed over.
+    reached: Vec<Option<u64>>,
+    told: Option<u64>,
+    inputs: tokio_mpsc::Receiver<(usize, TopicInput<T>)>,
 }
 
 impl TopicReader {
-    /// Starts reading. `topic` is the full name.
+    /// Starts reading with one thread. `topic` is the full name.
     ///
     /// # Errors
     /// When the client cannot be made or the topic's partitions cannot be listed.
     pub async fn start(config: &KafkaConfig, topic: &str, partitions: Partitions) -> Result<Self, TopicError> {
-        let (marks, marks_in) = mpsc::channel();
+        Self::start_with(config, topic, partitions, 1, |record| record.to_record()).await
+    }
+}
+
+impl<T: Send + 'static> TopicReader<T> {
+    /// As [`TopicReader::start`], with as many threads, which share out the partitions. `read` makes of each record what is
+    /// handed over, on the reading thread: a million records are then neither copied nor decoded by whoever waits for them.
+    ///
+    /// # Errors
+    /// As [`TopicReader::start`].
+    pub async fn start_with(
+        config: &KafkaConfig,
+        topic: &str,
+        partitions: Partitions,
+        threads: usize,
+        read: impl Fn(RecordRef<'_>) -> T + Send + Sync + 'static,
+    ) -> Result<Self, TopicError> {
         let (inputs_out, inputs) = tokio_mpsc::channel(16);
         let unreachable = |source| TopicError::Unreachable {
             bootstrap_servers: config.bootstrap_servers.clone(),
             source,
         };
         let (client, name) = (config.reader(&format!("usher-reader-{topic}")), topic.to_owned());
-        let opened = tokio::task::spawn_blocking(move || Reading::open(&client, name, partitions)).await;
-        let reading = opened.unwrap_or(Err(KafkaError::Canceled)).map_err(unreachable)?;
-        let name = format!("read {topic}");
-        // The client blocks: its poll loop needs a thread of its own.
-        let started = thread::Builder::new()
-            .name(name)
-            .spawn(move || reading.run(&marks_in, &inputs_out));
-        started.map_err(|error| unreachable(KafkaError::ClientCreation(error.to_string())))?;
+        let opened = tokio::task::spawn_blocking(move || Reading::open(&client, &name, partitions, threads)).await;
+        let readings = opened.unwrap_or(Err(KafkaError::Canceled)).map_err(unreachable)?;
+        let (read, mut marks) = (Arc::new(read), Vec::new());
+        let reached = vec![None; readings.len()];
+        for (number, reading) in readings.into_iter().enumerate() {
+            let (marks_out, marks_in) = mpsc::channel();
+            marks.push(marks_out);
+            let (inputs, read) = (inputs_out.clone(), Arc::clone(&read));
+            // The client blocks: its poll loop needs a thread of its own.
+            let started = thread::Builder::new()
+                .name(format!("read {topic}"))
+                .spawn(move || reading.run(&marks_in, |input| inputs.blocking_send((number, input)).is_ok(), &*read));
+            started.map_err(|error| unreachable(KafkaError::ClientCreation(error.to_string())))?;
+        }
         Ok(Self {
             marks,
             next_mark: 1,
+            reached,
+            told: None,
             inputs,
         })
     }
 
     /// What comes next; `None` after the reader has ended.
-    pub async fn next(&mut self) -> Option<TopicInput> {
-        self.inputs.recv().await
+    pub async fn next(&mut self) -> Option<TopicInput<T>> {
+        loop {
+            let (number, input) = self.inputs.recv().await?;
+            let TopicInput::CaughtUp(mark) = input else {
+                return Some(input);
+            };
+            self.reached[number] = Some(mark);
+            // A mark is reached when every thread has reached it or a later one.
+            let all = self.reached.iter().copied().min().flatten();
+            if all > self.told {
+                self.told = all;
+                return all.map(TopicInput::CaughtUp);
+            }
+        }
     }
 
     /// Sets a mark at the present end of every partition; [`TopicInput::CaughtUp`] with this number follows.
     pub fn catch_up(&mut self) -> u64 {
         let mark = self.next_mark;
         self.next_mark += 1;
-        // A reader that has ended shows itself in `next`.
-        let _ = self.marks.send(mark);
+        for marks in &self.marks {
+            // A reader that has ended shows itself in `next`.
+            let _ = marks.send(mark);
+        }
         mark
     }
 }
 
-/// The state of the reading thread.
+/// The state of a reading thread.
 struct Reading {
     consumer: BaseConsumer<LoggingContext>,
     topic: String,
@@ -133,12 +250,18 @@ struct Reading {
 }
 
 impl Reading {
-    fn open(config: &rdkafka::ClientConfig, topic: String, partitions: Partitions) -> KafkaResult<Self> {
-        let consumer: BaseConsumer<LoggingContext> = config.create_with_context(LoggingContext)?;
+    fn open(
+        config: &rdkafka::ClientConfig,
+        topic: &str,
+        partitions: Partitions,
+        threads: usize,
+    ) -> KafkaResult<Vec<Self>> {
+        let consumer = || config.create_with_context::<_, BaseConsumer<LoggingContext>>(LoggingContext);
+        let first = consumer()?;
         let partitions = match partitions {
             Partitions::Only(partitions) => partitions,
             Partitions::All => {
-                let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(10))?;
+                let metadata = first.fetch_metadata(Some(topic), Duration::from_secs(10))?;
                 // A topic that the broker does not know (yet) has no partitions: taken as empty, all state would seem lost.
                 let found = metadata.topics().iter().find(|found| found.name() == topic);
                 if let Some(error) = found.and_then(rdkafka::metadata::MetadataTopic::error) {
@@ -155,16 +278,29 @@ impl Reading {
                     .collect()
             }
         };
-        let next_offsets = partitions.into_iter().map(|partition| (partition, None)).collect();
-        let mut reading = Self {
+        let threads = threads.clamp(1, partitions.len().max(1));
+        let mut readings = vec![Self::of(first, topic)];
+        while readings.len() < threads {
+            readings.push(Self::of(consumer()?, topic));
+        }
+        for (place, partition) in partitions.into_iter().enumerate() {
+            readings[place % threads].next_offsets.insert(partition, None);
+        }
+        for reading in &mut readings {
+            reading.assign(0)?;
+        }
+        Ok(readings)
+    }
+
+    /// Without partitions.
+    fn of(consumer: BaseConsumer<LoggingContext>, topic: &str) -> Self {
+        Self {
             consumer,
-            topic,
-            next_offsets,
+            topic: topic.to_owned(),
+            next_offsets: BTreeMap::new(),
             not_at_end: BTreeSet::new(),
             mark: None,
-        };
-        reading.assign(0)?;
-        Ok(reading)
+        }
     }
 
     /// Assigns every partition again where it stands, which makes the client announce each end once more.
@@ -179,7 +315,13 @@ impl Reading {
         Ok(())
     }
 
-    fn run(mut self, marks: &mpsc::Receiver<u64>, inputs: &tokio_mpsc::Sender<TopicInput>) {
+    /// `hand_over` says whether anybody still takes.
+    fn run<T>(
+        mut self,
+        marks: &mpsc::Receiver<u64>,
+        hand_over: impl Fn(TopicInput<T>) -> bool,
+        read: &impl Fn(RecordRef<'_>) -> T,
+    ) {
         let mut batch = Vec::new();
         loop {
             // Marks that were set together are answered by the newest.
@@ -194,22 +336,18 @@ impl Reading {
             if let Some(mark) = newest
                 && let Err(error) = self.assign(mark)
             {
-                let _ = inputs.blocking_send(TopicInput::Failed(error.to_string()));
+                hand_over(TopicInput::Failed(error.to_string()));
                 return;
             }
-            if !self.fill(&mut batch, inputs) {
+            if !self.fill(&mut batch, &hand_over, read) {
                 return;
             }
-            if !batch.is_empty()
-                && inputs
-                    .blocking_send(TopicInput::Records(std::mem::take(&mut batch)))
-                    .is_err()
-            {
+            if !batch.is_empty() && !hand_over(TopicInput::Records(std::mem::take(&mut batch))) {
                 return;
             }
             if self.not_at_end.is_empty()
                 && let Some(mark) = self.mark.take()
-                && inputs.blocking_send(TopicInput::CaughtUp(mark)).is_err()
+                && !hand_over(TopicInput::CaughtUp(mark))
             {
                 return;
             }
@@ -217,7 +355,12 @@ impl Reading {
     }
 
     /// Takes what has arrived, at most one batch. False when reading cannot go on.
-    fn fill(&mut self, batch: &mut Vec<Record>, inputs: &tokio_mpsc::Sender<TopicInput>) -> bool {
+    fn fill<T>(
+        &mut self,
+        batch: &mut Vec<T>,
+        hand_over: &impl Fn(TopicInput<T>) -> bool,
+        read: &impl Fn(RecordRef<'_>) -> T,
+    ) -> bool {
         let mut wait = POLL;
         while batch.len() < BATCH_RECORDS_MAX {
             match self.consumer.poll(wait) {
@@ -225,7 +368,7 @@ impl Reading {
                 Some(Ok(message)) => {
                     self.next_offsets
                         .insert(message.partition(), Some(message.offset() + 1));
-                    batch.push(record_of(&message));
+                    batch.push(read(RecordRef(Lent::Client(&message))));
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.not_at_end.remove(&partition);
@@ -237,7 +380,7 @@ impl Reading {
                 Some(Err(error)) => {
                     warn!(topic = %self.topic, %error, "reading was interrupted");
                     if let Some((code, reason)) = self.consumer.client().fatal_error() {
-                        let _ = inputs.blocking_send(TopicInput::Failed(format!("{code}: {reason}")));
+                        hand_over(TopicInput::Failed(format!("{code}: {reason}")));
                         return false;
                     }
                 }

@@ -1,0 +1,141 @@
+//! Raw Kafka clients to compare with: a transactional producer and a consumer that do nothing else.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use kafka_harness::Kafka;
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer, ThreadedProducer},
+};
+use usher_runtime::kafka::{KafkaConfig, TopicMode};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A message to write.
+pub(crate) struct Message {
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+}
+
+/// The service's settings for this broker.
+pub(crate) fn config(kafka: &Kafka, prefix: &str) -> KafkaConfig {
+    KafkaConfig {
+        bootstrap_servers: kafka.bootstrap().to_owned(),
+        prefix: prefix.to_owned(),
+        topics: TopicMode::Manage,
+        replication_factor: 1,
+        properties: std::collections::BTreeMap::new(),
+    }
+}
+
+/// A transactional producer with the settings that the service has.
+pub(crate) fn producer(
+    kafka: &Kafka,
+    transactional_id: &str,
+) -> ThreadedProducer<rdkafka::producer::DefaultProducerContext> {
+    let mut config = kafka.client_config();
+    config
+        .set("transactional.id", transactional_id)
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "0")
+        .set("compression.type", "lz4")
+        .set("queue.buffering.max.messages", "200000");
+    let producer: ThreadedProducer<_> = config.create().expect("a producer");
+    producer.init_transactions(TIMEOUT).expect("the producer begins");
+    producer
+}
+
+/// Writes these in one transaction, and a record of bookkeeping behind them.
+pub(crate) fn transaction<'a>(
+    producer: &ThreadedProducer<rdkafka::producer::DefaultProducerContext>,
+    topic: &str,
+    messages: impl Iterator<Item = &'a Message>,
+    bookkeeping: Option<(&str, &Message)>,
+) {
+    producer.begin_transaction().expect("a transaction begins");
+    for message in messages {
+        send(producer, topic, message);
+    }
+    if let Some((topic, message)) = bookkeeping {
+        send(producer, topic, message);
+    }
+    producer
+        .commit_transaction(TIMEOUT)
+        .expect("the transaction is committed");
+}
+
+fn send(producer: &ThreadedProducer<rdkafka::producer::DefaultProducerContext>, topic: &str, message: &Message) {
+    let headers = message
+        .headers
+        .iter()
+        .fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header {
+                key,
+                value: Some(value),
+            })
+        });
+    let mut record = BaseRecord::to(topic)
+        .key(&message.key)
+        .payload(&message.value)
+        .headers(headers);
+    while let Err((error, again)) = producer.send(record) {
+        assert!(
+            matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)),
+            "{error}"
+        );
+        std::thread::yield_now();
+        record = again;
+    }
+}
+
+/// The settings that the service reads whole topics with.
+fn reader(kafka: &Kafka) -> ClientConfig {
+    let mut config = kafka.client_config();
+    config
+        .set("group.id", "bench")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("queued.max.messages.kbytes", "8192")
+        .set("fetch.queue.backoff.ms", "5")
+        .set("fetch.wait.max.ms", "100")
+        .set("fetch.message.max.bytes", "4194304");
+    config
+}
+
+/// Polls a topic from its beginning to its end. Gives the time that it took.
+pub(crate) fn read_all(
+    kafka: &Kafka,
+    topic: &str,
+    partitions: i32,
+    mut each: impl FnMut(&BorrowedMessage<'_>),
+) -> Duration {
+    let began = Instant::now();
+    let consumer: BaseConsumer = reader(kafka).create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition, Offset::Beginning)
+            .expect("a partition");
+    }
+    consumer.assign(&list).expect("an assignment");
+    let mut left: BTreeSet<i32> = (0..partitions).collect();
+    while !left.is_empty() {
+        match consumer.poll(TIMEOUT).expect("an answer") {
+            Ok(message) => each(&message),
+            Err(KafkaError::PartitionEOF(partition)) => {
+                left.remove(&partition);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    began.elapsed()
+}

@@ -1,0 +1,118 @@
+//! Repeating values, kept once: departments, titles, groups, permission sets.
+//!
+//! Every use is counted, and a value without uses is forgotten at once: the pool never holds more than the people who
+//! are in the table say. Its numbers are used again, so that they stay short.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use hashbrown::HashTable;
+
+/// The pool.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pool {
+    entries: Vec<Entry>,
+    /// Places of `entries` that hold nothing.
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    bytes: Box<[u8]>,
+    /// A use takes a byte of memory or more, so four billion of them do not fit.
+    uses: u32,
+}
+
+impl Pool {
+    /// One more use of this value; gives its number.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> u32 {
+        let Self {
+            entries,
+            free,
+            index,
+            hasher,
+        } = self;
+        let hash = hasher.hash_one(bytes);
+        if let Some(number) = index.find(hash, |number| *entries[*number as usize].bytes == *bytes) {
+            entries[*number as usize].uses += 1;
+            return *number;
+        }
+        let entry = Entry {
+            bytes: bytes.into(),
+            uses: 1,
+        };
+        let number = match free.pop() {
+            Some(number) => {
+                entries[number as usize] = entry;
+                number
+            }
+            None => {
+                entries.push(entry);
+                u32::try_from(entries.len() - 1).expect("**Invariant**: each entry is in use, and uses fit 32 bits")
+            }
+        };
+        index.insert_unique(hash, number, |number| {
+            hasher.hash_one(&*entries[*number as usize].bytes)
+        });
+        number
+    }
+
+    /// One use less.
+    pub(super) fn give_back(&mut self, number: u32) {
+        let entry = &mut self.entries[number as usize];
+        entry.uses -= 1;
+        if entry.uses > 0 {
+            return;
+        }
+        let bytes = std::mem::take(&mut entry.bytes);
+        if let Ok(found) = self
+            .index
+            .find_entry(self.hasher.hash_one(&*bytes), |found| *found == number)
+        {
+            found.remove();
+        }
+        self.free.push(number);
+    }
+
+    /// The value of a number that is in use.
+    pub(super) fn get(&self, number: u32) -> &[u8] {
+        &self.entries[number as usize].bytes
+    }
+
+    /// How many values are in use.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_without_uses_is_forgotten_and_its_number_used_again() {
+        let mut pool = Pool::default();
+        let (sales, again) = (pool.take(b"Sales"), pool.take(b"Sales"));
+        assert_eq!((sales, pool.len()), (again, 1));
+        pool.give_back(sales);
+        assert_eq!((pool.get(sales), pool.len()), (&b"Sales"[..], 1));
+        pool.give_back(sales);
+        assert_eq!(pool.len(), 0);
+        let legal = pool.take(b"Legal");
+        assert_eq!((legal, pool.get(legal)), (sales, &b"Legal"[..]));
+    }
+
+    #[test]
+    fn changing_values_do_not_make_the_pool_grow() {
+        let mut pool = Pool::default();
+        let mut last = pool.take(b"0");
+        for number in 1..10_000 {
+            let next = pool.take(number.to_string().as_bytes());
+            pool.give_back(last);
+            last = next;
+        }
+        assert_eq!((pool.len(), pool.entries.len()), (1, 2));
+    }
+}
