@@ -13,9 +13,12 @@ use usher_runtime::{
 };
 
 use crate::{
-    api,
+    api::{self, Forwarder, Parts},
+    commands::Commands,
     config::Config,
     connector::http::HttpError,
+    directory::Directory,
+    inquiry::Lanes,
     metrics::Metrics,
     policy::{self, Policy, PolicyError},
     reconciler::Executor,
@@ -47,6 +50,9 @@ pub enum BuildError {
         #[source]
         source: HttpError,
     },
+    /// The way to other replicas.
+    #[error(transparent)]
+    Forwarder(#[from] api::ForwarderError),
     /// The metrics.
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -61,6 +67,8 @@ pub struct App {
     policy: Policy,
     executors: Vec<Executor>,
     users: Arc<Users>,
+    directory: Arc<Directory>,
+    lanes: Lanes,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     server: AdminServer,
@@ -100,22 +108,37 @@ impl App {
         topics::all(&config.kafka).ensure().await?;
 
         let (users, readiness) = (Arc::new(Users::default()), Readiness::waiting_for(&[USERS]));
-        let status = StatusHandle::new(Arc::clone(&users), warnings, Arc::clone(&metrics));
-        let access = Arc::new(Access::new(config.http.tokens_file.clone()));
-        let routes = api::routes(status.clone(), access);
+        let status = StatusHandle::new(Arc::clone(&users), warnings, Arc::clone(&metrics), config.alarms);
+        let (directory, lanes) = (Arc::<Directory>::default(), Lanes::default());
+        let routes = api::routes(Parts {
+            status: status.clone(),
+            access: Access::configured(&config.http),
+            users: Arc::clone(&users),
+            directory: Arc::clone(&directory),
+            lanes: lanes.clone(),
+            commands: Commands::new(&config.kafka, config.commands),
+            policy: Arc::new(policy.clone()),
+            executors: executors
+                .iter()
+                .map(|executor| (executor.policy.name.clone(), executor.clone()))
+                .collect(),
+            kafka: config.kafka.clone(),
+            forwarder: Forwarder::new(&config.http)?,
+        });
         let server = AdminServer::bind(&config.http, readiness.clone(), registry, routes).await?;
         let address = server.address()?;
+        let scheme = if config.http.tls.is_some() { "https://" } else { "" };
+        let told = format!("{scheme}{}", config.http.advertised(address));
         let name = &config.instance.name;
-        status.name(if name.is_empty() {
-            address.to_string()
-        } else {
-            name.clone()
-        });
+        status.name(if name.is_empty() { told.clone() } else { name.clone() });
+        status.listens_at(told);
         Ok(Self {
             config,
             policy,
             executors,
             users,
+            directory,
+            lanes,
             metrics,
             readiness,
             server,
@@ -151,6 +174,10 @@ impl App {
             "users",
             Arc::clone(&self.users).follow(kafka.clone(), Arc::clone(&self.metrics), last.clone()),
         );
+        tasks.spawn(
+            "directory",
+            Arc::clone(&self.directory).follow(kafka.clone(), last.clone()),
+        );
         tasks.spawn("admin", self.server.serve(last.clone()));
         let handed_back = CancellationToken::new();
         tasks.spawn("readiness", {
@@ -170,7 +197,16 @@ impl App {
         });
         tasks.spawn("targets", async move {
             let _when_over = handed_back.drop_guard();
-            targets::run(self.policy, self.executors, kafka, self.users, self.status, stop).await
+            targets::run(
+                self.policy,
+                self.executors,
+                kafka,
+                self.users,
+                self.status,
+                self.lanes,
+                stop,
+            )
+            .await
         });
         tasks.run(grace).await
     }

@@ -1,9 +1,17 @@
-//! The command line: `run`, `check`, `plan`, `print-config`. Results go to standard output, logs to standard error.
+//! The command line. Results go to standard output, logs and complaints to standard error.
+//!
+//! `run`, `check`, `plan`, `print-config`, `presets` and the listing, export and import of links need no running service; the
+//! rest is carried out by one, through its API.
 
 mod check;
+mod links;
+mod order;
+mod people;
 mod plan;
+mod presets;
+mod remote;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{future::Future, io::Write, path::PathBuf, pin::Pin, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use tracing::error;
@@ -52,6 +60,37 @@ enum Command {
     },
     /// Show what would be done, and why. Writes nothing and needs no running service.
     Plan(PlanArgs),
+    /// List the presets, with what each presumes and limits. Needs no running service.
+    Presets {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what waits for an operator: held sets with members and reasons, and first syncs.
+    Held(order::Held),
+    /// Release a held set, or a first sync: who of it is still wanted is carried out.
+    Approve(order::Approve),
+    /// Allow more removals than the guard does by itself, for a while: a planned layoff.
+    Allow(order::Allow),
+    /// Begin nothing more at a target until it is resumed. Nothing is lost.
+    Pause(order::One),
+    /// Go on after a pause.
+    Resume(order::One),
+    /// Plan everybody of a target again now, also who was refused.
+    Reconcile(order::One),
+    /// Try again from the present state who was refused or waits.
+    Redrive(order::Redrive),
+    /// Show the commands of operators and what came of them.
+    Commands(order::Commands),
+    /// Show how somebody stands at every target: state, last error, next try.
+    Where(people::Where),
+    /// Apply one person at one target for real, with every step shown.
+    Apply(people::Apply),
+    /// Show what was done, tried, held and refused: a table, CSV or JSON.
+    Report(people::Report),
+    /// Look at, keep, bring back and correct what is known of accounts.
+    #[command(subcommand)]
+    Links(links::Links),
 }
 
 /// What to plan.
@@ -99,7 +138,12 @@ pub fn main() -> ExitCode {
     if let Command::PrintConfig { defaults: true } = cli.command {
         return print(DEFAULTS);
     }
-    let config = match Config::load(cli.files.config.as_deref(), cli.files.policy.as_deref()) {
+    let files = cli.files;
+    let command = match remote(cli.command, &files) {
+        Ok(code) => return code,
+        Err(command) => command,
+    };
+    let config = match Config::load(files.config.as_deref(), files.policy.as_deref()) {
         Ok(config) => config,
         Err(error) => return complain(&error.to_string()),
     };
@@ -110,14 +154,54 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("cannot start the runtime: {error}")),
     };
-    match cli.command {
-        Command::Run => runtime.block_on(run(config)),
-        Command::Check => runtime.block_on(check::check(config)),
-        Command::Plan(args) => runtime.block_on(plan::plan(config, args)),
-        Command::PrintConfig { .. } => match serde_saphyr::to_string(&config) {
+    match command {
+        Local::Run => runtime.block_on(run(config)),
+        Local::Check => runtime.block_on(check::check(config)),
+        Local::Plan(args) => runtime.block_on(plan::plan(config, args)),
+        Local::Links(links) => runtime.block_on(links::local(links, config)),
+        Local::PrintConfig => match serde_saphyr::to_string(&config) {
             Ok(text) => print(&text),
             Err(_) => complain("the configuration cannot be shown"),
         },
+    }
+}
+
+/// What this process does itself, with the whole configuration.
+enum Local {
+    Run,
+    Check,
+    Plan(PlanArgs),
+    Links(links::Local),
+    PrintConfig,
+}
+
+/// Runs what a running service carries out; gives back what it does not.
+fn remote(command: Command, files: &Files) -> Result<ExitCode, Local> {
+    let asked: Pin<Box<dyn Future<Output = ExitCode> + '_>> = match command {
+        Command::Run => return Err(Local::Run),
+        Command::Check => return Err(Local::Check),
+        Command::Plan(args) => return Err(Local::Plan(args)),
+        Command::PrintConfig { .. } => return Err(Local::PrintConfig),
+        Command::Presets { json } => return Ok(presets::presets(json)),
+        Command::Held(held) => Box::pin(order::held(held, files)),
+        Command::Approve(approve) => Box::pin(order::approve(approve, files)),
+        Command::Allow(allow) => Box::pin(order::allow(allow, files)),
+        Command::Pause(one) => Box::pin(order::simple("pause", one, files)),
+        Command::Resume(one) => Box::pin(order::simple("resume", one, files)),
+        Command::Reconcile(one) => Box::pin(order::simple("reconcile", one, files)),
+        Command::Redrive(redrive) => Box::pin(order::redrive(redrive, files)),
+        Command::Commands(commands) => Box::pin(order::commands(commands, files)),
+        Command::Where(asked) => Box::pin(people::locate(asked, files)),
+        Command::Apply(asked) => Box::pin(people::apply(asked, files)),
+        Command::Report(asked) => Box::pin(people::report(asked, files)),
+        Command::Links(links) => match links.parted() {
+            Ok(local) => return Err(Local::Links(local)),
+            Err(ordered) => Box::pin(links::ordered(ordered, files)),
+        },
+    };
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => Ok(runtime.block_on(asked)),
+        Err(error) => Ok(complain(&format!("cannot start the runtime: {error}"))),
     }
 }
 

@@ -11,6 +11,7 @@ use usher_runtime::{
     config::{ConfigError, environment, load},
     kafka::{KafkaConfig, TopicMode},
     telemetry::LogConfig,
+    tls::TlsConfig,
 };
 
 /// The defaults, compiled in.
@@ -28,6 +29,10 @@ pub struct Config {
     pub http: HttpConfig,
     /// Who it is.
     pub instance: InstanceConfig,
+    /// How commands of operators are passed on.
+    pub commands: CommandsConfig,
+    /// When to call for somebody.
+    pub alarms: AlarmsConfig,
     /// How it ends.
     pub shutdown: ShutdownConfig,
     /// What it logs.
@@ -48,6 +53,35 @@ pub struct PolicyConfig {
 pub struct InstanceConfig {
     /// As the owner of targets, for people; empty for the HTTP address.
     pub name: String,
+}
+
+/// How commands of operators are passed on to the owner of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandsConfig {
+    /// How long a caller is kept waiting for the result.
+    #[serde(with = "usher_runtime::duration")]
+    pub wait: Duration,
+    /// A command that nobody could take is not carried out later than this.
+    #[serde(with = "usher_runtime::duration")]
+    pub expire: Duration,
+}
+
+/// When the status and the metrics call for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmsConfig {
+    /// Something waits for an operator for longer than this.
+    #[serde(with = "usher_runtime::duration")]
+    pub held: Duration,
+    /// Somebody who has left still has an account that is on.
+    #[serde(with = "usher_runtime::duration")]
+    pub leavers: Duration,
+}
+
+impl AlarmsConfig {
+    /// A leaver who is in for longer than a day is always an alarm.
+    pub const LEAVERS_MAX: Duration = Duration::from_secs(24 * 3600);
 }
 
 /// How the service ends.
@@ -97,6 +131,19 @@ impl Config {
         if self.shutdown.grace_seconds == 0 {
             problems.push("shutdown.graceSeconds must be at least 1: nothing could be handed back".to_owned());
         }
+        if !(Duration::from_secs(1)..=Duration::from_secs(30)).contains(&self.commands.wait) {
+            problems.push("commands.wait must be between 1s and 30s".to_owned());
+        }
+        if self.commands.expire < self.commands.wait {
+            problems.push("commands.expire must not be shorter than commands.wait".to_owned());
+        }
+        if self.alarms.held.is_zero() || self.alarms.leavers.is_zero() {
+            problems.push("alarms.held and alarms.leavers must be longer than nothing".to_owned());
+        }
+        if self.alarms.leavers > AlarmsConfig::LEAVERS_MAX {
+            problems.push("alarms.leavers must be at most 24h: somebody who has left must not go unnoticed".to_owned());
+        }
+        problems.extend(self.http.tls.as_ref().and_then(TlsConfig::problem));
         problems
     }
 
@@ -104,6 +151,14 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        warnings.extend(self.http.problem());
+        if self.http.tls.is_none() && self.http.tokens_file.is_none() {
+            warnings.push(
+                "neither http.tokensFile nor http.tls is set: /v1 can be read from this machine only and nothing can be \
+                 changed"
+                    .to_owned(),
+            );
+        }
         if self.kafka.topics == TopicMode::Manage && self.kafka.replication_factor < 3 {
             warnings.push(
                 "kafka.replicationFactor below 3: losing one broker may lose what is known about accounts".to_owned(),
@@ -124,6 +179,10 @@ mod tests {
     fn the_defaults_are_complete_and_valid() {
         let config: Config = load_text(DEFAULTS, None, &[]).unwrap();
         assert!(config.validate().is_empty());
+        let wrong = "alarms: { leavers: 25h, held: 0s }\ncommands: { wait: 31s, expire: 5s }\n";
+        let config: Config = load_text(DEFAULTS, Some(("f", wrong)), &[]).unwrap();
+        assert_eq!(config.validate().len(), 4, "{:?}", config.validate());
+        let config: Config = load_text(DEFAULTS, None, &[]).unwrap();
         // Every field is in the file and every key of the file is a field.
         let written = Document::parse("defaults", DEFAULTS).unwrap().value();
         assert_eq!(keys(&serde_json::to_value(&config).unwrap()), keys(&written));

@@ -12,8 +12,13 @@
 mod api;
 mod app;
 pub mod cli;
+mod commands;
 pub mod config;
 pub mod connector;
+mod directory;
+mod history;
+mod inquiry;
+mod link_import;
 mod link_table;
 pub mod logic;
 pub mod metrics;
@@ -26,6 +31,7 @@ mod targets;
 pub mod topics;
 pub mod users;
 
+pub use api::ForwarderError;
 pub use app::{App, BuildError};
 pub use config::Config;
 pub use status::StatusHandle;

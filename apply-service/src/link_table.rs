@@ -5,7 +5,13 @@
 //! our own newest record. Therefore the new owner, having fenced its predecessors, commits a mark of its own and reads
 //! until it sees that mark: whatever was committed before is then read.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -65,7 +71,8 @@ struct Mark {
     mark: String,
 }
 
-/// Reads links and record of a target. The producer has fenced its predecessors.
+/// Reads links and record of a target. The producer has fenced its predecessors. `progress` counts the records of the
+/// partition that were read.
 ///
 /// # Errors
 /// [`RestoreError`]; nothing is known then.
@@ -73,7 +80,9 @@ pub(crate) async fn restore(
     kafka: &KafkaConfig,
     producer: &Arc<TransactionalProducer>,
     target: &TargetName,
+    progress: &AtomicU64,
 ) -> Result<Restored, RestoreError> {
+    progress.store(0, Ordering::Relaxed);
     let mark = format!("{}-{:016x}", clock::now(), rand::random::<u64>());
     let partition = topics::partition_of_target(target);
     let key = format!("{target}/{MARK}");
@@ -97,6 +106,7 @@ pub(crate) async fn restore(
     let mut malformed = 0;
     let mut links = Links::default();
     read_to_mark(kafka, topics::LINK, partition, &key, &mark, |name, record| {
+        progress.fetch_add(1, Ordering::Relaxed);
         if let Some(user) = user_of_key(target, name) {
             match take_link(&mut links, user, record.value.as_deref()) {
                 Ok(()) => {}
@@ -126,9 +136,11 @@ pub(crate) async fn restore(
 
 /// Why a record was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-enum Unreadable {
+pub(crate) enum Unreadable {
+    /// Of a later version of this service.
     #[error("newer-format")]
     Newer,
+    /// Something else.
     #[error("not-a-record")]
     Content,
 }
@@ -139,7 +151,7 @@ struct Format {
     format: u32,
 }
 
-fn decode<T: DeserializeOwned>(value: Option<&[u8]>, known: u32) -> Result<Option<T>, Unreadable> {
+pub(crate) fn decode<T: DeserializeOwned>(value: Option<&[u8]>, known: u32) -> Result<Option<T>, Unreadable> {
     let Some(value) = value else { return Ok(None) };
     let Format { format } = serde_json::from_slice(value).map_err(|_| Unreadable::Content)?;
     if format > known {
@@ -178,6 +190,16 @@ fn last_owner(own: Result<Option<TargetRecord>, Unreadable>, now: Timestamp) -> 
                 first_sync: None,
                 reconciled_at: None,
                 outstanding_since: Some(Timestamp::UNIX_EPOCH),
+                held: BTreeMap::new(),
+                allowances: Vec::new(),
+                paused: None,
+                imported: None,
+                commands_done: 0,
+                tenant: None,
+                drifted_at: None,
+                drift: None,
+                first_sync_waits: false,
+                day: None,
                 at: now,
             };
             (Some(record), false)
@@ -185,7 +207,7 @@ fn last_owner(own: Result<Option<TargetRecord>, Unreadable>, now: Timestamp) -> 
     }
 }
 
-/// Links of several targets, for commands that only read. Reads to the end as the broker announces it.
+/// Links of several targets, for whoever only reads. Reads to the end as the broker announces it.
 ///
 /// # Errors
 /// [`RestoreError`].
@@ -193,12 +215,55 @@ pub(crate) async fn read_only(
     kafka: &KafkaConfig,
     targets: &[TargetName],
 ) -> Result<Vec<(TargetName, UserKey, Link)>, RestoreError> {
+    read_some(kafka, targets, |_| true).await
+}
+
+/// The records of targets, by name. Reads to the end as the broker announces it.
+///
+/// # Errors
+/// [`RestoreError`].
+pub(crate) async fn read_records(kafka: &KafkaConfig) -> Result<BTreeMap<TargetName, TargetRecord>, RestoreError> {
+    let topic = kafka.topic(topics::TARGET);
+    let mut reader = TopicReader::start(kafka, &topic, Partitions::All).await?;
+    let mut records = BTreeMap::new();
+    loop {
+        match reader.next().await {
+            Some(TopicInput::Records(batch)) => batch.iter().for_each(|record| take_record(&mut records, record)),
+            Some(TopicInput::CaughtUp(_)) => return Ok(records),
+            Some(TopicInput::Failed(reason)) => return Err(RestoreError::Failed(topic, reason)),
+            None => {
+                return Err(RestoreError::Failed(topic, "the reader has ended".to_owned()));
+            }
+        }
+    }
+}
+
+/// Takes the record of a target. Marks are passed over; of one that cannot be read nothing is known.
+pub(crate) fn take_record(records: &mut BTreeMap<TargetName, TargetRecord>, record: &Record) {
+    let Some(target) = name_of(record).and_then(|name| TargetName::try_new(name).ok()) else {
+        return;
+    };
+    match decode::<TargetRecord>(record.value.as_deref(), target_record::FORMAT) {
+        Ok(Some(own)) => records.insert(target, own),
+        Ok(None) | Err(_) => records.remove(&target),
+    };
+}
+
+/// As [`read_only`], for those people only that `keep` says yes to.
+///
+/// # Errors
+/// [`RestoreError`].
+pub(crate) async fn read_some(
+    kafka: &KafkaConfig,
+    targets: &[TargetName],
+    keep: impl Fn(&UserKey) -> bool + Send + Sync,
+) -> Result<Vec<(TargetName, UserKey, Link)>, RestoreError> {
     let topic = kafka.topic(topics::LINK);
     let mut partitions: Vec<i32> = targets.iter().map(topics::partition_of_target).collect();
     partitions.sort_unstable();
     partitions.dedup();
     let mut reader = TopicReader::start(kafka, &topic, Partitions::Only(partitions)).await?;
-    let mut links = std::collections::BTreeMap::new();
+    let mut links = BTreeMap::new();
     loop {
         match reader.next().await {
             Some(TopicInput::Records(records)) => {
@@ -213,6 +278,9 @@ pub(crate) async fn read_only(
                     else {
                         continue;
                     };
+                    if !keep(&user) {
+                        continue;
+                    }
                     match link {
                         Some(link) => links.insert((target.clone(), user), link),
                         None => links.remove(&(target.clone(), user)),
@@ -272,7 +340,7 @@ async fn read_to_mark(
     }
 }
 
-fn name_of(record: &Record) -> Option<&str> {
+pub(crate) fn name_of(record: &Record) -> Option<&str> {
     std::str::from_utf8(record.key.as_deref()?).ok()
 }
 
@@ -285,6 +353,12 @@ fn pass_over(malformed: &mut u64, topic: &str, record: &Record, reason: Unreadab
         %reason,
         "a record could not be read; nothing is done about whom it speaks of"
     );
+}
+
+/// A record of which nothing is known, for tests elsewhere.
+#[cfg(test)]
+pub(crate) fn testing_record() -> TargetRecord {
+    last_owner(Err(Unreadable::Content), Timestamp::UNIX_EPOCH).0.unwrap()
 }
 
 #[cfg(test)]
@@ -334,6 +408,16 @@ mod tests {
             first_sync: None,
             reconciled_at: None,
             outstanding_since: None,
+            held: BTreeMap::new(),
+            allowances: Vec::new(),
+            paused: None,
+            imported: None,
+            commands_done: 0,
+            tenant: None,
+            drifted_at: None,
+            drift: None,
+            first_sync_waits: false,
+            day: None,
             at: at(1),
         };
         let read = |value: Option<&[u8]>| last_owner(decode(value, target_record::FORMAT), at(2));

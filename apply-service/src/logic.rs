@@ -4,9 +4,13 @@
 //! be done comes back as values. Preview, start-up, reconcile and a live message all go through the same [`plan`].
 
 pub mod account;
+pub mod command;
+pub mod drift;
 pub mod first_sync;
 pub mod gate;
+pub mod guard;
 pub mod lane;
+pub mod leavers;
 pub mod lifecycle;
 pub mod link;
 pub mod map;

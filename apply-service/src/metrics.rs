@@ -1,7 +1,7 @@
 //! Every metric of the service. Labels are target names and closed words, never people or error texts.
 
 use prometheus::{
-    Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Error, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use usher_contract::{Outcome, OutcomeResult};
 
@@ -34,6 +34,16 @@ pub struct Metrics {
     unreadable: IntGaugeVec,
     links: IntGaugeVec,
     circuit_open: IntGaugeVec,
+    held: IntGaugeVec,
+    held_oldest_seconds: IntGaugeVec,
+    leavers_overdue: IntGaugeVec,
+    paused: IntGaugeVec,
+    day_used: IntGaugeVec,
+    day_left: IntGaugeVec,
+    rate: GaugeVec,
+    last_success: GaugeVec,
+    restored: IntGaugeVec,
+    commands_malformed: IntCounter,
 }
 
 const FAST: &[f64] = &[
@@ -70,6 +80,15 @@ impl Metrics {
             "Records of the user topic that were passed over",
         )?;
         registry.register(Box::new(malformed.clone()))?;
+        let commands_malformed = IntCounter::new(
+            "apply_command_records_malformed_total",
+            "Records of the command topic that were passed over",
+        )?;
+        registry.register(Box::new(commands_malformed.clone()))?;
+        let fractions = |name: &str, help: &str| {
+            let metric = GaugeVec::new(Opts::new(name, help), &["target"])?;
+            registry.register(Box::new(metric.clone())).map(|()| metric)
+        };
         Ok(Self {
             users_known: gauge("apply_users", "People in the table")?,
             users_malformed: malformed,
@@ -124,6 +143,37 @@ impl Metrics {
             unreadable: gauges("apply_unreadable", "People whose link cannot be read")?,
             links: gauges("apply_links", "People with an account")?,
             circuit_open: gauges("apply_circuit_open", "Whether the target as a whole does not work")?,
+            held: gauges("apply_held", "People whom the guard keeps back")?,
+            held_oldest_seconds: gauges(
+                "apply_held_oldest_seconds",
+                "For how long the oldest held set, or the first sync, waits for an operator",
+            )?,
+            leavers_overdue: gauges(
+                "apply_leavers_overdue",
+                "People who left longer ago than the bound and whose account is still on",
+            )?,
+            paused: gauges("apply_paused", "Whether an operator has stopped the target")?,
+            day_used: gauges(
+                "apply_day_requests_used",
+                "Requests of this day (UTC), where the day is limited",
+            )?,
+            day_left: gauges(
+                "apply_day_requests_left",
+                "Requests left of this day (UTC), where it is limited",
+            )?,
+            rate: fractions(
+                "apply_rate_per_second",
+                "Operations that may start per second at present",
+            )?,
+            last_success: fractions(
+                "apply_last_success_timestamp_seconds",
+                "When an operation last succeeded; 0 for not yet",
+            )?,
+            restored: gauges(
+                "apply_restored_records",
+                "Records read by the take-over that is under way",
+            )?,
+            commands_malformed,
         })
     }
 
@@ -144,6 +194,21 @@ impl Metrics {
     /// A commit has failed: `aborted`, `fenced`, `unknown`.
     pub fn commit_failed(&self, target: &str, kind: &str) {
         self.commit_failures.with_label_values(&[target, kind]).inc();
+    }
+
+    /// A record on the topic of commands is no command.
+    pub fn command_malformed(&self) {
+        self.commands_malformed.inc();
+    }
+    /// How far the reading back of a target is.
+    pub fn restored(&self, target: &str, records: u64) {
+        let records = i64::try_from(records).unwrap_or(i64::MAX);
+        self.restored.with_label_values(&[target]).set(records);
+    }
+    /// People who left and are not out.
+    pub fn overdue(&self, target: &str, leavers: usize) {
+        let leavers = i64::try_from(leavers).unwrap_or(i64::MAX);
+        self.leavers_overdue.with_label_values(&[target]).set(leavers);
     }
 
     /// A recorded result.
@@ -186,6 +251,21 @@ impl Metrics {
         set(&self.unreadable, status.unreadable);
         set(&self.links, status.links);
         set(&self.circuit_open, usize::from(status.circuit.is_some()));
+        set(&self.held, status.held);
+        let waits = status
+            .waits_for_operator_since()
+            .map_or(0, |since| now.duration_since(since).as_secs().max(0));
+        self.held_oldest_seconds.with_label_values(&[target]).set(waits);
+        set(&self.paused, usize::from(status.paused.is_some()));
+        for (gauge, value) in [(&self.day_used, status.day_used), (&self.day_left, status.day_left)] {
+            let gauge = gauge.with_label_values(&[target]);
+            gauge.set(value.map_or(0, |value| i64::try_from(value).unwrap_or(i64::MAX)));
+        }
+        self.rate.with_label_values(&[target]).set(status.rate);
+        let last = status
+            .last_success
+            .map_or(0.0, |at| at.duration_since(jiff::Timestamp::UNIX_EPOCH).as_secs_f64());
+        self.last_success.with_label_values(&[target]).set(last);
     }
 }
 
@@ -197,6 +277,8 @@ pub fn result_word(result: OutcomeResult) -> &'static str {
         OutcomeResult::Retry => "retry",
         OutcomeResult::Rejected => "rejected",
         OutcomeResult::Halted => "halted",
+        OutcomeResult::Held => "held",
+        OutcomeResult::Released => "released",
         OutcomeResult::Skipped => "skipped",
     }
 }

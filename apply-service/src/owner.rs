@@ -12,7 +12,9 @@ use usher_runtime::{
 };
 
 use crate::{
+    commands::Inbox,
     connector::lease::{Lease, LeaseTerms},
+    inquiry::Lanes,
     link_table::{self, RestoreError, Restored},
     logic::{
         lane::Lane,
@@ -33,17 +35,20 @@ pub(crate) enum Order {
     Revoked(Option<Arc<ReleaseGuard>>),
 }
 
+/// What a take-over has read, and where the commands go on.
+type TakenOver = Result<(Restored, Inbox), RestoreError>;
+
 /// What is under way.
 enum Work {
     Nothing,
     Fencing(Pin<Box<dyn Future<Output = Result<TransactionalProducer, FenceError>> + Send>>),
-    Restoring(Pin<Box<dyn Future<Output = Result<Restored, RestoreError>> + Send>>),
+    Restoring(Pin<Box<dyn Future<Output = TakenOver> + Send>>),
     Lane(Pin<Box<dyn Future<Output = LaneEnd> + Send>>, CancellationToken),
 }
 
 enum Done {
     Fenced(Result<TransactionalProducer, FenceError>),
-    Restored(Box<Result<Restored, RestoreError>>),
+    Restored(Box<TakenOver>),
     Lane(LaneEnd),
 }
 
@@ -70,7 +75,8 @@ pub(crate) struct Owner {
     state: State,
     work: Work,
     producer: Option<Arc<TransactionalProducer>>,
-    restored: Option<Restored>,
+    restored: Option<(Restored, Inbox)>,
+    lanes: Lanes,
     guards: Vec<Arc<ReleaseGuard>>,
     /// Wall-clock time at the start, continued by the monotonic clock: waiting out a lease must not depend on
     /// somebody setting the clock.
@@ -78,7 +84,13 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(executor: Executor, kafka: KafkaConfig, users: Arc<Users>, status: StatusHandle) -> Self {
+    pub(crate) fn new(
+        executor: Executor,
+        kafka: KafkaConfig,
+        users: Arc<Users>,
+        status: StatusHandle,
+        lanes: Lanes,
+    ) -> Self {
         Self {
             executor,
             kafka,
@@ -88,6 +100,7 @@ impl Owner {
             work: Work::Nothing,
             producer: None,
             restored: None,
+            lanes,
             guards: Vec::new(),
             started: (clock::now(), clock::monotonic()),
         }
@@ -140,7 +153,7 @@ impl Owner {
             Done::Restored(restored) => match *restored {
                 Ok(restored) => {
                     self.status.problem(target, None);
-                    let handed_back = restored.handed_back;
+                    let handed_back = restored.0.handed_back;
                     self.restored = Some(restored);
                     Input::Restored { handed_back }
                 }
@@ -207,16 +220,23 @@ impl Owner {
             Arc::clone(&self.users),
             self.executor.policy.name.clone(),
         );
+        let (metrics, progress) = (Arc::clone(&self.executor.metrics), self.status.progress(&target));
         self.work = Work::Restoring(Box::pin(async move {
-            let restored = link_table::restore(&kafka, &producer, &target).await?;
+            let mut restored = link_table::restore(&kafka, &producer, &target, &progress).await?;
+            let mut nothing_done = 0;
+            let done = restored
+                .record
+                .as_mut()
+                .map_or(&mut nothing_done, |record| &mut record.commands_done);
+            let inbox = Inbox::open(&kafka, &target, done, &metrics).await?;
             // A lane over half a table would hold back people whose links name newer versions.
             users.caught_up().await;
-            Ok(restored)
+            Ok((restored, inbox))
         }));
     }
 
     fn activate(&mut self) {
-        let (Some(producer), Some(restored)) = (self.producer.clone(), self.restored.take()) else {
+        let (Some(producer), Some((restored, inbox))) = (self.producer.clone(), self.restored.take()) else {
             return;
         };
         // What this process listed under an earlier ownership is older than what others have written since.
@@ -238,7 +258,7 @@ impl Owner {
             policy,
             restored.links,
             restored.record,
-            self.status.instance(),
+            self.status.address(),
             clock::now(),
         );
         let around = Surroundings {
@@ -248,9 +268,10 @@ impl Owner {
             users: Arc::clone(&self.users),
             status: self.status.clone(),
             malformed: restored.malformed,
+            lanes: self.lanes.clone(),
         };
         let drain = CancellationToken::new();
-        self.work = Work::Lane(Box::pin(reconciler::run(lane, around, drain.clone())), drain);
+        self.work = Work::Lane(Box::pin(reconciler::run(lane, around, inbox, drain.clone())), drain);
     }
 }
 

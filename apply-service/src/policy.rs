@@ -30,6 +30,11 @@ const DEFAULTS: &str = "_defaults.yaml";
 /// The presets that are compiled in.
 const PRESETS: [(&str, &str); 1] = [("scim", include_str!("../presets/scim.yaml"))];
 
+/// The presets that there are: name and text.
+pub(crate) fn presets() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PRESETS.into_iter()
+}
+
 /// Everything about one target.
 #[derive(Debug, Clone)]
 pub struct Target {

@@ -5,6 +5,7 @@
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::sync::mpsc;
 use tracing::warn;
 use usher_contract::{TargetName, UserKey};
 use usher_runtime::{
@@ -14,10 +15,13 @@ use usher_runtime::{
 };
 
 use crate::{
+    commands::{Inbox, Received},
     connector::{Connector, Failure, Operation, Reply, http::HttpSender, lease::Lease},
+    inquiry::{Inquiry, Known, Lanes},
     logic::{
         account::RemoteAccount,
         lane::{Answer, Effect, Input, Lane, OperationId},
+        leavers::Leavers,
         matching::Seen,
         policy::TargetPolicy,
     },
@@ -33,6 +37,8 @@ const FEED: usize = 256;
 const STATUS_EVERY: Duration = Duration::from_millis(200);
 /// And while it rests: ages grow without anything happening.
 const STATUS_IDLE: Duration = Duration::from_secs(2);
+/// How often leavers who are not out are looked for: it costs a look at every link.
+const LEAVERS_EVERY: Duration = Duration::from_secs(30);
 
 /// How a lane ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +63,11 @@ pub(crate) struct Executor {
 
 impl Executor {
     /// Carries out one operation; what came back is reduced to what the rules look at.
-    pub(crate) async fn execute(&self, operation: Operation, lease: &Lease) -> (Result<Answer, Failure>, Duration) {
+    pub(crate) async fn execute(
+        &self,
+        operation: Operation,
+        lease: &Lease,
+    ) -> (Result<Answer, Failure>, Duration, u32) {
         let (result, trace) = self.sender.run(self.connector.begin(operation), lease).await;
         self.metrics.operation(
             self.policy.name.as_str(),
@@ -75,7 +85,7 @@ impl Executor {
             Reply::Deleted | Reply::Absent => Answer::Absent,
             Reply::Conflict(refusal) => Answer::Conflict(refusal),
         });
-        (answer, trace.elapsed)
+        (answer, trace.elapsed, trace.requests)
     }
 
     fn seen(&self, account: &RemoteAccount) -> Seen {
@@ -93,9 +103,10 @@ pub(crate) struct Surroundings {
     pub(crate) users: Arc<Users>,
     pub(crate) status: StatusHandle,
     pub(crate) malformed: u64,
+    pub(crate) lanes: Lanes,
 }
 
-type Ended = (OperationId, Result<Answer, Failure>, Duration);
+type Ended = (OperationId, Result<Answer, Failure>, Duration, u32);
 type Committing = Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>;
 
 struct Running {
@@ -106,15 +117,21 @@ struct Running {
     backlog: VecDeque<(UserKey, bool)>,
     operations: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
     committing: Option<Committing>,
+    inbox: Inbox,
+    /// What waited on the topic of commands at the start is carried out: nobody is fed before, so that a pause that was
+    /// asked for while nobody ran the target comes first.
+    commanded: bool,
+    leavers: Leavers,
     drained: bool,
 }
 
 /// Runs a lane until it is drained or a commit fails.
-pub(crate) async fn run(lane: Lane, around: Surroundings, drain: CancellationToken) -> LaneEnd {
+pub(crate) async fn run(lane: Lane, around: Surroundings, inbox: Inbox, drain: CancellationToken) -> LaneEnd {
     let name = around.executor.policy.name.clone();
     let subscription = around.users.subscribe();
     // Subscribed first, listed afterwards: whoever changes in between is fed twice, which changes nothing.
     let backlog = around.users.keys().into_iter().map(|user| (user, false)).collect();
+    let (_listed, inquiries) = around.lanes.open(&name);
     let mut running = Running {
         lane,
         around: Arc::new(around),
@@ -122,27 +139,36 @@ pub(crate) async fn run(lane: Lane, around: Surroundings, drain: CancellationTok
         backlog,
         operations: FuturesUnordered::new(),
         committing: None,
+        inbox,
+        commanded: false,
+        leavers: Leavers::default(),
         drained: false,
     };
-    let end = running.run(&name, &drain).await;
+    let end = running.run(&name, inquiries, &drain).await;
     running.around.lease.release();
     end
 }
 
 impl Running {
-    async fn run(&mut self, name: &TargetName, drain: &CancellationToken) -> LaneEnd {
+    async fn run(
+        &mut self,
+        name: &TargetName,
+        mut inquiries: mpsc::Receiver<Inquiry>,
+        drain: &CancellationToken,
+    ) -> LaneEnd {
         let mut draining = false;
         let mut status_at = clock::monotonic();
-        self.step(if self.backlog.is_empty() {
-            Input::AllFed
-        } else {
-            Input::Tick
-        });
+        let mut leavers_at = status_at;
+        self.step(Input::Tick);
         while !self.drained {
             let now = clock::monotonic();
             if now >= status_at {
                 self.around.status.lane(name, self.lane.status(), self.around.malformed);
                 status_at = now + STATUS_EVERY;
+            }
+            if now >= leavers_at {
+                self.look_for_leavers(name);
+                leavers_at = now + LEAVERS_EVERY;
             }
             let wake = self.wake();
             tokio::select! {
@@ -161,15 +187,24 @@ impl Running {
                         }
                     }
                 }
-                Some((operation, result, took)) = self.operations.next(), if !self.operations.is_empty() => {
-                    self.step(Input::Ended { operation, result, took });
+                received = self.inbox.next(), if !draining => match received {
+                    Received::Command(offset, command) => self.step(Input::Command { offset, command }),
+                    Received::CaughtUp => self.begin(),
+                    Received::Failed(reason) => {
+                        warn!(target.name = %name, reason, "the commands cannot be read; the target is given up and taken over anew");
+                        return LaneEnd::Lost { fenced: false };
+                    }
+                },
+                Some(inquiry) = inquiries.recv() => self.answer(inquiry),
+                Some((operation, result, took, requests)) = self.operations.next(), if !self.operations.is_empty() => {
+                    self.step(Input::Ended { operation, result, took, requests });
                 }
-                () = self.subscription.changed(), if !draining && self.lane.takes_people() => {
+                () = self.subscription.changed(), if !draining && self.commanded && self.lane.takes_people() => {
                     for user in self.subscription.take(FEED) {
                         self.feed(user, false);
                     }
                 }
-                () = std::future::ready(()), if !self.backlog.is_empty() && !draining && self.lane.takes_people() => {
+                () = std::future::ready(()), if !self.backlog.is_empty() && !draining && self.commanded && self.lane.takes_people() => {
                     for _ in 0..FEED {
                         let Some((user, again)) = self.backlog.pop_front() else { break };
                         self.feed(user, again);
@@ -187,12 +222,43 @@ impl Running {
         LaneEnd::Drained
     }
 
+    /// The commands that waited are carried out: people come.
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.commanded, true) && self.backlog.is_empty() {
+            // Nobody to feed: that is everybody.
+            self.step(Input::AllFed);
+        }
+    }
+
+    fn answer(&self, inquiry: Inquiry) {
+        let known = Known {
+            links: self.lane.links(),
+            record: Some(self.lane.record()),
+            users: &self.around.users,
+            policy: &self.around.executor.policy,
+            now: clock::now(),
+        };
+        known.answer(inquiry, |user| self.lane.is_pending(user));
+    }
+
+    fn look_for_leavers(&mut self, name: &TargetName) {
+        let overdue = self.leavers.overdue(
+            self.lane.links(),
+            &self.around.executor.policy,
+            |user| self.around.users.get(user),
+            |user| self.lane.is_pending(user),
+            self.around.status.leavers_bound(),
+            clock::now(),
+        );
+        self.around.status.overdue(name, overdue);
+    }
+
     /// How long to sleep when nothing happens.
     fn wake(&self) -> Duration {
         let now = clock::now();
         let due = self
             .lane
-            .next_wake(now)
+            .next_wake()
             .map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
         // A clock that is set back must not put the lane to sleep for long.
         due.unwrap_or(STATUS_IDLE).min(STATUS_IDLE)
@@ -206,13 +272,14 @@ impl Running {
     }
 
     fn step(&mut self, input: Input) {
+        let mut reconciles = false;
         for effect in self.lane.step(input, clock::now(), rand::random()) {
             match effect {
                 Effect::Execute(id, operation) => {
                     let around = Arc::clone(&self.around);
                     self.operations.push(Box::pin(async move {
-                        let (result, took) = around.executor.execute(operation, &around.lease).await;
-                        (id, result, took)
+                        let (result, took, requests) = around.executor.execute(operation, &around.lease).await;
+                        (id, result, took, requests)
                     }));
                 }
                 Effect::Commit(batch) => {
@@ -220,11 +287,17 @@ impl Running {
                     self.committing = Some(Box::pin(async move { around.recorder.commit(&batch).await }));
                 }
                 Effect::Ask(users) => self.subscription.again(users),
+                Effect::Again(users) => self.backlog.extend(users.into_iter().map(|user| (user, true))),
                 Effect::Reconcile => {
-                    self.backlog = self.around.users.keys().into_iter().map(|user| (user, true)).collect()
+                    self.backlog = self.around.users.keys().into_iter().map(|user| (user, true)).collect();
+                    reconciles = true;
                 }
                 Effect::Drained => self.drained = true,
             }
+        }
+        if reconciles && self.commanded && self.backlog.is_empty() {
+            // Nobody to feed: that is everybody.
+            self.step(Input::AllFed);
         }
     }
 }

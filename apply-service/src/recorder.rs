@@ -193,6 +193,13 @@ fn log(outcome: &Outcome) {
                 "tried again later: {problem}"
             );
         }
+        OutcomeResult::Held => warn!(
+            target.name = target,
+            user.id = user,
+            plan.action = action,
+            "held: {reasons}"
+        ),
+        OutcomeResult::Released => info!(target.name = target, user.id = user, "released: {reasons}"),
         OutcomeResult::Rejected => {
             warn!(
                 target.name = target,

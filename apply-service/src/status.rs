@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -11,16 +14,17 @@ use usher_contract::TargetName;
 use usher_runtime::clock;
 
 use crate::{
-    logic::{lane::LaneStatus, ownership::State},
+    config::AlarmsConfig,
+    logic::{lane::LaneStatus, ownership::State, retry::elapsed, target_record::FIRST_SYNC},
     metrics::Metrics,
     users::{Users, UsersStatus},
 };
 
 /// One target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
-    /// `off`, `observe`, `enforce`.
+    /// `off`, `observe`, `link`, `enforce`.
     pub mode: &'static str,
     /// Where it stands in this process: `unassigned`, `fencing`, `restoring`, `waiting`, `active`, ...
     pub state: &'static str,
@@ -34,13 +38,21 @@ pub struct TargetStatus {
     pub problem: Option<String>,
     /// Records of the target that could not be read.
     pub malformed: u64,
+    /// Records read so far, while what is known is read back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<u64>,
+    /// People who left longer ago than the bound and whose account is still on.
+    pub leavers_overdue: usize,
+    /// What somebody should look at, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
     /// The lane, while it runs here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lane: Option<LaneStatus>,
 }
 
 /// The service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
     /// This process.
@@ -57,6 +69,9 @@ pub struct ServiceStatus {
 #[derive(Debug, Clone)]
 pub struct StatusHandle {
     instance: Arc<OnceLock<String>>,
+    address: Arc<OnceLock<String>>,
+    alarms: AlarmsConfig,
+    progress: Arc<Mutex<BTreeMap<TargetName, Arc<AtomicU64>>>>,
     users: Arc<Users>,
     targets: Arc<Mutex<BTreeMap<TargetName, TargetStatus>>>,
     warnings: Arc<[String]>,
@@ -64,9 +79,12 @@ pub struct StatusHandle {
 }
 
 impl StatusHandle {
-    pub(crate) fn new(users: Arc<Users>, warnings: Vec<String>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(users: Arc<Users>, warnings: Vec<String>, metrics: Arc<Metrics>, alarms: AlarmsConfig) -> Self {
         Self {
             instance: Arc::default(),
+            address: Arc::default(),
+            alarms,
+            progress: Arc::default(),
             users,
             targets: Arc::default(),
             warnings: warnings.into(),
@@ -77,10 +95,18 @@ impl StatusHandle {
     /// Everything, as of now.
     #[must_use]
     pub fn snapshot(&self) -> ServiceStatus {
+        let mut targets = self.lock().clone();
+        let now = clock::now();
+        for (name, target) in &mut targets {
+            target.alarms = self.alarms_of(target, now);
+            if target.state == State::Restoring(now).as_str() {
+                target.restored = self.restored(name);
+            }
+        }
         ServiceStatus {
             instance: self.instance().to_owned(),
             users: self.users.status(),
-            targets: self.lock().clone(),
+            targets,
             warnings: self.warnings.to_vec(),
         }
     }
@@ -88,6 +114,58 @@ impl StatusHandle {
     /// How this process is named; the first call counts.
     pub(crate) fn name(&self, instance: String) {
         let _ = self.instance.set(instance);
+    }
+
+    /// Where other replicas reach this process; the first call counts.
+    pub(crate) fn listens_at(&self, address: String) {
+        let _ = self.address.set(address);
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.address.get().map_or("", String::as_str)
+    }
+
+    /// Counts the records that a take-over has read.
+    pub(crate) fn progress(&self, target: &TargetName) -> Arc<AtomicU64> {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(progress.entry(target.clone()).or_default())
+    }
+
+    fn restored(&self, target: &TargetName) -> Option<u64> {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = progress.get(target)?.load(Ordering::Relaxed);
+        self.metrics.restored(target.as_str(), records);
+        Some(records)
+    }
+
+    fn alarms_of(&self, target: &TargetStatus, now: Timestamp) -> Vec<String> {
+        let mut alarms = Vec::new();
+        let Some(lane) = &target.lane else { return alarms };
+        if let Some(since) = lane.waits_for_operator_since()
+            && elapsed(since, now) >= self.alarms.held
+        {
+            let waiting = lane.held_sets.iter().filter(|(_, held)| held.set.approved.is_none());
+            let mut ids: Vec<&str> = waiting.map(|(id, _)| id.as_str()).collect();
+            ids.extend(lane.first_sync_waits.then_some(FIRST_SYNC));
+            let ids = ids.join(", ");
+            alarms.push(format!(
+                "waits for an operator since {since}: {ids}; look at it with `held`, then approve it or correct its cause"
+            ));
+        }
+        if target.leavers_overdue > 0 {
+            alarms.push(format!(
+                "{} people left more than {} ago and their accounts are still on; `where USER` and `report` say why",
+                target.leavers_overdue,
+                usher_runtime::duration::show(self.alarms.leavers)
+            ));
+        }
+        if let Some(circuit) = &lane.circuit {
+            alarms.push(format!(
+                "the target does not work since {}: {}",
+                circuit.since, circuit.reason
+            ));
+        }
+        alarms
     }
 
     pub(crate) fn instance(&self) -> &str {
@@ -107,6 +185,9 @@ impl StatusHandle {
             owner: None,
             problem: None,
             malformed: 0,
+            restored: None,
+            leavers_overdue: 0,
+            alarms: Vec::new(),
             lane: None,
         };
         self.lock().insert(target.clone(), status);
@@ -124,7 +205,9 @@ impl StatusHandle {
         status.owner = runs.then(|| self.instance().to_owned());
         if !runs {
             status.lane = None;
+            status.leavers_overdue = 0;
             self.metrics.target(target.as_str(), None, clock::now());
+            self.metrics.overdue(target.as_str(), 0);
         }
     }
 
@@ -140,6 +223,19 @@ impl StatusHandle {
             status.lane = Some(lane);
             status.malformed = malformed;
         }
+    }
+
+    /// How many people left and are not out for longer than the bound.
+    pub(crate) fn overdue(&self, target: &TargetName, leavers: usize) {
+        self.metrics.overdue(target.as_str(), leavers);
+        if let Some(status) = self.lock().get_mut(target) {
+            status.leavers_overdue = leavers;
+        }
+    }
+
+    /// After how long somebody who left and is not out is an alarm.
+    pub(crate) fn leavers_bound(&self) -> std::time::Duration {
+        self.alarms.leavers
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TargetName, TargetStatus>> {

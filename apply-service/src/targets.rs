@@ -15,6 +15,7 @@ use crate::{
         http::{HttpError, HttpSender},
         scim::ScimConnector,
     },
+    inquiry::Lanes,
     logic::policy::Mode,
     metrics::Metrics,
     owner::{Order, Owner},
@@ -65,6 +66,7 @@ pub(crate) async fn run(
     kafka: KafkaConfig,
     users: Arc<Users>,
     status: StatusHandle,
+    lanes: Lanes,
     stop: CancellationToken,
 ) -> Result<(), TargetsError> {
     let mut tasks = JoinSet::new();
@@ -81,7 +83,14 @@ pub(crate) async fn run(
             .entry(topics::partition_of_target(&executor.policy.name))
             .or_default()
             .push(sender);
-        tasks.spawn(Owner::new(executor, kafka.clone(), Arc::clone(&users), status.clone()).run(receiver));
+        let owner = Owner::new(
+            executor,
+            kafka.clone(),
+            Arc::clone(&users),
+            status.clone(),
+            lanes.clone(),
+        );
+        tasks.spawn(owner.run(receiver));
     }
     // A replica that still reads the users would take targets away from owners that can work.
     tokio::select! {

@@ -14,8 +14,14 @@ pub const OUTCOME: &str = "provisioning.outcome";
 /// What was refused.
 pub const DEAD_LETTER: &str = "provisioning.dead-letter";
 
+/// What operators ask of targets, on the partition of the target.
+pub const COMMAND: &str = "provisioning.command";
+
 /// Fixed for ever: another count would put a target's records elsewhere.
 pub const TARGET_PARTITIONS: i32 = 48;
+
+/// Partitions of the outcomes.
+pub(crate) const OUTCOME_PARTITIONS: i32 = 12;
 
 const STATE: &[(&str, &str)] = &[
     ("cleanup.policy", "compact"),
@@ -41,12 +47,17 @@ pub fn specs() -> Vec<TopicSpec> {
         },
         TopicSpec {
             name: OUTCOME,
-            partitions: 12,
+            partitions: OUTCOME_PARTITIONS,
             settings: &[("cleanup.policy", "delete"), ("retention.ms", "7776000000")],
         },
         TopicSpec {
             name: DEAD_LETTER,
             partitions: 12,
+            settings: &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")],
+        },
+        TopicSpec {
+            name: COMMAND,
+            partitions: TARGET_PARTITIONS,
             settings: &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")],
         },
     ]
@@ -58,7 +69,7 @@ pub fn all(kafka: &KafkaConfig) -> Topics {
     Topics::new(kafka, specs())
 }
 
-/// The partition of a target, on [`TARGET`] and on [`LINK`].
+/// The partition of a target, on [`TARGET`], on [`LINK`] and on [`COMMAND`].
 #[must_use]
 pub fn partition_of_target(target: &TargetName) -> i32 {
     partition_of(target.as_str().as_bytes(), TARGET_PARTITIONS)

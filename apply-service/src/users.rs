@@ -15,7 +15,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
-use usher_contract::{UserChange, UserKey, cloud_event::user_change_version};
+use usher_contract::{Known, UserChange, UserId, UserKey, cloud_event::user_change_version};
 use usher_runtime::{
     kafka::{KafkaConfig, Partitions, Record, TopicInput, TopicReader},
     shutdown::CancellationToken,
@@ -151,6 +151,31 @@ impl Users {
             .collect()
     }
 
+    /// People by e-mail address, user name, displayed name, employee number or id, whole or in part and whatever the case;
+    /// exact hits first, then by name. Also says whether there are more than `limit`.
+    ///
+    /// Looks at everybody; the table can be written meanwhile.
+    #[must_use]
+    pub fn find(&self, text: &str, limit: usize) -> (Vec<Hit>, bool) {
+        let text = text.trim().to_lowercase();
+        let id = UserId::try_new(text.trim()).ok();
+        let people: Vec<Arc<UserChange>> = {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            table.values().cloned().collect()
+        };
+        let mut found: Vec<(u8, String, Hit)> = Vec::new();
+        for change in people {
+            if let Some(rank) = rank(&change, &text, id) {
+                let name = value(&change.user.display_name).unwrap_or_default().to_lowercase();
+                found.push((rank, name, Hit(change)));
+            }
+        }
+        found.sort_by(|a, b| (a.0, &a.1, a.2.0.user.key()).cmp(&(b.0, &b.1, b.2.0.user.key())));
+        let more = found.len() > limit;
+        found.truncate(limit);
+        (found.into_iter().map(|(_, _, hit)| hit).collect(), more)
+    }
+
     /// Told of everybody who changes from now on.
     #[must_use]
     pub fn subscribe(&self) -> Arc<Subscription> {
@@ -260,6 +285,39 @@ impl Users {
     }
 }
 
+/// Somebody who was looked for.
+#[derive(Debug, Clone)]
+pub struct Hit(pub Arc<UserChange>);
+
+/// How well somebody fits a text in lower case: 0 exactly, 1 as a beginning, 2 somewhere inside.
+fn rank(change: &UserChange, text: &str, id: Option<UserId>) -> Option<u8> {
+    let user = &change.user;
+    if id == Some(user.id) || user.key().to_string().to_lowercase() == text {
+        return Some(0);
+    }
+    let fields = [&user.email, &user.username, &user.display_name, &user.employee_number];
+    fields
+        .into_iter()
+        .filter_map(value)
+        .filter_map(|field| {
+            let field = field.to_lowercase();
+            match field.find(text) {
+                Some(0) if field.len() == text.len() => Some(0),
+                Some(0) => Some(1),
+                Some(_) => Some(2),
+                None => None,
+            }
+        })
+        .min()
+}
+
+fn value(field: &Known<String>) -> Option<&str> {
+    match field {
+        Known::Value(text) => Some(text),
+        _ => None,
+    }
+}
+
 fn decode(record: &Record) -> Result<(UserKey, Option<Box<UserChange>>), Malformed> {
     let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
     let user: UserKey = key.and_then(|key| key.parse().ok()).ok_or(Malformed::Key)?;
@@ -319,6 +377,34 @@ mod tests {
         );
         subscription.changed().await;
         assert_eq!(subscription.take(10), [user_key(1)]);
+    }
+
+    #[test]
+    fn people_are_found_by_what_one_knows_of_them_exact_hits_first() {
+        let (users, metrics) = (Users::default(), Metrics::new(&prometheus::Registry::new()).unwrap());
+        let records: Vec<Record> = (1..=12)
+            .map(|n| {
+                let mut change = person(n);
+                change.user.display_name = Known::Value(format!("Ada Byron {n}"));
+                change.user.employee_number = Known::Value(format!("E{n}"));
+                let text = serde_json::to_string(&change).unwrap();
+                record(i64::from(n), &user_key(n).to_string(), Some(&text), V1)
+            })
+            .collect();
+        users.take("t", &records, &metrics);
+        let find = |text: &str, limit| {
+            let (hits, more) = users.find(text, limit);
+            let keys: Vec<UserKey> = hits.iter().map(|hit| hit.0.user.key()).collect();
+            (keys, more)
+        };
+        assert_eq!(find("U1@acme.EXAMPLE", 5), (vec![user_key(1)], false));
+        assert_eq!(find("e1", 2), (vec![user_key(1), user_key(10)], true));
+        assert_eq!(find("byron 7", 5), (vec![user_key(7)], false));
+        let id = user_key(3).user;
+        for text in [id.as_str(), &id.as_str()[..15], &user_key(3).to_string()] {
+            assert_eq!(find(text, 5), (vec![user_key(3)], false), "{text}");
+        }
+        assert_eq!(find("zz", 5), (vec![], false));
     }
 
     #[test]

@@ -196,3 +196,101 @@ async fn plan_shows_what_would_be_done_without_a_running_service() {
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody).contains("did you mean helpdesk?"), "{}", text(&nobody));
 }
+
+#[test]
+fn presets_are_listed_with_their_limits() {
+    let shown = text(&run(&["presets"]));
+    assert!(shown.contains("scim") && shown.contains("perSecond: 20"), "{shown}");
+    let json: serde_json::Value = serde_json::from_slice(&run(&["presets", "--json"]).stdout).expect("JSON");
+    assert_eq!(json[0]["preset"], "scim");
+}
+
+#[test]
+fn a_command_for_a_running_service_says_when_there_is_none_and_what_it_lacks() {
+    let files = Files::new("http: { bind: '127.0.0.1:1' }\n", &policy("https://h.example"));
+    for arguments in [
+        &["held"][..],
+        &["pause", "--target", "helpdesk", "--reason", "r"],
+        &["approve", "x", "--target", "helpdesk", "--reason", "r"],
+        &["allow", "--all", "--removals", "3", "--for", "4h", "--reason", "r"],
+        &["where", "ada@acme.example"],
+        &["report"],
+    ] {
+        let output = files.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let shown = text(&output);
+        assert!(
+            shown.contains("no answer from http://127.0.0.1:1"),
+            "{arguments:?}: {shown}"
+        );
+        assert!(!shown.contains("acme.example"), "{shown}");
+    }
+    for lacking in [
+        &["pause", "--target", "helpdesk"][..],
+        &["approve", "--target", "helpdesk", "--reason", "r"],
+        &["allow", "--removals", "3", "--for", "4h", "--reason", "r"],
+    ] {
+        assert_eq!(run(lacking).status.code(), Some(64), "{lacking:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_under_another_policy_shows_what_it_would_do_to_present_links_and_what_the_guard_would_hold() {
+    let (kafka, sim) = (Kafka::shared().await, ScimSim::start(ScimSimConfig::default()).await);
+    let prefix = kafka.unique_prefix();
+    let files = Files::new(&kafka_config(&kafka, &prefix), &policy(sim.base_url()));
+    kafka
+        .create_topic(&format!("{prefix}user-change"), 12, &[("cleanup.policy", "compact")])
+        .await;
+    // Eight people who left the population; the policy in use keeps their accounts, the other one does not.
+    let mut lines = String::new();
+    for n in 0..8 {
+        let (id, key) = (format!("005{n:012}AAA"), format!("00D000000000001EAA:005{n:012}AAA"));
+        let change = serde_json::json!({
+            "version": 1, "kind": "unlisted", "changed": [],
+            "user": {"id": id, "orgId": "00D000000000001EAA", "username": format!("u{n}@acme.example"), "active": true, "listed": false},
+            "cause": {"origin": "query", "observedAt": "2026-01-02T03:04:05Z"}
+        });
+        let value = change.to_string();
+        let headers = [("ce_type", "dev.usher.user.unlisted.v1")];
+        kafka
+            .produce(&format!("{prefix}user-change"), &key, Some(value.as_bytes()), &headers)
+            .await;
+        let link = serde_json::json!({ "format": 1, "remoteId": format!("r{n}"), "active": true, "userVersion": 1,
+            "configuration": "0".repeat(32), "state": { "is": "settled" } });
+        let line = serde_json::json!({ "target": "helpdesk", "user": key, "link": link });
+        lines.push_str(&format!("{line}\n"));
+    }
+    std::fs::write(files.path("links"), lines).expect("a file");
+    let imported = files.run(&["links", "import", &files.path("links"), "--target", "helpdesk"]);
+    assert!(
+        text(&imported).contains("8 links of helpdesk are written"),
+        "{}",
+        text(&imported)
+    );
+
+    let present = files.run(&["plan"]);
+    assert!(!text(&present).contains("deactivate"), "{}", text(&present));
+    std::fs::create_dir(files.path("new")).expect("a folder");
+    let stricter = format!("{}lifecycle: {{ unlisted: deactivate }}\n", policy(sim.base_url()));
+    std::fs::write(files.path("new/helpdesk.yaml"), stricter).expect("a file");
+    let planned = run(&[
+        "plan",
+        "--config",
+        &files.path("usher.yaml"),
+        "--policy",
+        &files.path("new"),
+    ]);
+    let shown = text(&planned);
+    assert_eq!(planned.status.code(), Some(2), "{shown}");
+    assert!(shown.contains("helpdesk: deactivate 8"), "{shown}");
+    assert!(
+        shown.contains("helpdesk: the guard would hold: 8 removals that follow from"),
+        "{shown}"
+    );
+    let listed = text(&files.run(&["links", "list", "--target", "helpdesk"]));
+    assert!(listed.contains("r7") && listed.lines().count() == 9, "{listed}");
+    let one = files.run(&["links", "show", "005000000000003"]);
+    let one: serde_json::Value = serde_json::from_slice(&one.stdout).expect("JSON");
+    assert_eq!(one[0]["link"]["remoteId"], "r3");
+}

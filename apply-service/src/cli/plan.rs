@@ -16,8 +16,12 @@ use crate::{
     connector::{Failure, lease::Lease},
     link_table,
     logic::{
-        lane::{Answer, Links, look_up, match_values},
+        guard::{Budget, Over},
+        lane::{Answer, Links, ledger, look_up, match_values},
+        link::LinkState,
         plan::{Action, Plan, Question, Remote, plan as decide},
+        policy::Mode,
+        target_record::TargetRecord,
     },
     metrics::Metrics,
     policy,
@@ -34,11 +38,11 @@ const CHANGES: u8 = 2;
 pub(super) async fn plan(config: Config, args: PlanArgs) -> ExitCode {
     match planned(&config, &args).await {
         Err(problem) => complain(&problem),
-        Ok(plans) => {
+        Ok((plans, guarded)) => {
             let text = if args.json {
-                as_json(&plans)
+                as_json(&plans, &guarded)
             } else {
-                as_lines(&plans, args.all)
+                as_lines(&plans, &guarded, args.all)
             };
             print(&text);
             let changes = plans.iter().any(|entry| entry.plan.action.acts());
@@ -60,7 +64,7 @@ struct Entry {
     not_looked: Option<String>,
 }
 
-async fn planned(config: &Config, args: &PlanArgs) -> Result<Vec<Entry>, String> {
+async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Guarded>), String> {
     let policy = policy::load(&config.policy.folder).map_err(|error| error.to_string())?;
     if let Some(name) = &args.target
         && !policy.targets.contains_key(name)
@@ -104,7 +108,14 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<Vec<Entry>, String>
                 .await
                 .map_err(|error| chain(&error))?
         };
-        Ok::<_, String>((users, links))
+        let records = if missing.contains(&topics::TARGET) {
+            BTreeMap::new()
+        } else {
+            link_table::read_records(&config.kafka)
+                .await
+                .map_err(|error| chain(&error))?
+        };
+        Ok::<_, String>((users, links, records))
     };
     let unanswered = || {
         format!(
@@ -112,7 +123,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<Vec<Entry>, String>
             config.kafka.bootstrap_servers
         )
     };
-    let (users, links) = tokio::time::timeout(READ_WITHIN, reading)
+    let (users, links, records) = tokio::time::timeout(READ_WITHIN, reading)
         .await
         .map_err(|_| unanswered())??;
 
@@ -129,8 +140,9 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<Vec<Entry>, String>
     if let (Some(asked), true) = (&args.user, people.is_empty()) {
         return Err(format!("nobody with the id {asked} is on the topic"));
     }
-    let mut plans = Vec::new();
+    let (mut plans, mut guarded) = (Vec::new(), Vec::new());
     for (name, target) in chosen {
+        let begun = plans.len();
         let links = by_target.remove(name).unwrap_or_default();
         let executor = targets::executor(target, &metrics).map_err(|error| chain(&error))?;
         for user in &people {
@@ -165,8 +177,60 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<Vec<Entry>, String>
             }
             plans.push(entry);
         }
+        // The guard looks at everybody: of one person it says nothing.
+        if args.user.is_none() && executor.policy.mode == Mode::Enforce {
+            guarded.extend(judge(&executor, &links, records.get(name), &plans[begun..]));
+        }
     }
-    Ok(plans)
+    Ok((plans, guarded))
+}
+
+/// What the guard would keep back of a target's plans, judged as one batch, as the lane does after a start.
+struct Guarded {
+    target: TargetName,
+    over: Over,
+}
+
+fn judge(executor: &Executor, links: &Links, record: Option<&TargetRecord>, plans: &[Entry]) -> Vec<Guarded> {
+    let (policy, now) = (&executor.policy, clock::now());
+    let imported = record.and_then(|record| record.imported).unwrap_or(links.linked() > 0);
+    let released = |user: &UserKey| match links.get(user).map(|link| &link.state) {
+        Some(LinkState::Held { set, .. }) => record
+            .and_then(|record| record.held.get(set))
+            .is_some_and(|set| set.approved.is_some()),
+        _ => false,
+    };
+    let mut wanted: BTreeMap<Budget, u64> = BTreeMap::new();
+    for entry in plans {
+        let action = entry.plan.action;
+        let budget = match action {
+            Action::Look if entry.plan.active => Some(Budget::Changes),
+            _ => entry.plan.budget(),
+        };
+        let first = !imported
+            && !policy.guard.counts_first_import
+            && matches!(action, Action::Create | Action::Adopt | Action::Look);
+        if let Some(budget) = budget.filter(|_| !first && !released(&entry.user)) {
+            *wanted.entry(budget).or_default() += 1;
+        }
+    }
+    let ledger = ledger(links.iter());
+    let over = wanted.into_iter().filter_map(|(budget, wanted)| {
+        let allowances = record.into_iter().flat_map(|record| &record.allowances);
+        let allowed: u64 = allowances
+            .filter(|allowance| allowance.until > now && budget.is_removal())
+            .map(|allowance| allowance.removals.saturating_sub(allowance.used))
+            .sum();
+        let judged = policy
+            .guard
+            .judge(&ledger, budget, wanted.saturating_sub(allowed), links.linked(), now);
+        judged.err().map(|over| Over { wanted, ..over })
+    });
+    over.map(|over| Guarded {
+        target: policy.name.clone(),
+        over,
+    })
+    .collect()
 }
 
 async fn read_users(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Users>, String> {
@@ -184,7 +248,7 @@ async fn read_users(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Users
 
 async fn look(executor: &Executor, values: &[(crate::logic::policy::MatchKey, String)]) -> Result<Remote, String> {
     // Nothing is written: the lease is one that was never held.
-    let (result, _) = executor.execute(look_up(values), &Lease::new(Default::default())).await;
+    let (result, ..) = executor.execute(look_up(values), &Lease::new(Default::default())).await;
     match result {
         Ok(Answer::Found(found)) if !found.is_empty() => Ok(Remote::Found(found)),
         Ok(_) => Ok(Remote::Absent),
@@ -192,7 +256,7 @@ async fn look(executor: &Executor, values: &[(crate::logic::policy::MatchKey, St
     }
 }
 
-fn as_lines(plans: &[Entry], all: bool) -> String {
+fn as_lines(plans: &[Entry], guarded: &[Guarded], all: bool) -> String {
     let mut text = String::new();
     let mut counts: BTreeMap<(&TargetName, Action), usize> = BTreeMap::new();
     for entry in plans {
@@ -209,10 +273,58 @@ fn as_lines(plans: &[Entry], all: bool) -> String {
     for ((target, action), count) in counts {
         let _ = writeln!(text, "{target}: {} {count}", action.as_str());
     }
+    for (target, attributes) in attributes(plans) {
+        let changes: Vec<String> = attributes
+            .into_iter()
+            .map(|(name, count)| format!("{name} of {count}"))
+            .collect();
+        let _ = writeln!(text, "{target}: would write {}", changes.join(", "));
+    }
+    for guarded in guarded {
+        let _ = writeln!(text, "{}: the guard would hold: {}", guarded.target, guarded.over);
+    }
     text
 }
 
-fn as_json(plans: &[Entry]) -> String {
+/// How many people's accounts would get which attribute.
+fn attributes(plans: &[Entry]) -> BTreeMap<&TargetName, BTreeMap<&str, usize>> {
+    let mut attributes: BTreeMap<&TargetName, BTreeMap<&str, usize>> = BTreeMap::new();
+    for entry in plans.iter().filter(|entry| entry.plan.action.acts()) {
+        for path in &entry.plan.changed {
+            *attributes
+                .entry(&entry.target)
+                .or_default()
+                .entry(path.0.as_str())
+                .or_default() += 1;
+        }
+    }
+    attributes
+}
+
+fn as_json(plans: &[Entry], guarded: &[Guarded]) -> String {
+    let mut counts: BTreeMap<&TargetName, BTreeMap<&str, usize>> = BTreeMap::new();
+    for entry in plans {
+        *counts
+            .entry(&entry.target)
+            .or_default()
+            .entry(entry.plan.action.as_str())
+            .or_default() += 1;
+    }
+    let guarded: Vec<Value> = guarded
+        .iter()
+        .map(|Guarded { target, over }| {
+            json!({
+                "target": target,
+                "budget": over.budget,
+                "wanted": over.wanted,
+                "spent": over.spent,
+                "limit": over.limit,
+                "windowSeconds": over.window.as_secs(),
+                "words": over.to_string(),
+            })
+        })
+        .collect();
+    let attributes = attributes(plans);
     let plans: Vec<Value> = plans
         .iter()
         .map(|entry| {
@@ -230,5 +342,6 @@ fn as_json(plans: &[Entry]) -> String {
             })
         })
         .collect();
-    serde_json::to_string_pretty(&json!({ "plans": plans })).unwrap_or_default()
+    let all = json!({ "plans": plans, "counts": counts, "attributes": attributes, "guard": guarded });
+    serde_json::to_string_pretty(&all).unwrap_or_default()
 }

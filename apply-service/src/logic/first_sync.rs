@@ -61,16 +61,17 @@ impl Listing {
         self.accounts.is_empty()
     }
 
-    /// Compares with the people who should have an account: each with the values to match by.
+    /// Compares with the people who should have an account: each with the values to match by. Also whose account is
+    /// which, as far as the list tells.
     pub fn report(
         &self,
         people: impl Iterator<Item = (UserKey, Vec<(MatchKey, String)>)>,
         adopt_inactive: bool,
         accounts: &dyn Accounts,
         now: Timestamp,
-    ) -> FirstSyncReport {
+    ) -> (FirstSyncReport, Vec<(UserKey, Seen)>) {
         let index = Index::of(&self.accounts);
-        let (mut matched, mut would_create, mut ambiguous) = (0, 0, 0);
+        let (mut matched, mut would_create, mut ambiguous) = (Vec::new(), 0, 0);
         let mut touched = BTreeSet::new();
         for (user, by) in people {
             let found = by
@@ -81,21 +82,23 @@ impl Listing {
             touched.extend(found.iter().copied());
             let found: Vec<Seen> = found.iter().filter_map(|at| self.accounts.get(*at)).cloned().collect();
             match pick(&user, &found, adopt_inactive, accounts) {
-                Ok(Some(_)) => matched += 1,
+                Ok(Some(account)) => matched.push((user, account.clone())),
                 Ok(None) => would_create += 1,
                 Err(_) => ambiguous += 1,
             }
         }
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        FirstSyncReport {
+        let report = FirstSyncReport {
             at: now,
             accounts: count(self.accounts.len()),
-            matched,
+            matched: count(matched.len()),
             would_create,
             ambiguous,
             unmatched: count(self.accounts.len() - touched.len()),
+            would_change: BTreeMap::new(),
             not_listed: None,
-        }
+        };
+        (report, matched)
     }
 }
 
@@ -166,7 +169,7 @@ mod tests {
         ];
         assert_eq!(listing.page(accounts, Some("2".into())), Turn::Next("2".into()));
         assert_eq!(listing.page(vec![], None), Turn::Complete);
-        let report = listing.report([by(1), by(2), by(3), by(4)].into_iter(), false, &Nobody, at(0));
+        let (report, _) = listing.report([by(1), by(2), by(3), by(4)].into_iter(), false, &Nobody, at(0));
         let counts = (
             report.accounts,
             report.matched,

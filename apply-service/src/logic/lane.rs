@@ -10,9 +10,12 @@
 //! What it deliberately leaves out: HTTP, Kafka, the clock, and which people there are; the shell feeds them.
 
 mod circuit;
+mod commanded;
 mod commits;
+mod drifting;
 mod erased;
 mod execute;
+mod guarding;
 mod links;
 mod messages;
 mod outcomes;
@@ -37,8 +40,11 @@ use std::{
 use jiff::Timestamp;
 use usher_contract::{UserChange, UserKey};
 
-pub(crate) use self::execute::{look_up, match_values};
-use self::{circuit::Circuit, commits::Commits, pace::Pacer, queue::Queue, results::Accused};
+use self::{circuit::Circuit, commits::Commits, guarding::Pass, pace::Pacer, queue::Queue, results::Accused};
+pub(crate) use self::{
+    execute::{look_up, match_values},
+    guarding::ledger,
+};
 pub use self::{
     links::Links,
     messages::{Answer, Batch, Effect, Input, OperationId},
@@ -46,6 +52,7 @@ pub use self::{
 };
 use super::{
     first_sync::Listing,
+    guard::{Budget, Ledger},
     link::Link,
     plan::{Action, Plan, Remote},
     policy::{Mode, TargetPolicy},
@@ -108,6 +115,8 @@ enum Flight {
     Look(UserKey, Plan, Arc<UserChange>),
     Write(UserKey, Plan, Arc<UserChange>),
     Page,
+    /// A page of a look at the whole target.
+    DriftPage,
     Probe,
     /// A probe about people who were answered with "forbidden".
     Trial,
@@ -128,6 +137,19 @@ enum FirstSync {
     },
 }
 
+impl FirstSync {
+    fn begin(now: Timestamp) -> Self {
+        Self::Listing {
+            listing: Listing::default(),
+            cursor: None,
+            under_way: false,
+            attempts: 0,
+            restarts: 0,
+            next_try: now,
+        }
+    }
+}
+
 /// The lane of one target. See the module documentation.
 #[derive(Debug)]
 pub struct Lane {
@@ -146,6 +168,12 @@ pub struct Lane {
     skipped: BTreeSet<UserKey>,
     /// Behind another one's name: tried again when a name was given up.
     conflicts: BTreeSet<UserKey>,
+    /// Who was refused because somebody holds the account: planned again when that person's account goes off or is given up.
+    claimants: HashMap<UserKey, BTreeSet<UserKey>>,
+    /// The links are of another application: until an operator says that they are void, nothing is done.
+    moved: bool,
+    /// The operator has said so, and the links are being given up.
+    voiding: bool,
     /// In `observe`: what would be done.
     observed: HashMap<UserKey, Action>,
     /// Versions on the topic are behind what a link names, and since when: the table is not complete yet, or the topic has
@@ -169,12 +197,18 @@ pub struct Lane {
     accused: BTreeMap<UserKey, Accused>,
     trial: bool,
     pacer: Pacer,
+    ledger: Ledger,
+    /// How what is under way has passed the guard.
+    passes: HashMap<UserKey, (Budget, Pass)>,
+    /// Nothing is written before everybody was fed: the whole is judged by the guard first.
+    batch: bool,
     circuit: Circuit,
+    drifting: Option<drifting::Drifting>,
     commits: Commits,
     first: FirstSync,
     last_success: Option<Timestamp>,
     /// Something would have started, had the pace allowed it.
-    paced: bool,
+    paced: Option<Timestamp>,
     /// Everybody has been fed once: the report of a first sync speaks of all of them.
     all_fed: bool,
     draining: bool,
@@ -194,32 +228,57 @@ impl Lane {
         now: Timestamp,
     ) -> Self {
         let first_sync = restored.as_ref().and_then(|record| record.first_sync.clone());
-        let first = if first_sync.is_some() || links.linked() > 0 || target.mode != Mode::Enforce {
+        let looks = matches!(target.mode, Mode::Enforce | Mode::Link);
+        let first = if first_sync.is_some() || links.linked() > 0 || !looks {
             FirstSync::Done
         } else {
-            FirstSync::Listing {
-                listing: Listing::default(),
-                cursor: None,
-                under_way: false,
-                attempts: 0,
-                restarts: 0,
-                next_try: now,
-            }
+            FirstSync::begin(now)
         };
+        let tenant = restored.as_ref().and_then(|record| record.tenant);
+        let moved = tenant.is_some_and(|tenant| tenant != target.tenant) && links.linked() > 0;
         let record = TargetRecord {
             format: FORMAT,
             owner: owner.to_owned(),
             released: false,
             mode: target.mode.as_str().to_owned(),
             first_sync,
+            // Whoever has changed to `auto`, or only links, does not wait any longer.
+            first_sync_waits: restored.as_ref().is_some_and(|record| record.first_sync_waits)
+                && target.matching.approve_first_sync
+                && target.mode == Mode::Enforce,
             // Start-up plans everybody: that is a reconcile.
             reconciled_at: Some(now),
             outstanding_since: None,
+            held: restored.as_ref().map(|record| record.held.clone()).unwrap_or_default(),
+            allowances: restored
+                .as_ref()
+                .map(|record| record.allowances.clone())
+                .unwrap_or_default(),
+            paused: restored.as_ref().and_then(|record| record.paused.clone()),
+            tenant: Some(if moved {
+                tenant.unwrap_or(target.tenant)
+            } else {
+                target.tenant
+            }),
+            drifted_at: restored.as_ref().and_then(|record| record.drifted_at).or(Some(now)),
+            drift: restored.as_ref().and_then(|record| record.drift.clone()),
+            day: restored.as_ref().and_then(|record| record.day),
+            commands_done: restored.as_ref().map_or(0, |record| record.commands_done),
+            imported: Some(
+                restored
+                    .as_ref()
+                    .and_then(|record| record.imported)
+                    .unwrap_or(links.linked() > 0),
+            ),
             at: now,
         };
+        let restored_day = record.day;
         let unfed = links.iter().filter(|(_, link)| erased::may_be_on(link));
         let unfed = unfed.map(|(user, _)| *user).collect();
         Self {
+            ledger: guarding::ledger(links.iter()),
+            passes: HashMap::new(),
+            batch: true,
             links,
             record,
             slots: HashMap::new(),
@@ -230,6 +289,9 @@ impl Lane {
             undecided: BTreeSet::new(),
             skipped: BTreeSet::new(),
             conflicts: BTreeSet::new(),
+            claimants: HashMap::new(),
+            moved,
+            voiding: false,
             observed: HashMap::new(),
             behind: BTreeMap::new(),
             unfed,
@@ -244,13 +306,14 @@ impl Lane {
             outstanding: (None, now),
             accused: BTreeMap::new(),
             trial: false,
-            pacer: Pacer::new(target.pace.per_second, now),
+            pacer: Pacer::new(target.pace, restored_day, now),
             circuit: Circuit::default(),
+            drifting: None,
             // The first commit says who the owner is and makes the first write start without waiting for one.
             commits: Commits::asked(),
             first,
             last_success: None,
-            paced: false,
+            paced: None,
             all_fed: false,
             draining: false,
             drained: false,
@@ -272,51 +335,64 @@ impl Lane {
                 operation,
                 result,
                 took,
-            } => self.ended(operation, result, took, now, random),
+                requests,
+            } => {
+                self.pacer.requests(requests);
+                self.ended(operation, result, took, now, random, &mut effects);
+            }
             Input::Committed => self.committed(now, &mut effects),
             Input::Tick => {}
             Input::Erased(user) => self.erase(user, now),
-            Input::AllFed => self.everybody_fed(),
+            Input::Command { offset, command } => self.command(offset, &command, now, &mut effects),
+            Input::AllFed => {
+                self.everybody_fed();
+                self.judge_batch(now);
+            }
             Input::Drain => self.drain(),
         }
+        self.void_links(&mut effects, now);
         self.wake_delayed(now);
         self.reconcile(now, &mut effects);
         self.dispatch(now, &mut effects);
+        self.look_for_drift(now, &mut effects);
         self.report_erased(now);
+        self.note_import();
         self.commit(now, &mut effects);
         effects
     }
 
     /// When [`Input::Tick`] is due although nothing happens. `None`: not before something happens.
     #[must_use]
-    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn next_wake(&self) -> Option<Timestamp> {
         if self.draining {
             return None;
         }
+        let looks = matches!(self.target.mode, Mode::Enforce | Mode::Link);
+        let works = looks && self.record.paused.is_none() && !self.moved;
         let listing = match &self.first {
             FirstSync::Listing {
                 under_way: false,
                 next_try,
                 ..
-            } if self.circuit.is_closed() && self.all_fed => Some(*next_try),
+            } if self.circuit.is_closed() && self.all_fed && !self.batch => Some(*next_try),
             FirstSync::Listing { .. } | FirstSync::Done => None,
         };
-        let paced = self.paced.then(|| self.pacer.next_start(now));
         let reconcile = self
             .record
             .reconciled_at
-            .filter(|_| matches!(self.first, FirstSync::Done));
-        let reconcile = reconcile.map(|last| after(last, self.target.reconcile));
-        [
-            self.queue.next_due(),
+            .filter(|_| matches!(self.first, FirstSync::Done) && !self.moved)
+            .map(|last| after(last, self.target.reconcile));
+        // What does not come to anything now must not wake anybody: the lane would spin.
+        let working = [
             self.circuit.next_probe(),
             listing,
-            paced,
-            reconcile,
+            self.paced,
+            self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
         ]
         .into_iter()
         .flatten()
-        .min()
+        .filter(|_| works);
+        working.chain(self.queue.next_due()).chain(reconcile).min()
     }
 
     /// Nothing new starts. Only writes are waited for: what a look-up would show does not matter any more.
@@ -362,8 +438,9 @@ impl Lane {
             .record
             .reconciled_at
             .is_none_or(|last| elapsed(last, now) >= self.target.reconcile);
-        if due && !self.draining && matches!(self.first, FirstSync::Done) {
+        if due && !self.draining && !self.moved && matches!(self.first, FirstSync::Done) {
             self.record.reconciled_at = Some(now);
+            self.batch = true;
             self.commits.ask();
             effects.push(Effect::Reconcile);
         }

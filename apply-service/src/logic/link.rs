@@ -9,6 +9,7 @@ use usher_contract::{StateHash, TargetName, UserKey};
 
 use super::{
     account::{AttributePath, RemoteId},
+    guard::Budget,
     policy::ACTIVE,
 };
 
@@ -23,6 +24,34 @@ pub struct Written {
     /// Hash of what the target showed afterwards, when that is something else (it lower-cases, rewrites, drops).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returned: Option<StateHash>,
+    /// Others have changed it since: it is to be written again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubted: bool,
+    /// How often this very value was written again because others had changed it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub corrections: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
+impl Written {
+    /// Just written, or found equal.
+    #[must_use]
+    pub fn now(hash: StateHash, returned: Option<StateHash>, before: Option<&Self>) -> Self {
+        // Another value starts anew.
+        let corrections = before
+            .filter(|before| before.hash == hash)
+            .map_or(0, |before| before.corrections);
+        Self {
+            hash,
+            returned,
+            doubted: false,
+            corrections,
+        }
+    }
 }
 
 /// How things stand beyond the values.
@@ -56,6 +85,17 @@ pub enum LinkState {
         /// When.
         at: Timestamp,
     },
+    /// Kept back by the guard, as a member of a held set.
+    Held {
+        /// The set.
+        set: String,
+        /// What it was counted as.
+        budget: Budget,
+        /// The verb that was not carried out.
+        action: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Deliberately left alone, and reported once.
     Skipped {
         /// What was not done.
@@ -79,6 +119,9 @@ pub struct Link {
     /// Whether the account was left switched on; absent when a write of it had no certain end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
+    /// Hash of the field that tells that two user records are one person, when one is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<StateHash>,
     /// Per attribute what was written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<AttributePath, Written>,
@@ -98,6 +141,12 @@ pub struct Link {
     /// When the account was last switched off by us: the guard's windows are recounted from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
+    /// That removal was concluded, not stated by the source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removal_inferred: bool,
+    /// An operator had released the last change or removal: the guard does not count it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
 }
 
 impl Link {
@@ -108,6 +157,7 @@ impl Link {
             format: FORMAT,
             remote_id: None,
             active: None,
+            person: None,
             written: BTreeMap::new(),
             create_intent: false,
             user_version,
@@ -115,6 +165,8 @@ impl Link {
             state: LinkState::Settled,
             changed_at: None,
             removed_at: None,
+            removal_inferred: false,
+            released: false,
         }
     }
 
@@ -139,10 +191,25 @@ impl Link {
         }
     }
 
+    /// Gives the account away: it is somebody else's from now on.
+    #[must_use]
+    pub fn given_away(&self) -> Self {
+        Self {
+            remote_id: None,
+            active: None,
+            written: BTreeMap::new(),
+            create_intent: false,
+            state: LinkState::Settled,
+            ..self.clone()
+        }
+    }
+
     /// Whether the target holds this hash for the attribute, as far as we know.
     #[must_use]
     pub fn holds(&self, path: &AttributePath, hash: StateHash) -> bool {
-        self.written.get(path).is_some_and(|written| written.hash == hash)
+        self.written
+            .get(path)
+            .is_some_and(|written| written.hash == hash && !written.doubted)
     }
 }
 

@@ -14,9 +14,13 @@ use std::fmt;
 use jiff::Timestamp;
 use usher_contract::{StateHash, UserChange, UserKey};
 
-pub use self::{apply::link_after, decide::plan};
+pub use self::{
+    apply::link_after,
+    decide::{person_hash, plan},
+};
 use super::{
     account::{AttributePath, AttributeValues, RemoteId},
+    guard::Budget,
     link::Link,
     matching::Seen,
     policy::TargetPolicy,
@@ -29,6 +33,11 @@ pub trait Accounts {
     fn holder(&self, account: &RemoteId) -> Option<UserKey>;
     /// The account that somebody has.
     fn account_of(&self, user: &UserKey) -> Option<RemoteId>;
+    /// Whether this person may take over the account of that one: both are the same person by the configured field, and
+    /// the account of the other record is off.
+    fn may_relink(&self, _holder: &UserKey, _person: StateHash) -> bool {
+        false
+    }
 }
 
 /// What a look at the target has shown for this person.
@@ -55,6 +64,8 @@ pub enum Action {
     Create,
     /// Take over an account that is there.
     Adopt,
+    /// Take over the account of an earlier record of the same person.
+    Relink,
     /// Write what differs.
     Update,
     /// Everything is as it should be.
@@ -75,6 +86,7 @@ impl Action {
             Self::Look => "look",
             Self::Create => "create",
             Self::Adopt => "adopt",
+            Self::Relink => "relink",
             Self::Update => "update",
             Self::Noop => "noop",
             Self::Wait => "wait",
@@ -133,6 +145,28 @@ pub struct Plan {
     pub desired: StateHash,
     /// When the answer may change although nothing else does.
     pub next_change: Option<Timestamp>,
+    /// Whose account it was, when it moves.
+    pub takes_from: Option<UserKey>,
+    /// Who holds the account that matches: tried again when that person gives it up.
+    pub claimed_by: Option<UserKey>,
+    /// A removal that is concluded (absent, out of scope, another configuration) and not stated by the source.
+    pub inferred: bool,
+}
+
+impl Plan {
+    /// What the guard counts it as; `None` for what changes nothing at the target.
+    #[must_use]
+    pub fn budget(&self) -> Option<Budget> {
+        match self.action {
+            Action::Deactivate if self.inferred => Some(Budget::InferredRemovals),
+            Action::Deactivate => Some(Budget::StatedRemovals),
+            Action::Adopt if self.values.is_empty() => None,
+            Action::Reactivate | Action::Create | Action::Adopt | Action::Relink | Action::Update => {
+                Some(Budget::Changes)
+            }
+            Action::Look | Action::Noop | Action::Wait | Action::Skip => None,
+        }
+    }
 }
 
 impl fmt::Display for Plan {

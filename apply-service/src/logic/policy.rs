@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
-use super::{account::AttributePath, source::SourceField};
+use super::{account::AttributePath, guard::Guard, source::SourceField};
 
 /// How far a target is switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub enum Mode {
     Off,
     /// Plans and reports, asks and writes nothing.
     Observe,
+    /// Looks people up and links their accounts; writes nothing at the target.
+    Link,
     /// Plans and writes.
     Enforce,
 }
@@ -27,6 +29,7 @@ impl Mode {
         match self {
             Self::Off => "off",
             Self::Observe => "observe",
+            Self::Link => "link",
             Self::Enforce => "enforce",
         }
     }
@@ -70,12 +73,17 @@ pub enum MatchKey {
 }
 
 /// Which account is a person's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Match {
     /// Attributes to look by, in order.
     pub by: Vec<MatchKey>,
+    /// The field that tells that two user records are one person (an employee number): then the account moves to the new
+    /// record when the old one has left.
+    pub person: Option<SourceField>,
     /// Whether an account that is switched off may be adopted for an active person.
     pub adopt_inactive: bool,
+    /// Whether the first sync waits for an operator after its report.
+    pub approve_first_sync: bool,
     /// Whether the target stores our key: then an account without it was not made by us.
     pub keeps_external_ids: bool,
 }
@@ -149,8 +157,30 @@ pub struct Lifecycle {
 pub struct Pace {
     /// Operations started per second.
     pub per_second: f64,
+    /// Requests per day (UTC); no limit when absent.
+    pub per_day: Option<u64>,
+    /// Of the day, per hundred: kept for people who leave.
+    pub leaver_reserve_percent: u64,
     /// Operations at the same time.
     pub concurrency: usize,
+}
+
+/// What a look at the whole target does about differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriftMode {
+    /// Tells them.
+    Report,
+    /// Has them written again, through plan and guard.
+    Repair,
+}
+
+/// The scheduled look at the whole target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drift {
+    /// How often.
+    pub every: Duration,
+    /// What is done about differences.
+    pub mode: DriftMode,
 }
 
 /// How long a person is tried again.
@@ -179,16 +209,24 @@ pub struct TargetPolicy {
     pub gate: Gate,
     /// Which account is whose.
     pub matching: Match,
+    /// Accounts that are never written, by user name, e-mail address or the target's id; lower case.
+    pub protected: BTreeSet<String>,
     /// The mapping, ordered by path.
     pub attributes: Vec<AttributeRule>,
     /// What becomes of leavers.
     pub lifecycle: Lifecycle,
+    /// How much at once.
+    pub guard: Guard,
     /// How fast.
     pub pace: Pace,
     /// How long.
     pub retry: Retry,
     /// How often everybody is planned again.
     pub reconcile: Duration,
+    /// The look at the whole target; `None` when it is switched off.
+    pub drift: Option<Drift>,
+    /// Which application this is: hash of its address and tenant. Another one voids every link.
+    pub tenant: StateHash,
     /// The hash of everything above that a plan depends on.
     pub hash: StateHash,
 }

@@ -1,7 +1,12 @@
 //! The target's own record on `provisioning.target`: who owns it, whether it was handed back, the first sync.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
+use usher_contract::{Approval, StateHash};
+
+use super::{drift::DriftReport, guard::Budget};
 
 /// The format that this version writes.
 pub const FORMAT: u32 = 1;
@@ -22,9 +27,60 @@ pub struct FirstSyncReport {
     pub ambiguous: u64,
     /// Accounts that nobody matches. They are only ever reported.
     pub unmatched: u64,
+    /// What would be written to matched accounts: attribute -> how many of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub would_change: BTreeMap<String, u64>,
     /// Why the application could not be listed, when it could not: people are then looked up one by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_listed: Option<String>,
+}
+
+/// Actions that the guard keeps back. Its members carry the set's id in their links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldSet {
+    /// What they were counted as.
+    pub budget: Budget,
+    /// Why, in words.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+    /// Until when later ones of a trickle join; afterwards they form a set of their own.
+    pub open_until: Timestamp,
+    /// Who has released it. It stays until none of its members is waiting any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approval>,
+}
+
+/// The id under which an operator approves the first sync.
+pub const FIRST_SYNC: &str = "first-sync";
+
+/// The id under which an operator approves that links are void, because the address or tenant is another one.
+pub const MOVED: &str = "moved";
+
+/// What was used of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DayUsed {
+    /// Which, UTC.
+    pub day: Date,
+    /// Requests.
+    pub used: u64,
+}
+
+/// More removals than the guard allows by itself, for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Allowance {
+    /// How many.
+    pub removals: u64,
+    /// How many of them were used.
+    #[serde(default)]
+    pub used: u64,
+    /// Until when.
+    pub until: Timestamp,
+    /// Who allowed it, and why.
+    pub by: Approval,
 }
 
 /// One target.
@@ -42,6 +98,9 @@ pub struct TargetRecord {
     /// The first sync, once it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sync: Option<FirstSyncReport>,
+    /// The report of the first sync waits for an operator (`approve first-sync`); nothing is written before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_sync_waits: bool,
     /// When everybody was last planned again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<Timestamp>,
@@ -50,6 +109,33 @@ pub struct TargetRecord {
     /// that an earlier owner left and that are not cleared yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outstanding_since: Option<Timestamp>,
+    /// What the guard keeps back, by the id of the set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, HeldSet>,
+    /// What operators have allowed for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowances: Vec<Allowance>,
+    /// Who has stopped the target, and why: nothing is asked and nothing written until it is resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Approval>,
+    /// Which application the links belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<StateHash>,
+    /// When the whole target was last looked at, or since when it is managed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drifted_at: Option<Timestamp>,
+    /// What that look has shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftReport>,
+    /// What was used of the day's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<DayUsed>,
+    /// The offset after the last command that was carried out.
+    #[serde(default)]
+    pub commands_done: i64,
+    /// Whether everybody of the first import has been worked off; absent in records of the first version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<bool>,
     /// When the record was written.
     pub at: Timestamp,
 }

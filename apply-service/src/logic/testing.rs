@@ -7,6 +7,7 @@ use usher_contract::{Cause, ChangeKind, Known, Origin, StateHash, TargetName, Us
 
 use super::{
     account::{AttributePath, RemoteId},
+    guard::Guard,
     matching::Seen,
     plan::Accounts,
     policy::{
@@ -108,9 +109,12 @@ pub(crate) fn policy() -> TargetPolicy {
         },
         matching: Match {
             by: vec![MatchKey::ExternalId, MatchKey::UserName],
+            person: None,
             adopt_inactive: false,
+            approve_first_sync: false,
             keeps_external_ids: true,
         },
+        protected: std::collections::BTreeSet::new(),
         attributes: vec![
             row("name.familyName", &["familyName"]),
             row("title", &["title"]),
@@ -124,6 +128,8 @@ pub(crate) fn policy() -> TargetPolicy {
         },
         pace: Pace {
             per_second: 1000.0,
+            per_day: None,
+            leaver_reserve_percent: 10,
             concurrency: 4,
         },
         retry: Retry {
@@ -131,7 +137,13 @@ pub(crate) fn policy() -> TargetPolicy {
             max: Duration::from_secs(60),
             give_up_after: Duration::from_secs(3600),
         },
+        guard: Guard {
+            windows: vec![],
+            ..Guard::default()
+        },
         reconcile: Duration::from_secs(86_400),
+        drift: None,
+        tenant: StateHash::of_text("https://one.example"),
         hash: StateHash::of_text("policy 1"),
     }
 }

@@ -11,8 +11,12 @@ use usher_runtime::yaml::nearest;
 use super::{PRESETS, Target, attributes, connection::connection, layers::Layers};
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
-    logic::policy::{
-        Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy, WORK_EMAIL,
+    logic::{
+        guard::{Guard, RemovalLimit},
+        policy::{
+            Disposition, Drift, DriftMode, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy,
+            WORK_EMAIL,
+        },
     },
 };
 
@@ -42,6 +46,13 @@ pub(super) fn target(
         .as_ref()
         .map_or_else(ScimConfig::default, |connection| connection.scim.clone());
     let matching = matching(layers, scim.external_id, problems);
+    let protected: Vec<String> = layers.decode(&["protect", "accounts"], problems).unwrap_or_default();
+    if layers.decode::<bool>(&["protect", "owner"], problems) == Some(true) {
+        problems.push(layers.problem(
+            &["protect", "owner"],
+            "is not supported in this version; name the account of the credentials under protect.accounts",
+        ));
+    }
     let attributes = attributes::attributes(layers, &ScimConnector::new(scim), problems);
     let by_email = matching
         .as_ref()
@@ -53,6 +64,7 @@ pub(super) fn target(
         ));
     }
     let lifecycle = lifecycle(layers, problems);
+    let guard = guard(layers, problems, warnings);
     let pace = pace(layers, problems);
     let retry = retry(layers, problems);
     let reconcile = duration(
@@ -61,7 +73,13 @@ pub(super) fn target(
         Duration::from_secs(24 * 3600),
         problems,
     );
+    let drift = drift(layers, problems);
+    let tenant = StateHash::of_value(&json!({
+        "baseUrl": layers.get(&["connection", "baseUrl"]),
+        "tenant": layers.get(&["connection", "tenant"]),
+    }));
     let policy = TargetPolicy {
+        tenant,
         hash: hash(layers, &attributes),
         name: name?,
         mode: mode?,
@@ -69,11 +87,14 @@ pub(super) fn target(
         features,
         gate,
         matching: matching?,
+        protected: protected.iter().map(|account| account.trim().to_lowercase()).collect(),
         attributes,
         lifecycle,
+        guard,
         pace,
         retry,
         reconcile,
+        drift,
     };
     Some(Target {
         policy: Arc::new(policy),
@@ -98,22 +119,17 @@ fn preset(layers: &Layers<'_>, problems: &mut Vec<String>) {
 }
 
 fn mode(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Mode> {
-    let word: String = layers.require(&["mode"], "off, observe or enforce", problems)?;
+    let word: String = layers.require(&["mode"], "off, observe, link or enforce", problems)?;
     match word.as_str() {
         "off" => Some(Mode::Off),
         "observe" => Some(Mode::Observe),
         "enforce" => Some(Mode::Enforce),
-        "link" => refuse(
-            layers,
-            &["mode"],
-            "link is not supported in this version; use off, observe or enforce",
-            problems,
-        ),
+        "link" => Some(Mode::Link),
         // YAML 1.1 reads a bare `off` as false; so may whoever generated the file.
         other => refuse(
             layers,
             &["mode"],
-            &format!("`{other}` is no mode; use off, observe or enforce"),
+            &format!("`{other}` is no mode; use off, observe, link or enforce"),
             problems,
         ),
     }
@@ -206,21 +222,11 @@ fn matching(layers: &Layers<'_>, keeps_external_ids: bool, problems: &mut Vec<St
             "must begin with externalId: it tells our own accounts from others",
         ));
     }
-    let first: String = layers.require(
-        &["match", "firstSync"],
-        "auto (approve is not available in this version)",
-        problems,
-    )?;
+    let first: String = layers
+        .decode(&["match", "firstSync"], problems)
+        .unwrap_or_else(|| "approve".to_owned());
     match first.as_str() {
-        "auto" => {}
-        "approve" => {
-            refuse::<()>(
-                layers,
-                &["match", "firstSync"],
-                "only `auto` is available in this version; try with mode: observe and the plan command first",
-                problems,
-            );
-        }
+        "auto" | "approve" => {}
         other => {
             refuse::<()>(
                 layers,
@@ -230,11 +236,15 @@ fn matching(layers: &Layers<'_>, keeps_external_ids: bool, problems: &mut Vec<St
             );
         }
     }
+    let person: Option<String> = layers.decode(&["match", "person"], problems);
+    let person = person.and_then(|name| attributes::named(layers, &["match", "person"], &name, problems));
     let inactive = layers
         .decode(&["match", "inactiveAccount"], problems)
         .unwrap_or(Inactive::Reject);
     Some(Match {
         by,
+        person,
+        approve_first_sync: first == "approve",
         adopt_inactive: matches!(inactive, Inactive::Adopt),
         keeps_external_ids,
     })
@@ -276,6 +286,72 @@ fn lifecycle(layers: &Layers<'_>, problems: &mut Vec<String>) -> Lifecycle {
     }
 }
 
+fn guard(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<String>) -> Guard {
+    let default = Guard::default();
+    let number = |path: &[&str], default: u64, problems: &mut Vec<String>| {
+        layers.decode::<u64>(path, problems).unwrap_or(default)
+    };
+    let percent = |path: &[&str], default: u64, problems: &mut Vec<String>| {
+        let percent = number(path, default, problems);
+        if percent > 100 {
+            problems.push(layers.problem(path, "must be between 0 and 100"));
+        }
+        percent
+    };
+    let removals = RemovalLimit {
+        percent: percent(&["guard", "removals", "percent"], default.removals.percent, problems),
+        at_least: number(&["guard", "removals", "atLeast"], default.removals.at_least, problems),
+        at_most: number(&["guard", "removals", "atMost"], default.removals.at_most, problems),
+    };
+    if removals.at_least > removals.at_most {
+        problems.push(layers.problem(
+            &["guard", "removals", "atLeast"],
+            "must not be larger than guard.removals.atMost",
+        ));
+    }
+    let words: Vec<String> = layers
+        .decode(&["guard", "windows"], problems)
+        .unwrap_or_else(|| vec!["1h".to_owned(), "24h".to_owned()]);
+    let mut windows = Vec::new();
+    for word in &words {
+        match word
+            .parse::<SignedDuration>()
+            .ok()
+            .and_then(|window| Duration::try_from(window).ok())
+        {
+            Some(window) if !window.is_zero() => windows.push(window),
+            _ => problems.push(layers.problem(
+                &["guard", "windows"],
+                format!("`{word}` is no duration with its unit, such as 1h or 24h"),
+            )),
+        }
+    }
+    if windows.is_empty() && problems.is_empty() {
+        warnings.push(layers.problem(
+            &["guard", "windows"],
+            "no window: the guard is off, and one mistake can switch everybody off",
+        ));
+    }
+    let first: Option<String> = layers.decode(&["guard", "firstImport"], problems);
+    let counts_first_import = match first.as_deref() {
+        None | Some("allow") => false,
+        Some("hold") => true,
+        Some(other) => {
+            problems.push(layers.problem(
+                &["guard", "firstImport"],
+                format!("`{other}` is neither hold nor allow"),
+            ));
+            false
+        }
+    };
+    Guard {
+        removals,
+        changes_percent: percent(&["guard", "changes", "percent"], default.changes_percent, problems),
+        windows,
+        counts_first_import,
+    }
+}
+
 fn pace(layers: &Layers<'_>, problems: &mut Vec<String>) -> Pace {
     let per_second: f64 = layers.decode(&["pace", "perSecond"], problems).unwrap_or(10.0);
     if !(per_second.is_finite() && (0.01..=10_000.0).contains(&per_second)) {
@@ -285,10 +361,50 @@ fn pace(layers: &Layers<'_>, problems: &mut Vec<String>) -> Pace {
     if !(1..=256).contains(&concurrency) {
         problems.push(layers.problem(&["pace", "concurrency"], "must be between 1 and 256"));
     }
+    let per_day: Option<u64> = layers.decode(&["pace", "perDay"], problems);
+    if per_day == Some(0) {
+        problems.push(layers.problem(
+            &["pace", "perDay"],
+            "must be at least 1; to stop a target use mode: off",
+        ));
+    }
+    let reserve: Option<String> = layers.decode(&["pace", "leaverReserve"], problems);
+    let reserve = reserve.map_or(Some(10), |text| text.strip_suffix('%')?.trim().parse::<u64>().ok());
+    let leaver_reserve_percent = reserve.filter(|percent| *percent <= 100).unwrap_or_else(|| {
+        problems.push(layers.problem(&["pace", "leaverReserve"], "must be a percentage such as 10%"));
+        10
+    });
     Pace {
         per_second,
+        per_day,
+        leaver_reserve_percent,
         concurrency,
     }
+}
+
+fn drift(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Drift> {
+    let every = match layers.get(&["schedule", "drift", "every"]).and_then(Value::as_str) {
+        Some("never") => return None,
+        _ => duration(
+            layers,
+            &["schedule", "drift", "every"],
+            Duration::from_secs(24 * 3600),
+            problems,
+        ),
+    };
+    let word: Option<String> = layers.decode(&["schedule", "drift", "mode"], problems);
+    let mode = match word.as_deref() {
+        None | Some("report") => DriftMode::Report,
+        Some("repair") => DriftMode::Repair,
+        Some(other) => {
+            problems.push(layers.problem(
+                &["schedule", "drift", "mode"],
+                format!("`{other}` is neither report nor repair"),
+            ));
+            DriftMode::Report
+        }
+    };
+    Some(Drift { every, mode })
 }
 
 fn retry(layers: &Layers<'_>, problems: &mut Vec<String>) -> Retry {
@@ -337,6 +453,7 @@ fn hash(layers: &Layers<'_>, attributes: &[crate::logic::policy::AttributeRule])
         "gate": section("gate"),
         "match": section("match"),
         "lifecycle": section("lifecycle"),
+        "protect": section("protect"),
         "baseUrl": layers.get(&["connection", "baseUrl"]),
         "scim": layers.get(&["connection", "scim"]),
         "attributes": rows,

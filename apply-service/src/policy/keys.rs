@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 16] = [
+const KNOWN: [(&str, &[&str]); 21] = [
     (
         "",
         &[
@@ -19,6 +19,8 @@ const KNOWN: [(&str, &[&str]); 16] = [
             "match",
             "attributes",
             "lifecycle",
+            "guard",
+            "protect",
             "pace",
             "retry",
             "schedule",
@@ -26,7 +28,15 @@ const KNOWN: [(&str, &[&str]); 16] = [
     ),
     (
         "connection",
-        &["baseUrl", "auth", "timeouts", "caFile", "allowPlaintext", "scim"],
+        &[
+            "baseUrl",
+            "tenant",
+            "auth",
+            "timeouts",
+            "caFile",
+            "allowPlaintext",
+            "scim",
+        ],
     ),
     (
         "connection.auth",
@@ -48,41 +58,31 @@ const KNOWN: [(&str, &[&str]); 16] = [
     ("scope", &["filter"]),
     ("gate", &["require", "domains"]),
     ("gate.domains", &["primary", "additional", "convertToPrimary"]),
-    ("match", &["by", "firstSync", "inactiveAccount"]),
+    ("match", &["by", "person", "firstSync", "inactiveAccount"]),
     ("attributes.*", &["from", "constant", "drop", "write", "whenBlank"]),
     (
         "lifecycle",
         &["inactive", "removed", "frozen", "unlisted", "deleteAfter"],
     ),
-    ("pace", &["perSecond", "concurrency"]),
+    ("protect", &["accounts", "owner"]),
+    ("guard", &["removals", "changes", "windows", "firstImport"]),
+    ("guard.removals", &["percent", "atLeast", "atMost"]),
+    ("guard.changes", &["percent"]),
+    ("pace", &["perSecond", "perDay", "concurrency", "leaverReserve"]),
     ("retry", &["base", "max", "giveUpAfter"]),
-    ("schedule", &["reconcile"]),
+    ("schedule", &["reconcile", "drift"]),
+    ("schedule.drift", &["every", "mode"]),
     // Values of these are checked by their own types.
     ("attributes", &[]),
     ("connection.scim", &[]),
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 8] = [
-    (
-        "",
-        &[
-            "assignments",
-            "organization",
-            "groups",
-            "protect",
-            "guard",
-            "notify",
-            "formerly",
-        ],
-    ),
-    ("connection", &["tenant"]),
+const LATER: [(&str, &[&str]); 4] = [
+    ("", &["assignments", "organization", "groups", "notify", "formerly"]),
     ("scope", &["skip"]),
-    ("match", &["person"]),
     ("attributes.*", &["template", "map", "default"]),
     ("lifecycle", &["terminated", "outOfScope", "termination"]),
-    ("pace", &["perDay", "leaverReserve"]),
-    ("schedule", &["drift"]),
 ];
 
 /// Reports every key that is unknown or not supported yet.

@@ -95,7 +95,7 @@ fn a_typo_is_shown_with_file_line_caret_and_nearest_name() {
 fn all_problems_of_all_files_are_shown_together() {
     let first = GOOD
         .replace("filter: all", "filter: \"Department = 'Sales'\"")
-        .replace("firstSync: auto", "firstSync: approve");
+        .replace("firstSync: auto", "firstSync: maybe");
     let second = GOOD
         .replace("helpdesk", "crm")
         .replace("preset: scim", "preset: scin\nassignments: []");
@@ -105,7 +105,7 @@ fn all_problems_of_all_files_are_shown_together() {
         .0;
     for (file, words) in [
         ("a.yaml:7:10", "only `all` is supported in this version"),
-        ("a.yaml:9:10", "only `auto` is available in this version"),
+        ("a.yaml:9:10", "`maybe` is neither auto nor approve"),
         (
             "b.yaml:3:1",
             "there is no preset `scin`; this version has scim; did you mean `scim`?",
@@ -135,11 +135,16 @@ fn what_this_version_does_not_do_is_refused() {
             "lifecycle: { inactive: delete }",
             "`delete` is not supported; use deactivate or keep",
         ),
-        ("pace: { perDay: 100 }", "pace.perDay: is not supported"),
+        ("pace: { perDay: 0 }", "must be at least 1"),
+        ("pace: { leaverReserve: 10 }", "pace.leaverReserve"),
+        ("pace: { leaverReserve: 200% }", "must be a percentage"),
         ("pace: { perSecond: 0 }", "must be between"),
         ("schedule: { reconcile: 24 }", "must be a duration with its unit"),
         ("retry: { base: 1h, max: 1m }", "must not be larger than retry.max"),
-        ("guard: {}", "guard: is not supported"),
+        ("guard: { removals: { percent: 101 } }", "must be between 0 and 100"),
+        ("guard: { removals: { atLeast: 9, atMost: 8 } }", "must not be larger"),
+        ("guard: { windows: [1] }", "guard.windows"),
+        ("guard: { firstImport: maybe }", "neither hold nor allow"),
     ] {
         let text = GOOD.replace("lifecycle: { removed: keep }", change);
         let found = problems(&text);

@@ -26,6 +26,10 @@ pub enum OutcomeResult {
     Halted,
     /// Nothing was to be done, and that is worth a record.
     Skipped,
+    /// Kept back by the guard, until an operator releases it or it is not wanted any more.
+    Held,
+    /// An operator has released what was kept back, or allowed more for a while.
+    Released,
 }
 
 /// The result of one action on one target.
@@ -66,4 +70,7 @@ pub struct Outcome {
     /// Where the state came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// Who wanted it, when that was a person: the name that belongs to the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
 }

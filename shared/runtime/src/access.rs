@@ -1,16 +1,20 @@
-//! Who may do what through HTTP: roles by bearer token.
+//! Who may do what through HTTP: roles by bearer token, or by a client's certificate.
 //!
 //! The file holds one line per token: `role sha256-hex name`. Roles include those below them: approver > operator >
 //! viewer. It is read again at every request that carries a token, so a revoked one stops working at once. Without a
 //! file, reading is allowed from loopback and changing is not allowed at all.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use base64::Engine as _;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::{admin::HttpConfig, tls::ClientNames};
+
 /// What a person or program may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Look.
     Viewer,
@@ -27,11 +31,11 @@ pub enum AccessError {
     #[error("give a known token as `Authorization: Bearer …`; tokens are listed by hash in http.tokensFile")]
     Unknown,
     /// Known, but the role does not reach.
-    #[error("this needs the role {needed}, the token has {has}")]
+    #[error("this needs the role {needed}, the caller has {has}")]
     Role {
         /// What it takes.
         needed: &'static str,
-        /// What the token has.
+        /// What the caller has.
         has: &'static str,
     },
     /// Nothing is configured.
@@ -63,13 +67,53 @@ impl Role {
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     file: Option<PathBuf>,
+    /// Roles by the names of certificates.
+    certificates: BTreeMap<String, Role>,
 }
 
 impl Access {
     /// With the configured file.
     #[must_use]
     pub fn new(file: Option<PathBuf>) -> Self {
-        Self { file }
+        Self {
+            file,
+            certificates: BTreeMap::new(),
+        }
+    }
+
+    /// With everything that is configured.
+    #[must_use]
+    pub fn configured(http: &HttpConfig) -> Self {
+        let certificates = http.tls.as_ref().map(|tls| tls.roles.clone()).unwrap_or_default();
+        Self {
+            file: http.tokens_file.clone(),
+            certificates,
+        }
+    }
+
+    /// As [`Access::check`], for a client that may have shown a certificate. A token that is shown as well counts when
+    /// its role reaches further.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub fn check_client(
+        &self,
+        names: Option<&ClientNames>,
+        authorization: Option<&str>,
+        from: IpAddr,
+        needed: Role,
+    ) -> Result<String, AccessError> {
+        let known = names.into_iter().flat_map(|names| &names.0);
+        let known = known.filter_map(|name| Some((*self.certificates.get(name)?, name)));
+        match known.max() {
+            Some((role, name)) if role >= needed => Ok(name.clone()),
+            Some((role, _)) if authorization.is_none() => Err(AccessError::Role {
+                needed: needed.as_str(),
+                has: role.as_str(),
+            }),
+            _ if self.file.is_none() && !self.certificates.is_empty() => Err(AccessError::Unknown),
+            _ => self.check(authorization, from, needed),
+        }
     }
 
     /// The actor's name when the request may do what `needed` may.
@@ -154,6 +198,36 @@ mod tests {
             Err(AccessError::Unknown)
         );
         assert_eq!(check_tokens(&file, None, Role::Viewer), Err(AccessError::Unknown));
+    }
+
+    #[test]
+    fn a_certificate_counts_like_a_token_and_strangers_have_none() {
+        let here: IpAddr = [127, 0, 0, 1].into();
+        let access = Access {
+            file: None,
+            certificates: [
+                ("ops".to_owned(), Role::Operator),
+                ("ops.acme".to_owned(), Role::Viewer),
+            ]
+            .into(),
+        };
+        let names = |names: &[&str]| ClientNames(names.iter().map(ToString::to_string).collect());
+        let ops = names(&["x", "ops.acme", "ops"]);
+        assert_eq!(
+            access.check_client(Some(&ops), None, here, Role::Operator),
+            Ok("ops".to_owned())
+        );
+        assert!(matches!(
+            access.check_client(Some(&ops), None, here, Role::Approver),
+            Err(AccessError::Role { has: "operator", .. })
+        ));
+        for stranger in [None, Some(&names(&["y"]))] {
+            assert_eq!(
+                access.check_client(stranger, None, here, Role::Viewer),
+                Err(AccessError::Unknown),
+                "loopback is no pass when somebody is configured"
+            );
+        }
     }
 
     #[test]

@@ -16,7 +16,10 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-use crate::shutdown::CancellationToken;
+use crate::{
+    shutdown::CancellationToken,
+    tls::{Tls, TlsConfig, TlsError},
+};
 
 /// Where a service listens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct HttpConfig {
     /// File with the hashes of accepted tokens; see [`crate::access`].
     #[serde(default)]
     pub tokens_file: Option<std::path::PathBuf>,
+    /// HTTPS, and clients known by their certificates; plain HTTP when absent.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
 }
 
 impl HttpConfig {
@@ -129,11 +135,19 @@ impl Readiness {
 
 /// The server could not listen.
 #[derive(Debug, Error)]
-#[error("cannot listen on {bind}; choose another http.bind")]
-pub struct BindError {
-    bind: String,
-    #[source]
-    source: std::io::Error,
+pub enum BindError {
+    /// The address.
+    #[error("cannot listen on {bind}; choose another http.bind")]
+    Address {
+        /// As configured.
+        bind: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The certificate.
+    #[error("cannot serve HTTPS")]
+    Tls(#[from] TlsError),
 }
 
 /// A bound server that does not serve yet.
@@ -141,6 +155,7 @@ pub struct BindError {
 pub struct AdminServer {
     listener: TcpListener,
     router: Router,
+    tls: Option<Tls>,
 }
 
 #[derive(Clone)]
@@ -160,10 +175,13 @@ impl AdminServer {
         registry: Registry,
         routes: Router,
     ) -> Result<Self, BindError> {
-        let listener = TcpListener::bind(&config.bind).await.map_err(|source| BindError {
-            bind: config.bind.clone(),
-            source,
-        })?;
+        let tls = config.tls.as_ref().map(Tls::new).transpose()?;
+        let listener = TcpListener::bind(&config.bind)
+            .await
+            .map_err(|source| BindError::Address {
+                bind: config.bind.clone(),
+                source,
+            })?;
         let own = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
@@ -172,6 +190,7 @@ impl AdminServer {
         Ok(Self {
             listener,
             router: own.merge(routes),
+            tls,
         })
     }
 
@@ -189,6 +208,9 @@ impl AdminServer {
     /// When accepting fails.
     pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
+        if let Some(tls) = self.tls {
+            return tls.serve(self.listener.into_std()?, service, stop).await;
+        }
         axum::serve(self.listener, service)
             .with_graceful_shutdown(stop.cancelled_owned())
             .await
@@ -254,6 +276,7 @@ mod tests {
             bind: bind.to_owned(),
             advertise: advertise.map(str::to_owned),
             tokens_file: None,
+            tls: None,
         };
         for bind in ["0.0.0.0:8081", "[::]:8081"] {
             let problem = config(bind, None).problem().unwrap();

@@ -14,4 +14,5 @@ pub mod kafka;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod yaml;

@@ -181,13 +181,16 @@ impl Scene {
     }
 
     pub async fn apply(&self, name: &str) -> Service {
-        self.service(
-            name,
-            "apply-service",
-            &self.apply_config(&json!({ "instance": { "name": name } })),
-            "apply-service starts",
-        )
-        .await
+        self.apply_with(name, &json!({})).await
+    }
+
+    /// With `change` merged over the usual configuration.
+    pub async fn apply_with(&self, name: &str, change: &Value) -> Service {
+        let mut config = json!({ "instance": { "name": name } });
+        merge(&mut config, change);
+        let config = self.apply_config(&config);
+        self.service(name, "apply-service", &config, "apply-service starts")
+            .await
     }
 
     async fn service(&self, name: &str, binary: &str, config: &Path, up: &str) -> Service {

@@ -9,7 +9,7 @@ use usher_contract::{ChangeDeadLetter, Outcome, UserKey};
 
 use super::{Batch, Effect, Lane, Stage};
 use crate::logic::{
-    link::Link,
+    link::{Link, LinkState},
     plan::{Accounts, Remote},
     retry::elapsed,
 };
@@ -108,6 +108,12 @@ impl Commits {
         let flying = |flying: &Flying| flying.people.contains_key(user);
         self.people.contains_key(user) || self.flying.as_ref().is_some_and(flying)
     }
+    /// Whether somebody is about to become a member of this held set.
+    pub(super) fn holds_for(&self, set: &str) -> bool {
+        let joins = |entry: &Entry| matches!(&entry.link.state, LinkState::Held { set: held, .. } if held == set);
+        let flying = self.flying.iter().flat_map(|flying| flying.people.values());
+        self.people.values().chain(flying).any(joins)
+    }
     /// Intents that are not committed yet.
     pub(super) fn intents(&self) -> usize {
         let flying = self.flying.iter().flat_map(|flying| flying.people.values());
@@ -134,6 +140,7 @@ impl Lane {
         if self.commits.flying.is_some() {
             return;
         }
+        self.tidy_guard(now);
         let (outstanding, doubts) = (self.outstanding_since(now), self.doubts_since());
         let commits = &mut self.commits;
         let empty = commits.people.is_empty() && commits.outcomes.is_empty();
@@ -143,6 +150,7 @@ impl Lane {
         }
         commits.asked = false;
         self.record.at = now;
+        self.record.day = self.target.pace.per_day.map(|_| self.pacer.used());
         self.record.released = last;
         // Who hands back has nothing under way: only doubts that it took over itself are left.
         let outstanding = outstanding.filter(|_| !last);
@@ -178,10 +186,13 @@ impl Lane {
             effects.push(Effect::Drained);
             return;
         }
-        let (mut ask, mut renamed) = (Vec::new(), false);
+        let (mut ask, mut again, mut renamed) = (Vec::new(), Vec::new(), false);
         for (user, entry) in flying.people {
             // Only somebody who had an account gives a name up: new accounts take names.
             renamed |= entry.renames && self.links.account_of(&user).is_some();
+            if entry.link.active != Some(true) || entry.link.remote_id.is_none() {
+                again.extend(self.claimants.remove(&user).into_iter().flatten());
+            }
             let news = entry.link.remote_id.is_some() && self.links.account_of(&user) != entry.link.remote_id;
             self.links.put(user, Some(entry.link));
             if news {
@@ -207,6 +218,9 @@ impl Lane {
         }
         if !ask.is_empty() {
             effects.push(Effect::Ask(ask));
+        }
+        if !again.is_empty() {
+            effects.push(Effect::Again(again));
         }
     }
 

@@ -69,7 +69,7 @@ impl Lane {
             && let Some(user) = self.to_report.pop_first()
         {
             // Whoever is being recorded comes again when that is committed.
-            if !self.erased.contains(&user) || self.commits.holds(&user) || self.target.mode != Mode::Enforce {
+            if !self.erased.contains(&user) || self.commits.holds(&user) || !matches!(self.target.mode, Mode::Enforce) {
                 continue;
             }
             let Some(link) = self.links.get(&user).filter(|link| may_be_on(link)) else {
@@ -103,6 +103,7 @@ impl Lane {
                 configuration: self.target.hash,
                 at: now,
                 cause: None,
+                actor: None,
             };
             self.commits.record(user, link, outcome, None, false);
         }

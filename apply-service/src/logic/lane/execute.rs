@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use usher_contract::{UserChange, UserKey};
 
-use super::{COMMIT_YOUNG, Effect, FirstSync, Flight, Lane, Mode, OperationId, RESULTS_MAX, Stage};
+use super::{
+    COMMIT_YOUNG, Effect, FirstSync, Flight, Lane, Mode, OperationId, RESULTS_MAX, Stage, pace::Waits, results::Failed,
+};
 use crate::{
-    connector::Operation,
+    connector::{Operation, Refusal},
     logic::{
         account::AttributePath,
         link::Link,
@@ -25,8 +27,9 @@ const BETWEEN_MAX: usize = 16;
 impl Lane {
     /// Starts what may start now.
     pub(super) fn dispatch(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.paced = false;
-        if self.draining || self.target.mode != Mode::Enforce {
+        self.paced = None;
+        let looks = matches!(self.target.mode, Mode::Enforce | Mode::Link);
+        if self.draining || !looks || self.record.paused.is_some() || self.moved {
             return;
         }
         if self.circuit.probe(now) {
@@ -45,7 +48,7 @@ impl Lane {
             }
             return;
         }
-        if self.list(now, effects) {
+        if self.list(now, effects) || self.batch || self.record.first_sync_waits {
             return;
         }
         while self.busy() < self.target.pace.concurrency && self.commits.waiting() < RESULTS_MAX {
@@ -69,9 +72,13 @@ impl Lane {
                 self.commits.ask();
                 return;
             }
-            if !self.pacer.take(now) {
-                self.paced = true;
-                return;
+            let leaves = matches!(&next, Next::Begin(_)) && leaver.is_some();
+            match self.pacer.take(leaves, now) {
+                Ok(()) => {}
+                Err(Waits::Until(until) | Waits::NextDay(until)) => {
+                    self.paced = Some(until);
+                    return;
+                }
             }
             let before = effects.len();
             match next {
@@ -143,6 +150,28 @@ impl Lane {
         let change = Arc::clone(&slot.newest);
         let plan = self.plan(&change, remote, slot.again, now);
         self.remember_missing(user, &plan.missing);
+        if self.target.mode == Mode::Link && plan.action.acts() && plan.action != Action::Look {
+            self.link_only(user, plan, remote, &change, now);
+            return;
+        }
+        if let Some(holder) = plan.takes_from
+            && (self.slots.contains_key(&holder) || self.commits.holds(&holder))
+        {
+            // Something is being done for the earlier record: a moment later it is clear whose account it is.
+            let refusal = Refusal {
+                code: "match-claimed".to_owned(),
+                reason: format!("something is being done for {holder}, who holds the account"),
+            };
+            return self.failed(
+                user,
+                &plan,
+                &change,
+                Failed::Conflict(refusal),
+                std::time::Duration::ZERO,
+                now,
+                0.5,
+            );
+        }
         let operation = match plan.action {
             Action::Look => {
                 let operation = self.look_up(&change);
@@ -151,7 +180,7 @@ impl Lane {
                 effects.push(Effect::Execute(id, operation));
                 return;
             }
-            Action::Create | Action::Adopt if !plan.values.is_empty() && !self.intends(&user) => {
+            Action::Create | Action::Adopt | Action::Relink if !plan.values.is_empty() && !self.intends(&user) => {
                 // Committed before the request: should the answer be lost and the person leave, the account is found.
                 let mut link = self
                     .links
@@ -180,7 +209,7 @@ impl Lane {
                 }
                 return;
             }
-            Action::Adopt | Action::Update | Action::Deactivate | Action::Reactivate => {
+            Action::Adopt | Action::Relink | Action::Update | Action::Deactivate | Action::Reactivate => {
                 match plan.account.clone() {
                     Some(id) => {
                         self.links.reserve(&id, user);
@@ -196,9 +225,45 @@ impl Lane {
             }
             Action::Noop | Action::Wait | Action::Skip => return self.settle(user, plan, now),
         };
+        match self.pass(user, &plan, now) {
+            Ok(pass) => {
+                if let Some((budget, pass)) = plan.budget().zip(pass) {
+                    self.passes.insert(user, (budget, pass));
+                }
+            }
+            Err(over) => {
+                self.links.release(&user);
+                self.hold_one(user, over, now);
+                return;
+            }
+        }
         self.stage(user, Stage::Writing);
         let id = self.take_off(Flight::Write(user, plan, change));
         effects.push(Effect::Execute(id, operation));
+    }
+
+    /// In `link`: an account that was found is theirs from now on, and stays as it is. Everything else is counted.
+    fn link_only(&mut self, user: UserKey, mut plan: Plan, remote: &Remote, change: &UserChange, now: Timestamp) {
+        let account = plan.account.clone().filter(|_| plan.action == Action::Adopt);
+        let Some(account) = account else {
+            self.observed.insert(user, plan.action);
+            self.links.release(&user);
+            self.slots.remove(&user);
+            return;
+        };
+        let on = match remote {
+            Remote::Found(found) => found
+                .iter()
+                .find(|seen| seen.id == account)
+                .and_then(|seen| seen.active),
+            Remote::NotLooked | Remote::Absent => None,
+        };
+        plan.values.clear();
+        plan.changed.clear();
+        plan.active = on.unwrap_or(true);
+        plan.reasons.push("linked only: mode is link".to_owned());
+        self.links.reserve(&account, user);
+        self.succeeded(user, &plan, change, &account, None, std::time::Duration::ZERO, now);
     }
 
     fn intends(&self, user: &UserKey) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use usher_contract::UserKey;
+use usher_contract::{StateHash, UserKey};
 
 use crate::logic::{
     account::RemoteId,
@@ -18,6 +18,8 @@ pub struct Links {
     /// Claims of actions under way: two people must not take over one account at the same time.
     reserved: HashMap<RemoteId, UserKey>,
     states: BTreeMap<&'static str, usize>,
+    /// Members per held set.
+    held: BTreeMap<String, usize>,
     /// People whose record cannot be read.
     unreadable: HashSet<UserKey>,
 }
@@ -40,7 +42,13 @@ impl Links {
         self.holders.len()
     }
 
-    /// How many links are in a state: `settled`, `retrying`, `rejected`, `skipped`.
+    /// How many people a held set keeps back.
+    #[must_use]
+    pub fn held_in(&self, set: &str) -> usize {
+        self.held.get(set).copied().unwrap_or_default()
+    }
+
+    /// How many links are in a state: `settled`, `retrying`, `rejected`, `skipped`, `held`.
     #[must_use]
     pub fn in_state(&self, state: &str) -> usize {
         self.states.get(state).copied().unwrap_or_default()
@@ -52,6 +60,9 @@ impl Links {
         let before = match link {
             Some(link) => {
                 *self.states.entry(word(&link.state)).or_default() += 1;
+                if let LinkState::Held { set, .. } = &link.state {
+                    *self.held.entry(set.clone()).or_default() += 1;
+                }
                 if let Some(account) = &link.remote_id {
                     self.holders.insert(account.clone(), user);
                 }
@@ -62,6 +73,14 @@ impl Links {
         let Some(before) = before else { return };
         if let Some(count) = self.states.get_mut(word(&before.state)) {
             *count -= 1;
+        }
+        if let LinkState::Held { set, .. } = &before.state
+            && let Some(count) = self.held.get_mut(set)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(set);
+            }
         }
         if let Some(account) = before.remote_id
             && self.links.get(&user).and_then(|link| link.remote_id.as_ref()) != Some(&account)
@@ -105,6 +124,11 @@ impl Accounts for Links {
     fn account_of(&self, user: &UserKey) -> Option<RemoteId> {
         self.links.get(user)?.remote_id.clone()
     }
+    fn may_relink(&self, holder: &UserKey, person: StateHash) -> bool {
+        self.links
+            .get(holder)
+            .is_some_and(|link| link.person == Some(person) && link.active == Some(false))
+    }
 }
 
 fn word(state: &LinkState) -> &'static str {
@@ -113,5 +137,6 @@ fn word(state: &LinkState) -> &'static str {
         LinkState::Retrying { .. } => "retrying",
         LinkState::Rejected { .. } => "rejected",
         LinkState::Skipped { .. } => "skipped",
+        LinkState::Held { .. } => "held",
     }
 }

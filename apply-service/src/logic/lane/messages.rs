@@ -6,7 +6,7 @@ use usher_contract::{ChangeDeadLetter, Outcome, UserChange, UserKey};
 
 use crate::{
     connector::{Failure, Operation, Refusal},
-    logic::{account::RemoteId, link::Link, matching::Seen, target_record::TargetRecord},
+    logic::{account::RemoteId, command::Command, link::Link, matching::Seen, target_record::TargetRecord},
 };
 
 /// The number of an operation under way.
@@ -47,11 +47,20 @@ pub enum Input {
         result: Result<Answer, Failure>,
         /// How long it took.
         took: Duration,
+        /// How many requests it was.
+        requests: u32,
     },
     /// The batch that was handed out last is committed.
     Committed,
     /// Time has passed.
     Tick,
+    /// A command of an operator, and where it stands on the topic.
+    Command {
+        /// Its offset.
+        offset: i64,
+        /// What it says.
+        command: Box<Command>,
+    },
     /// There is no state of this person (any more).
     Erased(UserKey),
     /// Everybody who was there at the start has been fed.
@@ -83,7 +92,9 @@ pub enum Effect {
     Commit(Box<Batch>),
     /// Feed these people again: somebody they refer to has an account now.
     Ask(Vec<UserKey>),
-    /// Feed everybody again, with `again`.
+    /// Feed these people again, with `again`: an operator wants it.
+    Again(Vec<UserKey>),
+    /// Feed everybody again, with `again`, then [`Input::AllFed`].
     Reconcile,
     /// The target is handed back; the lane has ended.
     Drained,

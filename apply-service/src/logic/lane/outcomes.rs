@@ -59,6 +59,7 @@ impl Lane {
             configuration: self.target.hash,
             at: now,
             cause: Some(change.cause.clone()),
+            actor: None,
         }
     }
 
@@ -86,6 +87,7 @@ impl Lane {
             configuration: self.target.hash,
             at: now,
             cause: None,
+            actor: None,
         }
     }
 

@@ -33,6 +33,9 @@ impl Queue {
     pub(super) fn first_ready(&self) -> Option<(Action, UserKey)> {
         self.ready.first().map(|(action, _, user)| (*action, *user))
     }
+    pub(super) fn all_ready(&self) -> Vec<(Action, UserKey)> {
+        self.ready.iter().map(|(action, _, user)| (*action, *user)).collect()
+    }
     pub(super) fn ready(&self) -> impl Iterator<Item = &UserKey> {
         self.ready.iter().map(|(_, _, user)| user)
     }
@@ -172,8 +175,13 @@ impl Lane {
             return;
         }
         let plan = self.plan(&slot.newest, &Remote::NotLooked, slot.again, now);
-        if self.target.mode != Mode::Enforce {
-            // Nothing is asked and nothing written: what would be done is counted.
+        // What is not done in this mode is counted: nothing is asked in `observe`, nothing is written in `link`.
+        let done = match self.target.mode {
+            Mode::Enforce => true,
+            Mode::Link => plan.action == Action::Look || !plan.action.acts(),
+            Mode::Observe | Mode::Off => false,
+        };
+        if !done {
             if plan.action == Action::Noop {
                 self.observed.remove(&user);
             } else {
@@ -181,6 +189,7 @@ impl Lane {
             }
             return;
         }
+        self.observed.remove(&user);
         if !plan.action.acts() {
             self.slots.insert(user, slot);
             self.settle(user, plan, now);
@@ -188,6 +197,10 @@ impl Lane {
         }
         self.undecided.remove(&user);
         self.skipped.remove(&user);
+        if self.is_held(&user, &plan) {
+            // Waits for an operator; a newer state is planned again and may want something else.
+            return;
+        }
         slot.stage = match self.next_try(&user, &plan).filter(|due| *due > now && !slot.again) {
             Some(due) => self.queue.delay(due, user),
             None => {
@@ -223,10 +236,19 @@ impl Lane {
     /// Puts somebody back whose step could not be carried through for a reason that is not theirs.
     pub(super) fn put_back(&mut self, user: UserKey, now: Timestamp) {
         self.links.release(&user);
+        self.unpass(user);
         if let Some(slot) = self.slots.get_mut(&user) {
             slot.stage = Stage::Recording;
         }
         self.place(user, now);
+    }
+
+    /// Takes somebody out of the waiting lines; the stage is set by the caller.
+    pub(super) fn forget_in_queue(&mut self, user: UserKey) {
+        if let Some(slot) = self.slots.get_mut(&user) {
+            let stage = std::mem::replace(&mut slot.stage, Stage::Recording);
+            self.queue.forget(user, &stage);
+        }
     }
 
     /// Remembers who waits for whose account.

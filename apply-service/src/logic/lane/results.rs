@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use usher_contract::{OutcomeResult, UserChange, UserKey};
 
-use super::{Answer, Flight, Lane, OperationId, Stage};
+use super::{Answer, Effect, Flight, Lane, OperationId, Stage};
 use crate::{
     connector::{CREATE_UNCLEAR, Failure, Refusal},
     logic::{
@@ -27,6 +27,9 @@ const LEASE_OVER: &str = "lease-expired";
 
 /// The connector's word for "the credentials do not allow it": one person's, or everybody's.
 const FORBIDDEN: &str = "http-403";
+
+/// The connector's word for being asked too often.
+const TOO_MANY: &str = "http-429";
 
 /// Somebody who was answered with "forbidden", with what was tried.
 #[derive(Debug)]
@@ -52,17 +55,24 @@ impl Lane {
         took: Duration,
         now: Timestamp,
         random: f64,
+        effects: &mut Vec<Effect>,
     ) {
         let Some(flight) = self.flights.remove(&operation) else {
             return;
         };
-        if result.is_ok() {
-            self.circuit.answered();
+        match &result {
+            Ok(_) => {
+                self.circuit.answered();
+                self.pacer.succeeded();
+            }
+            Err(Failure::Retry(refusal, asked)) if refusal.code == TOO_MANY => self.pacer.pushed_back(*asked, now),
+            Err(_) => {}
         }
         match flight {
             Flight::Probe => self.probed(result, now, random),
             Flight::Trial => self.tried(result, now, random),
             Flight::Page => self.listed(result, now, random),
+            Flight::DriftPage => self.drift_page(result, now, random, effects),
             Flight::Look(user, plan, change) => match result {
                 Ok(answer) => {
                     let remote = match answer {
@@ -104,6 +114,7 @@ impl Lane {
         took: Duration,
         now: Timestamp,
     ) {
+        let released = self.passed_released(user);
         let before = self.known(&user);
         let outcome = self.outcome(
             user,
@@ -115,7 +126,15 @@ impl Lane {
             took,
             now,
         );
-        let link = link_after(plan, before.as_deref(), account, shown, change, &self.target, now);
+        let mut link = link_after(plan, before.as_deref(), account, shown, change, &self.target, now);
+        link.released |= released;
+        link.person = self.person_of(change);
+        if let Some(holder) = plan.takes_from
+            && let Some(theirs) = self.links.get(&holder)
+        {
+            // In the same transaction: never two links to one account, and never none.
+            self.commits.note(holder, theirs.given_away());
+        }
         self.last_success = Some(now);
         self.doubtful.remove(&user);
         self.suspects.remove(&user);
@@ -158,6 +177,8 @@ impl Lane {
         if plan.action == Action::Deactivate {
             link.state = LinkState::Settled;
             link.removed_at = Some(now);
+            link.removal_inferred = plan.inferred;
+            link.released = self.passed_released(user);
             let outcome = self.outcome(
                 user,
                 plan,
@@ -242,6 +263,7 @@ impl Lane {
     /// Puts somebody back whom the application's failure has met: it is not counted against them, and what was sent may
     /// have had an effect all the same.
     fn set_back(&mut self, user: UserKey, plan: &Plan, change: &UserChange, now: Timestamp) {
+        self.unpass(user);
         if plan.values.is_empty() {
             return self.put_back(user, now);
         }
@@ -328,7 +350,10 @@ impl Lane {
             .slots
             .get_mut(&user)
             .is_some_and(|slot| std::mem::take(&mut slot.fresh_intent));
-        if definite && fresh && matches!(plan.action, Action::Create | Action::Adopt) {
+        if definite {
+            self.unpass(user);
+        }
+        if definite && fresh && matches!(plan.action, Action::Create | Action::Adopt | Action::Relink) {
             link.create_intent = false;
         }
         let since = match self.links.get(&user).map(|link| &link.state) {
@@ -383,6 +408,20 @@ impl Lane {
             slot.stage = Stage::Recording;
         }
         self.commits.record(user, link, outcome, dead_letter, false);
+    }
+
+    /// The hash by which another record of the same person is recognized.
+    pub(super) fn person_of(&self, change: &UserChange) -> Option<usher_contract::StateHash> {
+        let remote = Remote::NotLooked;
+        crate::logic::plan::person_hash(&crate::logic::plan::Question {
+            change,
+            link: None,
+            remote: &remote,
+            target: &self.target,
+            accounts: &self.links,
+            again: false,
+            now: change.cause.observed_at,
+        })
     }
 
     pub(super) fn link_or_new(&self, user: &UserKey, change: &UserChange) -> Link {

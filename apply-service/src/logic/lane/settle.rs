@@ -16,12 +16,16 @@ impl Lane {
     pub(super) fn settle(&mut self, user: UserKey, plan: Plan, now: Timestamp) {
         self.remember_missing(user, &plan.missing);
         self.links.release(&user);
+        self.passes.remove(&user);
         set(&mut self.undecided, user, plan.action == Action::Wait);
         set(&mut self.skipped, user, plan.action == Action::Skip && plan.reported);
         let Some(slot) = self.slots.get(&user) else {
             return;
         };
         let change = Arc::clone(&slot.newest);
+        if let Some(holder) = plan.claimed_by.filter(|_| plan.refusal.is_some()) {
+            self.claimants.entry(holder).or_default().insert(user);
+        }
         if let Some(refusal) = plan.refusal.clone() {
             return self.failed(user, &plan, &change, Failed::Reject(refusal), Duration::ZERO, now, 0.0);
         }
@@ -55,13 +59,17 @@ impl Lane {
             }
         } else if plan.action == Action::Noop
             && let Some(link) = link
-            && (link.state != LinkState::Settled || link.create_intent)
+            && (link.state != LinkState::Settled
+                || link.create_intent
+                || (link.remote_id.is_some() && link.person != self.person_of(&change)))
         {
+            let person = self.person_of(&change);
             // What was outstanding has become void: an open intent or refusal must not stay on the books.
             let link = Link {
                 state: LinkState::Settled,
                 create_intent: false,
                 user_version: change.version,
+                person,
                 ..link.into_owned()
             };
             self.conflicts.remove(&user);

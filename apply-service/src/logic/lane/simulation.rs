@@ -89,11 +89,12 @@ impl World {
                 Effect::Commit(batch) => {
                     assert!(self.batch.replace(*batch).is_none(), "two commits at once")
                 }
-                Effect::Ask(_) | Effect::Drained => {}
+                Effect::Ask(_) | Effect::Again(_) | Effect::Drained => {}
                 Effect::Reconcile => {
                     for change in self.people.values().cloned().collect::<Vec<_>>() {
                         self.give(Input::User { change, again: true });
                     }
+                    self.give(Input::AllFed);
                 }
             }
         }
@@ -146,6 +147,7 @@ impl World {
                     (_, None) => Err(Failure::Retry(refusal(), None)),
                 };
                 self.give(Input::Ended {
+                    requests: 1,
                     operation: id,
                     result,
                     took: Duration::ZERO,
@@ -256,10 +258,7 @@ impl World {
             } else if self.batch.is_some() {
                 self.happens(&Event::Commit);
             } else if self.lane.status().pending > 0 || self.lane.status().circuit.is_some() {
-                let next = self
-                    .lane
-                    .next_wake(self.now)
-                    .expect("something outstanding has a next time");
+                let next = self.lane.next_wake().expect("something outstanding has a next time");
                 self.now = next.max(self.now);
                 self.give(Input::Tick);
             } else {

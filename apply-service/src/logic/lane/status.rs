@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use usher_contract::{Approval, UserKey};
 
 use super::{BEHIND_AFTER, FirstSync, Lane};
-use crate::logic::{retry::elapsed, target_record::FirstSyncReport};
+use crate::logic::{
+    drift::DriftReport,
+    retry::elapsed,
+    target_record::{FirstSyncReport, HeldSet, TargetRecord},
+};
 
 /// A circuit that is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,8 +25,19 @@ pub struct CircuitStatus {
     pub since: Timestamp,
 }
 
+/// A held set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldSetStatus {
+    /// Who is in it, how many.
+    pub members: usize,
+    /// The set.
+    #[serde(flatten)]
+    pub set: HeldSet,
+}
+
 /// The lane in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneStatus {
     /// People with something outstanding.
@@ -37,6 +53,28 @@ pub struct LaneStatus {
     pub rejected: usize,
     /// People left alone on purpose.
     pub skipped: usize,
+    /// People whom the guard keeps back.
+    pub held: usize,
+    /// What it keeps back, by the id of the set.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_sets: BTreeMap<String, HeldSetStatus>,
+    /// The address or tenant is another one than the links belong to: nothing is done until `moved` is approved.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
+    /// The first sync waits for an operator.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub first_sync_waits: bool,
+    /// Who has stopped the target, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Approval>,
+    /// Operations per second at present: below what is configured while the target pushes back.
+    pub rate: f64,
+    /// What was used of the day's requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day_used: Option<u64>,
+    /// What is left of the day's requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day_left: Option<u64>,
     /// People about whom something is unknown that would decide.
     pub undecided: usize,
     /// People whose newest state has been older than what was acted on for some minutes.
@@ -59,12 +97,44 @@ pub struct LaneStatus {
     /// Accounts listed so far by a first sync under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_sync_listed: Option<usize>,
+    /// What the last look at the whole target has shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftReport>,
+    /// Accounts listed so far by a look under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift_listed: Option<u64>,
     /// When everybody was last planned again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<Timestamp>,
     /// In `observe`: how many would be treated how.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub observed: BTreeMap<&'static str, usize>,
+}
+
+impl LaneStatus {
+    /// Since when the oldest of what an operator has to decide waits: a held set, or the first sync.
+    #[must_use]
+    pub fn waits_for_operator_since(&self) -> Option<Timestamp> {
+        let sets = self.held_sets.values().filter(|held| held.set.approved.is_none());
+        let first_sync = self.first_sync.as_ref().filter(|_| self.first_sync_waits);
+        sets.map(|held| held.set.at)
+            .chain(first_sync.map(|report| report.at))
+            .min()
+    }
+}
+
+impl Lane {
+    /// Whether something of this person is outstanding or under way.
+    #[must_use]
+    pub fn is_pending(&self, user: &UserKey) -> bool {
+        self.slots.contains_key(user) || self.commits.holds(user)
+    }
+
+    /// The target's own record as the lane has it.
+    #[must_use]
+    pub fn record(&self) -> &TargetRecord {
+        &self.record
+    }
 }
 
 pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
@@ -79,6 +149,28 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
         retrying: lane.queue.delayed(),
         rejected: lane.links.in_state("rejected"),
         skipped: lane.skipped.len(),
+        held: lane.links.in_state("held"),
+        held_sets: lane
+            .record
+            .held
+            .iter()
+            .map(|(id, set)| {
+                let members = lane.links.held_in(id);
+                (
+                    id.clone(),
+                    HeldSetStatus {
+                        members,
+                        set: set.clone(),
+                    },
+                )
+            })
+            .collect(),
+        moved: lane.moved,
+        first_sync_waits: lane.record.first_sync_waits,
+        paused: lane.record.paused.clone(),
+        rate: lane.pacer.rate(),
+        day_used: lane.target.pace.per_day.map(|_| lane.pacer.used().used),
+        day_left: lane.pacer.left(now),
         undecided: lane.undecided.len(),
         behind: lane
             .behind
@@ -99,6 +191,8 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
             FirstSync::Listing { listing, .. } => Some(listing.len()),
             FirstSync::Done => None,
         },
+        drift: lane.record.drift.clone(),
+        drift_listed: lane.drifting.as_ref().map(super::drifting::listed),
         reconciled_at: lane.record.reconciled_at,
         observed,
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use usher_contract::OutcomeResult;
 
-use super::{Answer, FirstSync, Lane};
+use super::{Answer, FirstSync, Lane, Mode, Remote};
 use crate::{
     connector::{CURSOR_REFUSED, Failure, LIST_INCOMPLETE, Refusal},
     logic::{
@@ -17,7 +17,7 @@ use crate::{
 const RESTARTS_MAX: u32 = 5;
 
 /// Whether the next page can only come after the first one.
-fn begins_anew(code: &str) -> bool {
+pub(super) fn begins_anew(code: &str) -> bool {
     matches!(code, CURSOR_REFUSED | LIST_INCOMPLETE)
 }
 
@@ -90,15 +90,43 @@ impl Lane {
             .ready()
             .filter_map(|user| self.slots.get(user))
             .map(|slot| (slot.newest.user.key(), self.match_values(&slot.newest)));
-        let report = listing.report(people, self.target.matching.adopt_inactive, &self.links, now);
-        let report = FirstSyncReport { not_listed, ..report };
+        let (report, matched) = listing.report(people, self.target.matching.adopt_inactive, &self.links, now);
+        let mut would_change: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+        for (user, account) in matched {
+            let Some(slot) = self.slots.get(&user) else { continue };
+            let plan = self.plan(&slot.newest, &Remote::Found(vec![account]), false, now);
+            for path in plan.changed {
+                *would_change.entry(path.0).or_default() += 1;
+            }
+        }
+        let report = FirstSyncReport {
+            not_listed,
+            would_change,
+            ..report
+        };
+        let changes: Vec<String> = report
+            .would_change
+            .iter()
+            .map(|(name, count)| format!("{name} of {count}"))
+            .collect();
         let words = format!(
-            "accounts {}, matched {}, would create {}, ambiguous {}, unmatched {}",
-            report.accounts, report.matched, report.would_create, report.ambiguous, report.unmatched
+            "accounts {}, matched {}, would create {}, would change [{}], ambiguous {}, unmatched {}",
+            report.accounts,
+            report.matched,
+            report.would_create,
+            changes.join(", "),
+            report.ambiguous,
+            report.unmatched
         );
+        self.record.first_sync_waits = self.target.matching.approve_first_sync && self.target.mode == Mode::Enforce;
         let reasons = [Some(words), report.not_listed.clone()].into_iter().flatten().collect();
         self.record.first_sync = Some(report);
-        let outcome = self.target_outcome("first-sync", OutcomeResult::Done, reasons, None, now);
+        let result = if self.record.first_sync_waits {
+            OutcomeResult::Held
+        } else {
+            OutcomeResult::Done
+        };
+        let outcome = self.target_outcome("first-sync", result, reasons, None, now);
         self.commits.tell(outcome);
     }
 

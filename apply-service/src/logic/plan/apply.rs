@@ -33,13 +33,8 @@ pub fn link_after(
         link.remote_id = Some(account.clone());
     }
     for (path, hash) in &plan.equal {
-        link.written.insert(
-            path.clone(),
-            Written {
-                hash: *hash,
-                returned: None,
-            },
-        );
+        let written = Written::now(*hash, None, link.written.get(path));
+        link.written.insert(path.clone(), written);
     }
     for (path, value) in &plan.values {
         let hash = StateHash::of_value(value);
@@ -47,7 +42,8 @@ pub fn link_after(
             .and_then(|seen| seen.values.get(path))
             .map(StateHash::of_value)
             .filter(|returned| *returned != hash);
-        link.written.insert(path.clone(), Written { hash, returned });
+        let written = Written::now(hash, returned, link.written.get(path));
+        link.written.insert(path.clone(), written);
     }
     link.active = Some(plan.active);
     link.create_intent = false;
@@ -56,9 +52,11 @@ pub fn link_after(
     link.state = LinkState::Settled;
     if !plan.values.is_empty() {
         link.changed_at = Some(now);
+        link.released = false;
     }
     if plan.action == Action::Deactivate {
         link.removed_at = Some(now);
+        link.removal_inferred = plan.inferred;
     }
     link
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use usher_contract::{StateHash, UserKey};
+use usher_contract::{Known as Published, Origin, StateHash, UserKey};
 
 use super::{
     Action, Plan, Question, Remote,
@@ -14,11 +14,12 @@ use crate::{
         account::{AttributePath, RemoteId},
         gate::{Passage, gate},
         lifecycle::{Cause, Standing, standing},
-        link::LinkState,
+        link::{Link, LinkState},
         map::{Mapped, Wanted, map},
         matching::{Seen, pick},
-        policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, is_identifier},
+        policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, WORK_EMAIL, is_identifier},
         scope::in_sources,
+        source::is_blank,
     },
 };
 
@@ -41,6 +42,9 @@ pub fn plan(q: &Question<'_>) -> Plan {
         missing: Vec::new(),
         desired: q.target.hash,
         next_change: None::<Timestamp>,
+        takes_from: None,
+        claimed_by: None,
+        inferred: false,
     };
     if !in_sources(user, q.target) {
         return plan.because(
@@ -61,6 +65,11 @@ pub fn plan(q: &Question<'_>) -> Plan {
             }
         })
         .collect();
+    if is_protected(q, &mapped, plan.account.as_ref().map(|id| id.0.as_str())) {
+        plan.reported = true;
+        plan.missing.clear();
+        return plan.because(Action::Skip, "the account is protected: it is never written".to_owned());
+    }
     let plan = match standing {
         Standing::Unknown(field) => plan.because(Action::Wait, format!("{field} unknown")),
         Standing::Gone(cause, disposition) => gone(q, plan, cause, disposition, &mapped),
@@ -149,9 +158,22 @@ fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition
             // target refuses would keep somebody in who has left. Identifiers follow, as an update of the account
             // that is off.
             plan.set(ACTIVE, Value::Bool(false));
+            plan.inferred = is_inferred(q, cause, link);
             plan.because(Action::Deactivate, cause.in_words().to_owned())
         }
     }
+}
+
+/// Whether a removal is concluded rather than said: by an absence, or by a configuration that has changed under a person
+/// who has not.
+fn is_inferred(q: &Question<'_>, cause: Cause, link: &Link) -> bool {
+    let concluded = match cause {
+        Cause::Unlisted => true,
+        Cause::Removed => matches!(q.change.cause.origin, Origin::Report | Origin::Query),
+        Cause::Inactive | Cause::Frozen => false,
+    };
+    let configuration = link.configuration != q.target.hash && link.user_version == q.change.version;
+    concluded || configuration
 }
 
 /// A create or a take-over whose answer was lost, and the person has left since: the account must not stay.
@@ -276,6 +298,16 @@ fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) ->
     let ours = q.link.is_some_and(|link| link.create_intent)
         && !q.target.matching.keeps_external_ids
         && found.iter().all(|account| !account.is_foreign(key));
+    if let [account] = found
+        && let Some(holder) = q.accounts.holder(&account.id).filter(|holder| holder != key)
+    {
+        plan.claimed_by = Some(holder);
+        if let Some(person) = person_hash(q)
+            && q.accounts.may_relink(&holder, person)
+        {
+            return relink(q, plan, key, mapped, account, holder);
+        }
+    }
     let account = match pick(key, found, q.target.matching.adopt_inactive || ours, q.accounts) {
         Ok(account) => account,
         Err(refusal) => return plan.refused(refusal),
@@ -313,6 +345,51 @@ fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) ->
         "by its attributes"
     };
     plan.because(Action::Adopt, format!("an account exists, found {by}"))
+}
+
+/// The value that tells that two user records are one person; `None` when it is blank or unknown.
+#[must_use]
+pub fn person_hash(q: &Question<'_>) -> Option<StateHash> {
+    match q.target.matching.person.as_ref()?.read(&q.change.user) {
+        Published::Value(value) if !is_blank(&value) => Some(hash(&value)),
+        _ => None,
+    }
+}
+
+/// The account moves from an earlier record of the same person, who has left, to this one.
+fn relink(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped, account: &Seen, holder: UserKey) -> Plan {
+    plan.account = Some(account.id.clone());
+    plan.takes_from = Some(holder);
+    if q.target.features.update {
+        plan.write(difference(mapped, Known::Account(account), |_| true));
+    }
+    plan.set(EXTERNAL_ID, Value::String(key.user.to_string()));
+    if account.active != Some(true) {
+        plan.set(ACTIVE, Value::Bool(true));
+    }
+    plan.because(
+        Action::Relink,
+        format!("the account of {holder}, an earlier record of the same person, who has left"),
+    )
+}
+
+/// Whether an account must never be written.
+fn is_protected(q: &Question<'_>, mapped: &Mapped, account: Option<&str>) -> bool {
+    let protected = &q.target.protected;
+    if protected.is_empty() {
+        return false;
+    }
+    let named = [USER_NAME, WORK_EMAIL].into_iter().filter_map(|name| {
+        match mapped.get(&path(name)).map(|(wanted, _)| wanted) {
+            Some(Wanted::Value(Value::String(text))) => Some(text.to_lowercase()),
+            _ => None,
+        }
+    });
+    account
+        .map(str::to_lowercase)
+        .into_iter()
+        .chain(named)
+        .any(|name| protected.contains(&name))
 }
 
 fn update(q: &Question<'_>, mut plan: Plan, differing: Difference) -> Plan {

@@ -125,6 +125,20 @@ impl KafkaConfig {
         config
     }
 
+    /// For single records outside transactions.
+    #[must_use]
+    pub(crate) fn single(&self, client_id: &str) -> ClientConfig {
+        let mut config = self.base(client_id);
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("partitioner", "murmur2_random")
+            // Somebody waits for it: better a clear error than a record that comes minutes later.
+            .set("message.timeout.ms", "10000")
+            .set("linger.ms", "0");
+        config
+    }
+
     /// For a transactional producer.
     #[must_use]
     pub(crate) fn producer(&self, transactional_id: &str) -> ClientConfig {

@@ -25,6 +25,8 @@ use super::{KafkaConfig, TopicError, context::LoggingContext};
 /// Records handed over at once; bounds the memory between the reading thread and its user.
 const BATCH_RECORDS_MAX: usize = 512;
 const POLL: Duration = Duration::from_millis(50);
+/// How long the broker may take to answer a question about a topic.
+pub(super) const ASK: Duration = Duration::from_secs(10);
 
 /// One record of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +148,18 @@ pub enum Partitions {
     Only(Vec<i32>),
 }
 
-/// Threads that read a topic from its beginning and follow it. They end when this is dropped.
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// At the oldest record that there is.
+    Beginning,
+    /// At this offset of each partition; at the oldest record when that one is gone.
+    Offset(i64),
+    /// After the newest record. It is settled when [`TopicReader::start_from`] returns: what is written later is read.
+    End,
+}
+
+/// Threads that read a topic and follow it. They end when this is dropped.
 #[derive(Debug)]
 pub struct TopicReader<T = Record> {
     marks: Vec<mpsc::Sender<u64>>,
@@ -158,12 +171,25 @@ pub struct TopicReader<T = Record> {
 }
 
 impl TopicReader {
-    /// Starts reading with one thread. `topic` is the full name.
+    /// Starts reading at the beginning, with one thread. `topic` is the full name.
     ///
     /// # Errors
     /// When the client cannot be made or the topic's partitions cannot be listed.
     pub async fn start(config: &KafkaConfig, topic: &str, partitions: Partitions) -> Result<Self, TopicError> {
-        Self::start_with(config, topic, partitions, 1, |record| record.to_record()).await
+        Self::start_from(config, topic, partitions, ReadFrom::Beginning).await
+    }
+
+    /// Starts reading with one thread. `topic` is the full name.
+    ///
+    /// # Errors
+    /// When the client cannot be made or the topic's partitions or their ends cannot be listed.
+    pub async fn start_from(
+        config: &KafkaConfig,
+        topic: &str,
+        partitions: Partitions,
+        from: ReadFrom,
+    ) -> Result<Self, TopicError> {
+        Self::start_threads(config, topic, partitions, from, 1, |record| record.to_record()).await
     }
 }
 
@@ -180,13 +206,25 @@ impl<T: Send + 'static> TopicReader<T> {
         threads: usize,
         read: impl Fn(RecordRef<'_>) -> T + Send + Sync + 'static,
     ) -> Result<Self, TopicError> {
+        Self::start_threads(config, topic, partitions, ReadFrom::Beginning, threads, read).await
+    }
+
+    async fn start_threads(
+        config: &KafkaConfig,
+        topic: &str,
+        partitions: Partitions,
+        from: ReadFrom,
+        threads: usize,
+        read: impl Fn(RecordRef<'_>) -> T + Send + Sync + 'static,
+    ) -> Result<Self, TopicError> {
         let (inputs_out, inputs) = tokio_mpsc::channel(16);
         let unreachable = |source| TopicError::Unreachable {
             bootstrap_servers: config.bootstrap_servers.clone(),
             source,
         };
         let (client, name) = (config.reader(&format!("usher-reader-{topic}")), topic.to_owned());
-        let opened = tokio::task::spawn_blocking(move || Reading::open(&client, &name, partitions, threads)).await;
+        let opened =
+            tokio::task::spawn_blocking(move || Reading::open(&client, &name, partitions, from, threads)).await;
         let readings = opened.unwrap_or(Err(KafkaError::Canceled)).map_err(unreachable)?;
         let (read, mut marks) = (Arc::new(read), Vec::new());
         let reached = vec![None; readings.len()];
@@ -254,37 +292,27 @@ impl Reading {
         config: &rdkafka::ClientConfig,
         topic: &str,
         partitions: Partitions,
+        from: ReadFrom,
         threads: usize,
     ) -> KafkaResult<Vec<Self>> {
         let consumer = || config.create_with_context::<_, BaseConsumer<LoggingContext>>(LoggingContext);
         let first = consumer()?;
-        let partitions = match partitions {
-            Partitions::Only(partitions) => partitions,
-            Partitions::All => {
-                let metadata = first.fetch_metadata(Some(topic), Duration::from_secs(10))?;
-                // A topic that the broker does not know (yet) has no partitions: taken as empty, all state would seem lost.
-                let found = metadata.topics().iter().find(|found| found.name() == topic);
-                if let Some(error) = found.and_then(rdkafka::metadata::MetadataTopic::error) {
-                    return Err(KafkaError::MetadataFetch(error.into()));
-                }
-                if found.is_none_or(|found| found.partitions().is_empty()) {
-                    return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
-                }
-                metadata
-                    .topics()
-                    .iter()
-                    .flat_map(|topic| topic.partitions())
-                    .map(|partition| partition.id())
-                    .collect()
-            }
-        };
-        let threads = threads.clamp(1, partitions.len().max(1));
+        let mut places = Vec::new();
+        for partition in resolve(&first, topic, partitions)? {
+            let next = match from {
+                ReadFrom::Beginning => None,
+                ReadFrom::Offset(offset) => Some(offset),
+                ReadFrom::End => Some(first.fetch_watermarks(topic, partition, ASK)?.1),
+            };
+            places.push((partition, next));
+        }
+        let threads = threads.clamp(1, places.len().max(1));
         let mut readings = vec![Self::of(first, topic)];
         while readings.len() < threads {
             readings.push(Self::of(consumer()?, topic));
         }
-        for (place, partition) in partitions.into_iter().enumerate() {
-            readings[place % threads].next_offsets.insert(partition, None);
+        for (place, (partition, next)) in places.into_iter().enumerate() {
+            readings[place % threads].next_offsets.insert(partition, next);
         }
         for reading in &mut readings {
             reading.assign(0)?;
@@ -391,7 +419,33 @@ impl Reading {
     }
 }
 
-fn record_of(message: &BorrowedMessage<'_>) -> Record {
+/// The partitions that are meant.
+pub(super) fn resolve(
+    consumer: &BaseConsumer<LoggingContext>,
+    topic: &str,
+    partitions: Partitions,
+) -> KafkaResult<Vec<i32>> {
+    if let Partitions::Only(partitions) = partitions {
+        return Ok(partitions);
+    }
+    let metadata = consumer.fetch_metadata(Some(topic), ASK)?;
+    // A topic that the broker does not know (yet) has no partitions: taken as empty, all state would seem lost.
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    if let Some(error) = found.and_then(rdkafka::metadata::MetadataTopic::error) {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    if found.is_none_or(|found| found.partitions().is_empty()) {
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+    }
+    Ok(metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions())
+        .map(|partition| partition.id())
+        .collect())
+}
+
+pub(super) fn record_of(message: &BorrowedMessage<'_>) -> Record {
     let headers = message.headers().map(|headers| {
         headers
             .iter()

@@ -282,7 +282,7 @@ fn a_refused_create_leaves_no_intent_behind_and_a_lost_one_does() {
     let (id, _) = until(&mut world, Operation::is_write);
     world.end(id, Err(Failure::Retry(refusal("timeout"), None)));
     while world.commit() {}
-    world.now = world.lane.next_wake(world.now).unwrap();
+    world.now = world.lane.next_wake().unwrap();
     world.give(Input::Tick);
     let (id, _) = until(&mut world, Operation::is_write);
     world.end(id, conflict("scim-uniqueness"));

@@ -38,6 +38,8 @@ fn a_leaver_overtakes_everybody_who_waits() {
     let mut world = with_people(1..=1);
     world.lane.target = Arc::new(TargetPolicy {
         pace: crate::logic::policy::Pace {
+            per_day: None,
+            leaver_reserve_percent: 10,
             per_second: 1000.0,
             concurrency: 1,
         },
@@ -109,7 +111,7 @@ fn attempts_live_in_the_link_and_end_in_a_dead_letter() {
             ) {
                 break;
             }
-            world.now = world.lane.next_wake(world.now).unwrap().max(world.now);
+            world.now = world.lane.next_wake().unwrap().max(world.now);
             world.give(Input::Tick);
         }
     }
@@ -139,7 +141,7 @@ fn halt_opens_the_circuit_and_one_probe_closes_it() {
     while world.commit() {}
     assert_eq!(world.lane.status().circuit.unwrap().code, "http-401");
     assert!(world.open.is_empty());
-    world.now = world.lane.next_wake(world.now).unwrap();
+    world.now = world.lane.next_wake().unwrap();
     world.give(Input::Tick);
     assert_eq!(world.open.len(), 1, "one probe");
     let (probe, operation) = world.pop();
@@ -323,7 +325,7 @@ fn a_first_listing_whose_cursor_expires_begins_anew_and_not_for_ever() {
     while world.lane.status().first_sync.is_none() {
         let Some((id, operation)) = world.open.first().cloned() else {
             if !world.commit() {
-                world.now = world.lane.next_wake(world.now).unwrap().max(world.now);
+                world.now = world.lane.next_wake().unwrap().max(world.now);
                 world.give(Input::Tick);
             }
             continue;

@@ -23,6 +23,7 @@ pub(super) struct World {
     pub(super) batch: Option<Batch>,
     pub(super) accounts: BTreeMap<String, AttributeValues>,
     pub(super) people: BTreeMap<UserKey, Arc<UserChange>>,
+    pub(super) given: std::collections::BTreeSet<String>,
     pub(super) writes: Vec<String>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) dead_letters: usize,
@@ -35,21 +36,26 @@ impl World {
         Self::over(target, Links::default(), None)
     }
     pub(super) fn over(target: TargetPolicy, links: Links, record: Option<TargetRecord>) -> Self {
-        let mut world = Self {
-            lane: Lane::new(Arc::new(target), links, record, "test", at(0)),
-            now: at(0),
+        let mut world = Self::begun(target, links, record, at(0));
+        world.give(Input::AllFed);
+        world
+    }
+    /// Before anybody was fed.
+    pub(super) fn begun(target: TargetPolicy, links: Links, record: Option<TargetRecord>, now: Timestamp) -> Self {
+        Self {
+            lane: Lane::new(Arc::new(target), links, record, "test", now),
+            now,
             open: vec![],
             batch: None,
             accounts: BTreeMap::new(),
             people: BTreeMap::new(),
+            given: std::collections::BTreeSet::new(),
             writes: vec![],
             outcomes: vec![],
             dead_letters: 0,
             drained: false,
             record: None,
-        };
-        world.give(Input::AllFed);
-        world
+        }
     }
 
     pub(super) fn give(&mut self, input: Input) {
@@ -81,6 +87,17 @@ impl World {
                     for change in self.people.values().cloned().collect::<Vec<_>>() {
                         self.give(Input::User { change, again: true });
                     }
+                    self.give(Input::AllFed);
+                }
+                Effect::Again(users) => {
+                    for change in users
+                        .iter()
+                        .filter_map(|user| self.people.get(user))
+                        .cloned()
+                        .collect::<Vec<_>>()
+                    {
+                        self.give(Input::User { change, again: true });
+                    }
                 }
                 Effect::Drained => self.drained = true,
             }
@@ -91,7 +108,7 @@ impl World {
             .values()
             .filter_map(|flight| match flight {
                 Flight::Look(user, ..) | Flight::Write(user, ..) => Some(*user),
-                Flight::Page | Flight::Probe | Flight::Trial => None,
+                Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial => None,
             })
             .collect();
         let all = users.len();
@@ -120,6 +137,7 @@ impl World {
     pub(super) fn end(&mut self, id: OperationId, result: Result<Answer, Failure>) {
         self.open.retain(|(open, _)| *open != id);
         self.give(Input::Ended {
+            requests: 1,
             operation: id,
             result,
             took: Duration::from_millis(5),
@@ -156,7 +174,11 @@ impl World {
                 Answer::Found(if by_id.is_empty() { by_name() } else { by_id })
             }
             Operation::Create { values } => {
-                let id = format!("r{}", self.accounts.len() + 1);
+                // An id is never given twice, also when an account was deleted.
+                let id = (1..)
+                    .map(|number| format!("r{number}"))
+                    .find(|id| !self.accounts.contains_key(id) && self.given.insert(id.clone()))
+                    .expect("there is always a next number");
                 self.writes.push(format!("create {id}"));
                 self.accounts.insert(id.clone(), values.clone());
                 Answer::Written(RemoteId(id), None)
@@ -195,7 +217,7 @@ impl World {
     pub(super) fn pass(&mut self, seconds: i64) {
         let until = self.now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
         self.settle();
-        while let Some(next) = self.lane.next_wake(self.now).filter(|next| *next <= until) {
+        while let Some(next) = self.lane.next_wake().filter(|next| *next <= until) {
             self.now = next.max(self.now);
             self.give(Input::Tick);
             self.settle();

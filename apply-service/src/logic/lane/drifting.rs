@@ -1,0 +1,273 @@
+//! The scheduled look at the whole target: after everything else, one page at a time.
+//!
+//! `report` tells what differs; `repair` forgets what was written there, so that plan and guard decide about it like
+//! about every other difference. The same correction is made three times; then the target is taken to refuse the value.
+
+use jiff::Timestamp;
+use usher_contract::{Outcome, OutcomeResult, UserKey};
+
+use super::{Answer, Effect, Flight, Lane, Links, Mode};
+use crate::{
+    connector::{Failure, Operation},
+    logic::{
+        drift::{CORRECTIONS_MAX, Finding, Holders, Survey, Turn},
+        link::{Link, LinkState},
+        policy::DriftMode,
+        retry::{after, delay, elapsed},
+    },
+};
+
+/// How often a page is asked for again before the look is given up until the next one.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// A look under way.
+#[derive(Debug)]
+pub(super) struct Drifting {
+    survey: Survey,
+    cursor: Option<String>,
+    /// When the page under way was asked for: whoever was written since is compared next time.
+    asked: Option<Timestamp>,
+    attempts: u32,
+    next_try: Timestamp,
+}
+
+impl Holders for Links {
+    fn link(&self, user: &UserKey) -> Option<&Link> {
+        self.get(user)
+    }
+}
+
+impl Lane {
+    /// Begins when it is due, and asks for the next page when nobody else wants the target.
+    pub(super) fn look_for_drift(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(drift) = self.target.drift else { return };
+        if self.target.mode != Mode::Enforce || self.draining || self.moved || self.record.paused.is_some() {
+            return;
+        }
+        if self.drifting.is_none() {
+            let due = self
+                .record
+                .drifted_at
+                .is_some_and(|last| elapsed(last, now) >= drift.every);
+            if !due || self.record.imported != Some(true) {
+                return;
+            }
+            self.drifting = Some(Drifting {
+                survey: Survey::default(),
+                cursor: None,
+                asked: None,
+                attempts: 0,
+                next_try: now,
+            });
+        }
+        let idle = self.queue.ready().next().is_none() && self.queue.resuming.is_empty() && !self.batch;
+        let Some(drifting) = self.drifting.as_mut() else { return };
+        if drifting.asked.is_some() || drifting.next_try > now || !idle || !self.circuit.is_closed() {
+            return;
+        }
+        if let Some(wait) = self.pacer.take(false, now).err() {
+            drifting.next_try = match wait {
+                super::pace::Waits::Until(until) | super::pace::Waits::NextDay(until) => until,
+            };
+            return;
+        }
+        drifting.asked = Some(now);
+        let cursor = drifting.cursor.clone();
+        let id = self.take_off(Flight::DriftPage);
+        effects.push(Effect::Execute(id, Operation::List { cursor }));
+    }
+
+    /// When a look or its next page is due.
+    pub(super) fn next_drift(&self) -> Option<Timestamp> {
+        let stopped = self.moved || self.record.paused.is_some() || self.target.mode != Mode::Enforce;
+        let drift = self.target.drift.filter(|_| !stopped)?;
+        match &self.drifting {
+            Some(drifting) => drifting.asked.is_none().then_some(drifting.next_try),
+            None => self
+                .record
+                .drifted_at
+                .filter(|_| self.record.imported == Some(true))
+                .map(|last| after(last, drift.every)),
+        }
+    }
+
+    pub(super) fn drift_page(
+        &mut self,
+        result: Result<Answer, Failure>,
+        now: Timestamp,
+        random: f64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(mut drifting) = self.drifting.take() else {
+            return;
+        };
+        let Some(asked) = drifting.asked.take() else { return };
+        match result {
+            Ok(Answer::Page(accounts, next)) => {
+                drifting.attempts = 0;
+                let rests = |user: &UserKey, link: &Link| self.rests_since(user, link, asked);
+                let (found, turn) = drifting.survey.page(&accounts, next, &self.links, &self.target, rests);
+                for (user, finding) in found {
+                    self.found(user, &finding, &mut drifting, now, effects);
+                }
+                match turn {
+                    Turn::Next(cursor) => {
+                        drifting.cursor = Some(cursor);
+                        drifting.next_try = now;
+                        self.drifting = Some(drifting);
+                    }
+                    Turn::Complete => {
+                        let rests = |user: &UserKey, link: &Link| self.rests_since(user, link, asked);
+                        for user in drifting.survey.missing(self.links.iter(), rests) {
+                            self.found(user, &Finding::Missing, &mut drifting, now, effects);
+                        }
+                        self.drift_done(drifting, None, now);
+                    }
+                    Turn::Endless => self.drift_done(drifting, Some("the list of accounts has no end".to_owned()), now),
+                }
+            }
+            Ok(_) => self.drift_done(drifting, Some("the target does not list its accounts".to_owned()), now),
+            Err(Failure::Reject(refusal)) => self.drift_done(drifting, Some(refusal.to_string()), now),
+            Err(Failure::Retry(refusal, asked)) => {
+                drifting.attempts += 1;
+                if drifting.attempts >= ATTEMPTS_MAX {
+                    return self.drift_done(drifting, Some(refusal.to_string()), now);
+                }
+                // A list cannot be gone on with after its cursor was lost: it begins anew.
+                if super::whole::begins_anew(&refusal.code) {
+                    drifting.cursor = None;
+                    drifting.survey = Survey::default();
+                }
+                drifting.next_try = after(now, delay(&self.target.retry, drifting.attempts, asked, random));
+                self.drifting = Some(drifting);
+            }
+            Err(Failure::Halt(refusal)) => {
+                drifting.next_try = now;
+                self.drifting = Some(drifting);
+                self.trip(refusal, now, random);
+            }
+        }
+    }
+
+    /// Nothing was or is being done for this person since then, so that what the page shows can be compared.
+    fn rests_since(&self, user: &UserKey, link: &Link, asked: Timestamp) -> bool {
+        let rests = !self.slots.contains_key(user) && !self.commits.holds(user);
+        rests && link.changed_at.is_none_or(|at| at < asked) && matches!(link.state, LinkState::Settled)
+    }
+
+    /// Tells what differs, and in `repair` has it written again.
+    fn found(
+        &mut self,
+        user: UserKey,
+        finding: &Finding,
+        drifting: &mut Drifting,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let repair = self.target.drift.is_some_and(|drift| drift.mode == DriftMode::Repair);
+        let Some(link) = self.links.get(&user) else { return };
+        let mut next = link.clone();
+        let mut reasons = vec![finding.in_words()];
+        let mut repairs = repair;
+        match finding {
+            Finding::Changed(paths) => {
+                let refused: Vec<&str> = paths
+                    .iter()
+                    .filter(|path| {
+                        link.written
+                            .get(path)
+                            .is_some_and(|written| written.corrections >= CORRECTIONS_MAX)
+                    })
+                    .map(|path| path.0.as_str())
+                    .collect();
+                if !refused.is_empty() {
+                    drifting.survey.report.refused += refused.len() as u64;
+                    reasons.push(format!(
+                        "refused by the target: written {CORRECTIONS_MAX} times and changed each time: {}",
+                        refused.join(", ")
+                    ));
+                }
+                let mut any = false;
+                for path in paths {
+                    if let Some(written) = next.written.get_mut(path)
+                        && written.corrections < CORRECTIONS_MAX
+                    {
+                        written.corrections += 1;
+                        written.doubted = true;
+                        any = true;
+                    }
+                }
+                repairs &= any;
+            }
+            Finding::SwitchedOn => next.active = Some(true),
+            Finding::SwitchedOff => next.active = Some(false),
+            // The write finds out whether it is really gone; then the person is looked up again.
+            Finding::Missing => next = next.doubted(),
+            // Whose it is, is for an operator: relink or unlink.
+            Finding::WrongPerson(_) => repairs = false,
+        }
+        if repairs {
+            reasons.push("written again because schedule.drift.mode is repair".to_owned());
+            self.commits.note(user, next);
+            effects.push(Effect::Again(vec![user]));
+        }
+        let outcome = Outcome {
+            id: format!(
+                "{}/{user}/drift/{}",
+                self.target.name,
+                drifting.asked.unwrap_or(now).as_second()
+            ),
+            user: Some(user),
+            target: self.target.name.clone(),
+            action: "drift".to_owned(),
+            reasons,
+            changed: match finding {
+                Finding::Changed(paths) => paths.iter().map(ToString::to_string).collect(),
+                _ => vec![],
+            },
+            result: OutcomeResult::Skipped,
+            error_code: None,
+            error: None,
+            attempt: 1,
+            latency_ms: 0,
+            user_version: link.user_version,
+            configuration: self.target.hash,
+            at: now,
+            cause: None,
+            actor: None,
+        };
+        self.commits.tell(outcome);
+    }
+
+    fn drift_done(&mut self, drifting: Drifting, not_listed: Option<String>, now: Timestamp) {
+        let mut report = drifting.survey.report;
+        report.at = Some(now);
+        report.not_listed = not_listed;
+        let words = format!(
+            "accounts {}, missing {}, changed by others {}, of another person {}, unmanaged {}, refused attributes {}",
+            report.accounts, report.missing, report.changed, report.wrong, report.unmanaged, report.refused
+        );
+        let reasons = [Some(words), report.not_listed.clone()].into_iter().flatten().collect();
+        self.record.drifted_at = Some(now);
+        self.record.drift = Some(report);
+        let outcome = self.target_outcome("drift", OutcomeResult::Done, reasons, None, now);
+        self.commits.tell(outcome);
+    }
+
+    /// An operator wants a look now.
+    pub(super) fn drift_now(&mut self) -> Result<String, String> {
+        if self.target.drift.is_none() || self.target.mode != Mode::Enforce {
+            return Err("schedule.drift is not configured, or the mode is not enforce".to_owned());
+        }
+        if self.drifting.is_some() {
+            return Ok("a look at the whole target is under way; this request joins it".to_owned());
+        }
+        self.record.drifted_at = Some(Timestamp::UNIX_EPOCH);
+        Ok("the whole target is looked at as soon as nobody else wants it".to_owned())
+    }
+}
+
+/// For the status.
+pub(super) fn listed(drifting: &Drifting) -> u64 {
+    drifting.survey.report.accounts
+}

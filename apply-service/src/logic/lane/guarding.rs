@@ -1,0 +1,375 @@
+//! The guard in the lane: a batch is judged as a whole before its first write, a trickle action by action.
+//!
+//! A batch is everything from a start or a reconcile until everybody has been fed once. What is over a budget becomes a
+//! held set; its members carry the set in their links, so a hold survives every restart and change of owner.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use usher_contract::{Approval, OutcomeResult, UserChange, UserKey};
+
+use super::{Effect, FirstSync, Lane, Mode, RESULTS_MAX, Stage};
+use crate::logic::{
+    guard::{Budget, Ledger, Over},
+    link::{Link, LinkState},
+    plan::{Action, Plan},
+    retry::after,
+    target_record::{Allowance, FIRST_SYNC, HeldSet, MOVED},
+};
+
+/// How long later actions of a trickle join a held set. Longer: fewer sets; shorter: an approver sees sooner that a set
+/// does not grow any more.
+const OPEN_FOR: Duration = Duration::from_secs(60);
+
+/// How an action passes the guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Within the budget: counted.
+    Counted,
+    /// An operator has released it, or it is of the first import: not counted.
+    Released,
+    /// Used an allowance: not counted.
+    Allowed(usize),
+}
+
+/// What the links say was used.
+pub(crate) fn ledger<'a>(links: impl Iterator<Item = (&'a UserKey, &'a Link)>) -> Ledger {
+    let mut ledger = Ledger::default();
+    for (user, link) in links.filter(|(_, link)| !link.released) {
+        let removal = if link.removal_inferred {
+            Budget::InferredRemovals
+        } else {
+            Budget::StatedRemovals
+        };
+        if let Some(at) = link.removed_at {
+            ledger.count(removal, *user, at);
+        }
+        if let Some(at) = link.changed_at.filter(|at| Some(*at) != link.removed_at) {
+            ledger.count(Budget::Changes, *user, at);
+        }
+    }
+    ledger
+}
+
+impl Lane {
+    /// Whether this action may be carried out now; counted at once, so that what is under way counts, too.
+    pub(super) fn pass(&mut self, user: UserKey, plan: &Plan, now: Timestamp) -> Result<Option<Pass>, Over> {
+        let Some(budget) = plan.budget() else { return Ok(None) };
+        // A repeated try of the same has passed already.
+        if let Some((passed, pass)) = self.passes.get(&user).copied()
+            && passed == budget
+        {
+            return Ok(Some(pass));
+        }
+        if self.is_released(&user, budget) {
+            return Ok(Some(Pass::Released));
+        }
+        if self.is_first_import(plan.action) {
+            // The link says so: a successor that counts the links must not take the import for changes.
+            return Ok(Some(Pass::Released));
+        }
+        self.ledger.prune(&self.target.guard.windows, now);
+        if self.ledger.has(budget, user) {
+            self.ledger.count(budget, user, now);
+            return Ok(Some(Pass::Counted));
+        }
+        let within = self
+            .target
+            .guard
+            .judge(&self.ledger, budget, 1, self.links.linked(), now);
+        match within {
+            Ok(()) => {
+                self.ledger.count(budget, user, now);
+                Ok(Some(Pass::Counted))
+            }
+            Err(over) => match self.allowance(budget, now) {
+                Some(index) => {
+                    self.record.allowances[index].used += 1;
+                    Ok(Some(Pass::Allowed(index)))
+                }
+                None => Err(over),
+            },
+        }
+    }
+
+    /// What was begun had no effect.
+    pub(super) fn unpass(&mut self, user: UserKey) {
+        match self.passes.remove(&user) {
+            Some((budget, Pass::Counted)) => self.ledger.forget(budget, user),
+            Some((_, Pass::Allowed(index))) => {
+                if let Some(allowance) = self.record.allowances.get_mut(index) {
+                    allowance.used = allowance.used.saturating_sub(1);
+                }
+            }
+            Some((_, Pass::Released)) | None => {}
+        }
+    }
+
+    /// What was begun has ended: whether the guard need not count it.
+    pub(super) fn passed_released(&mut self, user: UserKey) -> bool {
+        let pass = self.passes.remove(&user);
+        matches!(pass, Some((_, Pass::Released | Pass::Allowed(_))))
+    }
+
+    fn allowance(&self, budget: Budget, now: Timestamp) -> Option<usize> {
+        let open = |allowance: &Allowance| allowance.until > now && allowance.used < allowance.removals;
+        self.record
+            .allowances
+            .iter()
+            .position(open)
+            .filter(|_| budget.is_removal())
+    }
+
+    /// Accounts that the first import makes or takes over are its purpose.
+    fn is_first_import(&self, action: Action) -> bool {
+        matches!(action, Action::Create | Action::Adopt | Action::Look)
+            && self.record.imported == Some(false)
+            && !self.target.guard.counts_first_import
+    }
+
+    /// The first import is over when everybody was fed and nobody waits for a place any more. Who is tried again later is
+    /// a change like others.
+    pub(super) fn note_import(&mut self) {
+        let begun = self.all_fed && !self.batch && self.target.mode == Mode::Enforce;
+        let listed = matches!(self.first, FirstSync::Done) && !self.record.first_sync_waits;
+        let idle = self.flights.is_empty() && self.queue.resuming.is_empty() && self.queue.ready().next().is_none();
+        if self.record.imported == Some(false) && begun && listed && idle && self.commits.waiting() == 0 {
+            self.record.imported = Some(true);
+            self.commits.ask();
+        }
+    }
+
+    /// Whether somebody is a member of a set that an operator has released.
+    fn is_released(&self, user: &UserKey, budget: Budget) -> bool {
+        match self.links.get(user).map(|link| &link.state) {
+            Some(LinkState::Held { set, budget: held, .. }) => {
+                *held == budget && self.record.held.get(set).is_some_and(|set| set.approved.is_some())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether somebody is kept back and has to wait for an operator.
+    pub(super) fn is_held(&self, user: &UserKey, plan: &Plan) -> bool {
+        let wanted = match plan.action {
+            // Somebody new is held after a look; to look again would find the same, again and again.
+            Action::Look if plan.active => Some(Budget::Changes),
+            _ => plan.budget(),
+        };
+        match self.links.get(user).map(|link| &link.state) {
+            Some(LinkState::Held { set, budget, .. }) => {
+                wanted == Some(*budget) && self.record.held.get(set).is_some_and(|set| set.approved.is_none())
+            }
+            _ => false,
+        }
+    }
+
+    /// Everybody has been fed: what is wanted is judged as a whole, before the first write.
+    pub(super) fn judge_batch(&mut self, now: Timestamp) {
+        if !std::mem::take(&mut self.batch) {
+            return;
+        }
+        self.ledger.prune(&self.target.guard.windows, now);
+        let mut wanted: BTreeMap<Budget, Vec<UserKey>> = BTreeMap::new();
+        for (action, user) in self.queue.all_ready() {
+            let Some(slot) = self.slots.get(&user) else { continue };
+            let plan = self.plan(&slot.newest, &super::Remote::NotLooked, slot.again, now);
+            let budget = match plan.action {
+                // Not known before the look, and most of them are new.
+                Action::Look if plan.active => Some(Budget::Changes),
+                _ => plan.budget(),
+            };
+            if let Some(budget) = budget
+                && !self.is_released(&user, budget)
+                && !self.is_first_import(action)
+            {
+                wanted.entry(budget).or_default().push(user);
+            }
+        }
+        for (budget, users) in wanted {
+            let many = u64::try_from(users.len()).unwrap_or(u64::MAX);
+            let allowed: u64 = self
+                .record
+                .allowances
+                .iter()
+                .filter(|allowance| allowance.until > now && budget.is_removal())
+                .map(|allowance| allowance.removals.saturating_sub(allowance.used))
+                .sum();
+            let judged = self.target.guard.judge(
+                &self.ledger,
+                budget,
+                many.saturating_sub(allowed),
+                self.links.linked(),
+                now,
+            );
+            if let Err(over) = judged {
+                let over = Over { wanted: many, ..over };
+                let set = self.new_set(over, now, false);
+                for user in users {
+                    self.hold(user, &set, over, now);
+                }
+            }
+        }
+    }
+
+    /// Keeps somebody back: the set of this trickle, or a new one.
+    pub(super) fn hold_one(&mut self, user: UserKey, over: Over, now: Timestamp) {
+        let open = self
+            .record
+            .held
+            .iter()
+            .find(|(_, set)| set.budget == over.budget && set.approved.is_none() && set.open_until > now)
+            .map(|(id, _)| id.clone());
+        let set = open.unwrap_or_else(|| self.new_set(over, now, true));
+        self.hold(user, &set, over, now);
+    }
+
+    fn new_set(&mut self, over: Over, now: Timestamp, stays_open: bool) -> String {
+        let stem = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let taken = self.record.held.keys().filter(|id| id.starts_with(&stem)).count();
+        let id = if taken == 0 { stem } else { format!("{stem}-{taken}") };
+        let set = HeldSet {
+            budget: over.budget,
+            reason: over.to_string(),
+            at: now,
+            open_until: if stays_open { after(now, OPEN_FOR) } else { now },
+            approved: None,
+        };
+        self.record.held.insert(id.clone(), set);
+        let words = format!("held set {id}: {over}");
+        let outcome = self.target_outcome("hold", OutcomeResult::Held, vec![words], None, now);
+        self.commits.tell(outcome);
+        id
+    }
+
+    fn hold(&mut self, user: UserKey, set: &str, over: Over, now: Timestamp) {
+        let Some(slot) = self.slots.get(&user) else { return };
+        let change: std::sync::Arc<UserChange> = std::sync::Arc::clone(&slot.newest);
+        let mut plan = self.plan(&change, &super::Remote::NotLooked, slot.again, now);
+        plan.reasons.push(format!("held as a member of {set}"));
+        let mut link = self.link_or_new(&user, &change);
+        link.state = LinkState::Held {
+            set: set.to_owned(),
+            budget: over.budget,
+            action: plan.action.as_str().to_owned(),
+            at: now,
+        };
+        let outcome = self.outcome(user, &plan, &change, OutcomeResult::Held, None, 1, Duration::ZERO, now);
+        self.links.release(&user);
+        self.forget_in_queue(user);
+        self.stage(user, Stage::Recording);
+        self.commits.record(user, link, outcome, None, false);
+    }
+
+    /// An operator releases a set. Who is in it, to be fed again.
+    ///
+    /// # Errors
+    /// When there is no such set, or it is not frozen yet.
+    pub(super) fn approve(&mut self, id: &str, by: &Approval, now: Timestamp) -> Result<Vec<UserKey>, String> {
+        if id == FIRST_SYNC {
+            if !std::mem::take(&mut self.record.first_sync_waits) {
+                return Err("no first sync waits for approval".to_owned());
+            }
+            let words = format!("the first sync begins: {}", by.reason);
+            let outcome = self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now);
+            self.commits.tell(outcome);
+            return Ok(Vec::new());
+        }
+        if id == MOVED {
+            if !self.moved || self.voiding {
+                return Err("the address and tenant are what they were".to_owned());
+            }
+            self.voiding = true;
+            let words = format!(
+                "{} links are void, because the application is another one: {}",
+                self.links.linked(),
+                by.reason
+            );
+            let outcome = self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now);
+            self.commits.tell(outcome);
+            return Ok(Vec::new());
+        }
+        let known: Vec<String> = self.record.held.keys().cloned().collect();
+        let Some(set) = self.record.held.get_mut(id) else {
+            let there = if known.is_empty() {
+                "nothing is held".to_owned()
+            } else {
+                format!("held are {}", known.join(", "))
+            };
+            return Err(format!("there is no held set {id}; {there}"));
+        };
+        if set.open_until > now {
+            // Whoever approves must have seen everybody who is in it.
+            return Err(format!(
+                "{id} may still grow until {}; look at it then and approve it",
+                set.open_until
+            ));
+        }
+        set.approved = Some(by.clone());
+        let members: Vec<UserKey> = self
+            .links
+            .iter()
+            .filter(|(_, link)| matches!(&link.state, LinkState::Held { set, .. } if set == id))
+            .map(|(user, _)| *user)
+            .collect();
+        let words = format!(
+            "{} members of the held set {id} are planned again: {}",
+            members.len(),
+            by.reason
+        );
+        let outcome = self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now);
+        self.commits.tell(outcome);
+        Ok(members)
+    }
+
+    /// Gives up every link, some at a time; then the application is new, and begins with a first sync.
+    pub(super) fn void_links(&mut self, effects: &mut Vec<Effect>, now: Timestamp) {
+        if !self.voiding || self.commits.waiting() > 0 {
+            return;
+        }
+        let linked: Vec<UserKey> = self
+            .links
+            .iter()
+            .filter(|(user, link)| link.remote_id.is_some() && !self.commits.holds(user))
+            .map(|(user, _)| *user)
+            .take(RESULTS_MAX)
+            .collect();
+        if linked.is_empty() {
+            if self.links.linked() > 0 {
+                return;
+            }
+            self.voiding = false;
+            self.moved = false;
+            self.record.tenant = Some(self.target.tenant);
+            self.record.first_sync = None;
+            self.record.imported = Some(false);
+            self.record.held.clear();
+            self.first = FirstSync::begin(now);
+            self.all_fed = false;
+            self.batch = true;
+            self.commits.ask();
+            effects.push(Effect::Reconcile);
+            return;
+        }
+        for user in linked {
+            if let Some(link) = self.links.get(&user) {
+                let void = link.given_away();
+                self.commits.note(user, void);
+            }
+        }
+    }
+
+    /// Sets that nobody is in any more, and allowances that are over, leave the record.
+    pub(super) fn tidy_guard(&mut self, now: Timestamp) {
+        if self.record.held.is_empty() && self.record.allowances.is_empty() {
+            return;
+        }
+        let (links, commits) = (&self.links, &self.commits);
+        self.record
+            .held
+            .retain(|id, _| links.held_in(id) > 0 || commits.holds_for(id));
+        if self.passes.is_empty() {
+            self.record.allowances.retain(|allowance| allowance.until > now);
+        }
+    }
+}

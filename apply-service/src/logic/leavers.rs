@@ -1,0 +1,149 @@
+//! People who have left and whose accounts are not off yet, longer than they should be: an alarm, not an action.
+//!
+//! What keeps them does not matter: a target that does not answer, a refusal, the guard, a pause. Since when is the time of
+//! the state that says so as this process first saw it; a later edit of somebody who has left does not start over.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use usher_contract::{Known, UserChange, UserKey};
+
+use super::{
+    lane::Links,
+    link::LinkState,
+    plan::{Action, Question, Remote, plan},
+    policy::{Mode, TargetPolicy},
+    retry::elapsed,
+};
+
+/// Who has left and is not out, and since when.
+#[derive(Debug, Default)]
+pub struct Leavers(BTreeMap<UserKey, Timestamp>);
+
+impl Leavers {
+    /// Looks at everybody with an account that may be on and with something outstanding (`pending`, or as the link says).
+    /// How many are not out for longer than `bound`.
+    pub fn overdue(
+        &mut self,
+        links: &Links,
+        target: &TargetPolicy,
+        state: impl Fn(&UserKey) -> Option<Arc<UserChange>>,
+        pending: impl Fn(&UserKey) -> bool,
+        bound: Duration,
+        now: Timestamp,
+    ) -> usize {
+        if target.mode != Mode::Enforce {
+            self.0.clear();
+            return 0;
+        }
+        let before = std::mem::take(&mut self.0);
+        for (user, link) in links.iter() {
+            let may_be_on = link.remote_id.is_some() && link.active != Some(false);
+            if !may_be_on || (link.state == LinkState::Settled && !pending(user)) {
+                continue;
+            }
+            let Some(change) = state(user).filter(|change| has_left(change)) else {
+                continue;
+            };
+            let wanted = plan(&Question {
+                change: &change,
+                link: Some(link),
+                remote: &Remote::NotLooked,
+                target,
+                accounts: links,
+                // Also what was refused: they are still in.
+                again: true,
+                now,
+            });
+            if wanted.action == Action::Deactivate {
+                let said = change.cause.committed_at.unwrap_or(change.cause.observed_at);
+                let since = before.get(user).map_or(said, |known| said.min(*known));
+                self.0.insert(*user, since);
+            }
+        }
+        self.0.values().filter(|since| elapsed(**since, now) >= bound).count()
+    }
+}
+
+fn has_left(change: &UserChange) -> bool {
+    change.user.removed || change.user.active == Known::Value(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::{
+        account::RemoteId,
+        link::Link,
+        testing::{Change, at, person, policy, user_key},
+    };
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn links(state: LinkState, active: bool) -> Links {
+        let mut links = Links::default();
+        let link = Link {
+            remote_id: Some(RemoteId("r1".into())),
+            active: Some(active),
+            state,
+            ..Link::unlinked(1, policy().hash)
+        };
+        links.put(user_key(1), Some(link));
+        links
+    }
+
+    fn rejected() -> LinkState {
+        LinkState::Rejected {
+            desired: policy().hash,
+            code: "x".into(),
+            reason: "y".into(),
+            at: at(1),
+        }
+    }
+
+    #[test]
+    fn a_leaver_who_is_refused_is_overdue_after_the_bound_and_an_edit_does_not_start_over() {
+        let (links, mut leavers) = (links(rejected(), true), Leavers::default());
+        let mut look = |change: UserChange, now: i64| {
+            let change = Arc::new(change);
+            leavers.overdue(
+                &links,
+                &policy(),
+                |_| Some(Arc::clone(&change)),
+                |_| false,
+                HOUR,
+                at(now),
+            )
+        };
+        assert_eq!(look(person(1).inactive(), 3599), 0);
+        assert_eq!(look(person(1).inactive(), 3600), 1);
+        let mut edited = person(1).inactive().version(9);
+        edited.cause.committed_at = Some(at(3500));
+        assert_eq!(look(edited, 3601), 1);
+        assert_eq!(look(person(1).version(10), 3602), 0, "came back");
+    }
+
+    #[test]
+    fn who_is_out_or_has_nothing_outstanding_is_not_overdue() {
+        let left = Arc::new(person(1).inactive());
+        let count = |links: &Links, pending: bool, policy: &TargetPolicy| {
+            Leavers::default().overdue(links, policy, |_| Some(Arc::clone(&left)), |_| pending, HOUR, at(7200))
+        };
+        assert_eq!(count(&links(rejected(), false), true, &policy()), 0, "is out");
+        assert_eq!(count(&links(LinkState::Settled, true), true, &policy()), 1, "waits");
+        assert_eq!(
+            count(&links(LinkState::Settled, true), false, &policy()),
+            0,
+            "not fed yet"
+        );
+        let observed = TargetPolicy {
+            mode: Mode::Observe,
+            ..policy()
+        };
+        assert_eq!(
+            count(&links(rejected(), true), true, &observed),
+            0,
+            "nobody is to be out"
+        );
+    }
+}
