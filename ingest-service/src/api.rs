@@ -1,7 +1,7 @@
 //! The HTTP API. Any replica answers: the status speaks for the replica itself, everything else is the leader's and is
 //! forwarded to it.
 //!
-//! [`ENDPOINTS`] is the one list of routes; the OpenAPI document is made from it. A refusal that is the caller's doing
+//! `ENDPOINTS` is the one list of routes; the OpenAPI document is made from it. A refusal that is the caller's doing
 //! is a 4xx with words, a 503 means "later".
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -170,6 +170,8 @@ pub struct Lane {
     conflicts: BTreeSet<UserKey>,
     /// Who was refused because somebody holds the account: planned again when that person's account goes off or is given up.
     claimants: HashMap<UserKey, BTreeSet<UserKey>>,
+    /// Since when nobody has waited for a place in the first import.
+    quiet_since: Option<Timestamp>,
     /// The links are of another application: until an operator says that they are void, nothing is done.
     moved: bool,
     /// The operator has said so, and the links are being given up.
@@ -290,6 +292,7 @@ impl Lane {
             skipped: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             claimants: HashMap::new(),
+            quiet_since: None,
             moved,
             voiding: false,
             observed: HashMap::new(),
@@ -356,7 +359,7 @@ impl Lane {
         self.dispatch(now, &mut effects);
         self.look_for_drift(now, &mut effects);
         self.report_erased(now);
-        self.note_import();
+        self.note_import(now);
         self.commit(now, &mut effects);
         effects
     }
@@ -392,7 +395,12 @@ impl Lane {
         .into_iter()
         .flatten()
         .filter(|_| works);
-        working.chain(self.queue.next_due()).chain(reconcile).min()
+        let import = self.quiet_since.map(|since| after(since, guarding::IMPORT_QUIET));
+        working
+            .chain(self.queue.next_due())
+            .chain(reconcile)
+            .chain(import)
+            .min()
     }
 
     /// Nothing new starts. Only writes are waited for: what a look-up would show does not matter any more.

@@ -119,13 +119,16 @@ fn preset(layers: &Layers<'_>, problems: &mut Vec<String>) {
 }
 
 fn mode(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Mode> {
+    // YAML 1.1 reads a bare `off` as false, and so does this reader.
+    if layers.get(&["mode"]) == Some(&Value::Bool(false)) {
+        return Some(Mode::Off);
+    }
     let word: String = layers.require(&["mode"], "off, observe, link or enforce", problems)?;
     match word.as_str() {
         "off" => Some(Mode::Off),
         "observe" => Some(Mode::Observe),
         "enforce" => Some(Mode::Enforce),
         "link" => Some(Mode::Link),
-        // YAML 1.1 reads a bare `off` as false; so may whoever generated the file.
         other => refuse(
             layers,
             &["mode"],

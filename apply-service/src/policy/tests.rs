@@ -53,6 +53,13 @@ fn a_target_is_read_over_its_preset() {
 }
 
 #[test]
+fn a_bare_off_is_the_mode_off() {
+    let off = GOOD.replace("mode: enforce", "mode: off");
+    let policy = read(&[("policy/helpdesk.yaml", &off)]).unwrap();
+    assert_eq!(policy.targets.values().next().unwrap().policy.mode, Mode::Off);
+}
+
+#[test]
 fn defaults_stand_below_every_target() {
     let defaults = "mode: observe\npace: { perSecond: 3 }\nattributes: { nickName: { from: givenName } }\n";
     let other = GOOD.replace("helpdesk", "crm").replace("mode: enforce\n", "");

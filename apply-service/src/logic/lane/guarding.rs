@@ -13,13 +13,17 @@ use crate::logic::{
     guard::{Budget, Ledger, Over},
     link::{Link, LinkState},
     plan::{Action, Plan},
-    retry::after,
+    retry::{after, elapsed},
     target_record::{Allowance, FIRST_SYNC, HeldSet, MOVED},
 };
 
 /// How long later actions of a trickle join a held set. Longer: fewer sets; shorter: an approver sees sooner that a set
 /// does not grow any more.
 const OPEN_FOR: Duration = Duration::from_secs(60);
+
+/// So long after the last account of a first import it is taken to be over. Longer: more is made without the guard's looking;
+/// shorter: a directory that is filled slowly is held half-way.
+pub(super) const IMPORT_QUIET: Duration = Duration::from_secs(600);
 
 /// How an action passes the guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,13 +131,18 @@ impl Lane {
             && !self.target.guard.counts_first_import
     }
 
-    /// The first import is over when everybody was fed and nobody waits for a place any more. Who is tried again later is
-    /// a change like others.
-    pub(super) fn note_import(&mut self) {
+    /// The first import is over when nobody has waited for a place for a while: the directory itself may still be being
+    /// filled. Who is tried again later is a change like others.
+    pub(super) fn note_import(&mut self, now: Timestamp) {
         let begun = self.all_fed && !self.batch && self.target.mode == Mode::Enforce;
         let listed = matches!(self.first, FirstSync::Done) && !self.record.first_sync_waits;
         let idle = self.flights.is_empty() && self.queue.resuming.is_empty() && self.queue.ready().next().is_none();
-        if self.record.imported == Some(false) && begun && listed && idle && self.commits.waiting() == 0 {
+        let over = begun && listed && idle && self.commits.waiting() == 0 && self.links.linked() > 0;
+        if self.record.imported != Some(false) || !over {
+            self.quiet_since = None;
+            return;
+        }
+        if elapsed(*self.quiet_since.get_or_insert(now), now) >= IMPORT_QUIET {
             self.record.imported = Some(true);
             self.commits.ask();
         }

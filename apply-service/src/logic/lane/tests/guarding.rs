@@ -587,3 +587,25 @@ fn another_tenant_voids_the_links_only_when_an_operator_says_so() {
     assert_eq!(world.accounts.len(), 39, "everybody who is active has an account there");
     assert!(world.lane.status().first_sync.is_some());
 }
+
+#[test]
+fn a_directory_that_is_filled_after_the_start_is_a_first_import_all_the_same() {
+    let mut world = World::new(guarded());
+    // Nobody is there yet; then people come in portions, with pauses in which nothing waits.
+    world.pass(3600);
+    for n in 1..=200 {
+        world.change(person(n));
+        if n % 30 == 0 {
+            world.pass(120);
+        }
+    }
+    world.pass(60);
+    assert_eq!((world.lane.links.linked(), world.lane.links.in_state("held")), (200, 0));
+    // Long after it, as many again are a change that somebody should look at.
+    world.pass(3600);
+    for n in 201..=500 {
+        world.change(person(n));
+    }
+    world.pass(60);
+    assert!(world.lane.links.in_state("held") > 0);
+}
