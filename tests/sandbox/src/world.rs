@@ -219,7 +219,7 @@ async fn apply_app(
         let mut file = serde_json::json!({
             "target": target.name, "preset": "scim", "mode": "enforce", "sources": [salesforce.org_id()],
             "connection": { "baseUrl": target.sim.base_url(), "auth": { "bearerTokenFile": token } },
-            "scope": { "filter": "all" }, "match": { "firstSync": "auto" }, "pace": { "perSecond": 2000, "concurrency": 16 },
+            "scope": { "filter": "all" }, "match": { "firstSync": "auto" }, "guard": { "windows": [] }, "pace": { "perSecond": 2000, "concurrency": 16 },
         });
         if let (Some(file), serde_json::Value::Object(own)) = (file.as_object_mut(), target.mapping.policy()) {
             file.extend(own);

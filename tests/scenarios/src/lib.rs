@@ -146,7 +146,7 @@ impl Scene {
         self.write("apply", &config)
     }
 
-    /// Writes the policy folder.
+    /// Writes the policy folder. Without a guard: most scenarios change half a company on purpose.
     pub fn policy(&self, targets: &[TargetSpec<'_>]) {
         let folder = self.path("policy");
         std::fs::create_dir_all(&folder).expect("the folder is writable");
@@ -154,7 +154,7 @@ impl Scene {
             let mut file = json!({
                 "target": target.name, "preset": "scim", "mode": "enforce", "sources": [self.sim.org_id()],
                 "connection": { "baseUrl": target.base_url, "auth": { "bearerTokenFile": self.path("token") } },
-                "scope": { "filter": "all" }, "match": { "firstSync": "auto" },
+                "scope": { "filter": "all" }, "match": { "firstSync": "auto" }, "guard": { "windows": [] },
             });
             merge(&mut file, &target.policy);
             std::fs::write(folder.join(format!("{}.yaml", target.name)), file.to_string())

@@ -28,7 +28,7 @@ impl Stage {
         scene.policy(&[TargetSpec {
             name: "helpdesk",
             base_url: sim.base_url(),
-            policy: json!({ "pace": { "perSecond": 500, "concurrency": 8 } }),
+            policy: json!({ "guard": { "windows": ["1h", "24h"] }, "pace": { "perSecond": 500, "concurrency": 8 } }),
         }]);
         std::fs::write(scene.path("tokens"), format!("approver {APPROVER_HASH} ada\n")).unwrap();
         std::fs::write(scene.path("approver"), APPROVER).unwrap();
