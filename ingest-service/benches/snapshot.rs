@@ -192,7 +192,8 @@ struct Spent {
 impl Spent {
     fn parse(&mut self, text: &str) -> Vec<(usher_contract::UserId, ingest_service::logic::normalize::RawUser)> {
         let began = thread_cpu_seconds();
-        let mut page: Value = serde_json::from_slice(text.as_bytes()).unwrap();
+        let text = std::str::from_utf8(text.as_bytes()).unwrap();
+        let mut page: Value = serde_json::from_str(text).unwrap();
         let Value::Array(records) = page["records"].take() else {
             panic!("no records")
         };
@@ -204,7 +205,7 @@ impl Spent {
     /// The reference: the text as JSON, and nothing done with it.
     fn parse_alone(&mut self, text: &str) {
         let began = thread_cpu_seconds();
-        drop(serde_json::from_slice::<Value>(text.as_bytes()).unwrap());
+        drop(serde_json::from_str::<Value>(text).unwrap());
         self.alone += thread_cpu_seconds() - began;
     }
 

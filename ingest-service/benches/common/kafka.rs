@@ -11,7 +11,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Header, OwnedHeaders},
-    producer::{BaseRecord, Producer, ThreadedProducer},
+    producer::{BaseProducer, BaseRecord, Producer},
 };
 use usher_runtime::kafka::{KafkaConfig, TopicMode};
 
@@ -36,10 +36,7 @@ pub(crate) fn config(kafka: &Kafka, prefix: &str) -> KafkaConfig {
 }
 
 /// A transactional producer with the settings that the service has.
-pub(crate) fn producer(
-    kafka: &Kafka,
-    transactional_id: &str,
-) -> ThreadedProducer<rdkafka::producer::DefaultProducerContext> {
+pub(crate) fn producer(kafka: &Kafka, transactional_id: &str) -> BaseProducer {
     let mut config = kafka.client_config();
     config
         .set("transactional.id", transactional_id)
@@ -48,14 +45,14 @@ pub(crate) fn producer(
         .set("linger.ms", "0")
         .set("compression.type", "lz4")
         .set("queue.buffering.max.messages", "200000");
-    let producer: ThreadedProducer<_> = config.create().expect("a producer");
+    let producer: BaseProducer = config.create().expect("a producer");
     producer.init_transactions(TIMEOUT).expect("the producer begins");
     producer
 }
 
 /// Writes these in one transaction, and a record of bookkeeping behind them.
 pub(crate) fn transaction<'a>(
-    producer: &ThreadedProducer<rdkafka::producer::DefaultProducerContext>,
+    producer: &BaseProducer,
     topic: &str,
     messages: impl Iterator<Item = &'a Message>,
     bookkeeping: Option<(&str, &Message)>,
@@ -67,12 +64,16 @@ pub(crate) fn transaction<'a>(
     if let Some((topic, message)) = bookkeeping {
         send(producer, topic, message);
     }
+    // Committing flushes in slices of 100 ms while something is under way.
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::from_millis(1));
+    }
     producer
         .commit_transaction(TIMEOUT)
         .expect("the transaction is committed");
 }
 
-fn send(producer: &ThreadedProducer<rdkafka::producer::DefaultProducerContext>, topic: &str, message: &Message) {
+fn send(producer: &BaseProducer, topic: &str, message: &Message) {
     let headers = message
         .headers
         .iter()
@@ -91,7 +92,7 @@ fn send(producer: &ThreadedProducer<rdkafka::producer::DefaultProducerContext>, 
             matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)),
             "{error}"
         );
-        std::thread::yield_now();
+        producer.poll(Duration::from_millis(1));
         record = again;
     }
 }

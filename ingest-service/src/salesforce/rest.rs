@@ -238,10 +238,14 @@ impl Rest {
 
     async fn call(&self, what: &str, request: impl Fn(&Token) -> reqwest::RequestBuilder) -> Result<Answer, ApiError> {
         let answer = self.call_raw(what, request).await?;
-        let body = serde_json::from_slice(&answer.body).map_err(|_| ApiError::Answer {
-            what: what.to_owned(),
-            reason: "it is not JSON".to_owned(),
-        })?;
+        // As text: bytes would be checked string by string, and a page of a snapshot has a hundred thousand of them.
+        let text = std::str::from_utf8(&answer.body).ok();
+        let body = text
+            .and_then(|text| serde_json::from_str(text).ok())
+            .ok_or_else(|| ApiError::Answer {
+                what: what.to_owned(),
+                reason: "it is not JSON".to_owned(),
+            })?;
         Ok(Answer { body, at: answer.at })
     }
 

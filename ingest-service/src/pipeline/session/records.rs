@@ -73,7 +73,13 @@ fn trace_parent(change: &UserChange) -> String {
     let transaction = change.cause.transaction_key.as_deref().unwrap_or(&id);
     let trace = Sha256::digest(format!("{}/{transaction}", change.user.org_id));
     let span = Sha256::digest(&id);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    let hex = |bytes: &[u8]| -> String {
+        bytes
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+            .collect()
+    };
     format!("00-{}-{}-01", hex(&trace[..16]), hex(&span[..8]))
 }
 
