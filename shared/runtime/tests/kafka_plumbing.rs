@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use rdkafka::mocking::MockCluster;
 use tokio::time::timeout;
 use usher_runtime::kafka::{
-    KafkaConfig, Membership, MembershipEvent, OutRecord, Partitions, Record, TopicInput, TopicMode, TopicReader,
-    TransactionBatch, TransactionalProducer, partition_of,
+    KafkaConfig, Membership, MembershipEvent, OutRecord, Partitions, Record, RecordRef, TopicInput, TopicMode,
+    TopicReader, TransactionBatch, TransactionalProducer, partition_of,
 };
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -62,8 +62,17 @@ async fn what_is_committed_is_read_to_the_end_and_again_at_every_mark() {
     producer.commit(batch).await.unwrap();
 
     let mut reader = TopicReader::start(&config, "t.changes", Partitions::All).await.unwrap();
+    let copy = |record: RecordRef<'_>| record.to_record();
+    let mut together = TopicReader::start_with(&config, "t.changes", Partitions::All, 2, copy)
+        .await
+        .unwrap();
     let read = until_caught_up(&mut reader, 0).await;
     assert_eq!(read.len(), 100);
+    assert_eq!(
+        until_caught_up(&mut together, 0).await.len(),
+        100,
+        "two threads, no mark too early"
+    );
     for record in &read {
         assert_eq!(
             record.partition,
@@ -83,6 +92,32 @@ async fn what_is_committed_is_read_to_the_end_and_again_at_every_mark() {
     assert_eq!(until_caught_up(&mut reader, mark).await.len(), 1);
     let mark = reader.catch_up();
     assert!(until_caught_up(&mut reader, mark).await.is_empty());
+    let mark = together.catch_up();
+    assert_eq!(until_caught_up(&mut together, mark).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_reading_thread_that_breaks_down_ends_the_reading() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t.changes", 3, 1).unwrap();
+    let config = config(&cluster);
+    let producer = TransactionalProducer::fence(&config, "t.writer").await.unwrap();
+    let batch = TransactionBatch {
+        changes: vec![record("t.changes", "key", "v")],
+        bookkeeping: vec![],
+    };
+    producer.commit(batch).await.unwrap();
+    let broken = |_: RecordRef<'_>| -> Record { panic!("planted") };
+    let mut reader = TopicReader::start_with(&config, "t.changes", Partitions::All, 3, broken)
+        .await
+        .unwrap();
+    loop {
+        match timeout(WAIT, reader.next()).await.unwrap() {
+            Some(TopicInput::Failed(_)) => break,
+            Some(TopicInput::Records(_) | TopicInput::CaughtUp(_)) => {}
+            None => panic!("the other threads go on"),
+        }
+    }
 }
 
 #[tokio::test]

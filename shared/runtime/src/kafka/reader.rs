@@ -233,9 +233,10 @@ impl<T: Send + 'static> TopicReader<T> {
             marks.push(marks_out);
             let (inputs, read) = (inputs_out.clone(), Arc::clone(&read));
             // The client blocks: its poll loop needs a thread of its own.
-            let started = thread::Builder::new()
-                .name(format!("read {topic}"))
-                .spawn(move || reading.run(&marks_in, |input| inputs.blocking_send((number, input)).is_ok(), &*read));
+            let started = thread::Builder::new().name(format!("read {topic}")).spawn(move || {
+                let output = Output(number, inputs);
+                reading.run(&marks_in, |input| output.hand_over(input), &*read);
+            });
             started.map_err(|error| unreachable(KafkaError::ClientCreation(error.to_string())))?;
         }
         Ok(Self {
@@ -273,6 +274,23 @@ impl<T: Send + 'static> TopicReader<T> {
             let _ = marks.send(mark);
         }
         mark
+    }
+}
+
+/// Where a thread hands over what it has read.
+struct Output<T>(usize, tokio_mpsc::Sender<(usize, TopicInput<T>)>);
+
+impl<T> Output<T> {
+    /// Whether anybody still takes.
+    fn hand_over(&self, input: TopicInput<T>) -> bool {
+        self.1.blocking_send((self.0, input)).is_ok()
+    }
+}
+
+impl<T> Drop for Output<T> {
+    /// However a thread ends, its partitions are read no further: without a word the others would hide it.
+    fn drop(&mut self) {
+        self.hand_over(TopicInput::Failed("a reading thread has ended".to_owned()));
     }
 }
 
