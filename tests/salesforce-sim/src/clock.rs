@@ -31,6 +31,11 @@ pub(crate) fn rest_datetime(ms: i64) -> String {
     )
 }
 
+/// `Fri, 02 Jan 2026 03:04:05 GMT`, as HTTP has it (RFC 9110 section 5.6.7).
+pub(crate) fn http_date(ms: i64) -> String {
+    timestamp(ms).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// `2026-01-02T03:04:05Z`, the form of report cells.
 pub(crate) fn report_datetime(ms: i64) -> String {
     timestamp(ms).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

@@ -104,6 +104,55 @@ async fn lost_gapped_and_undecodable_events_are_read_from_the_source() {
     ingest.stop().await;
 }
 
+/// Whatever is merged from events must be what a read would have said, or every look-back would publish it once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_stream_has_delivered_is_no_news_to_a_look_back() {
+    let (scene, people) = scene().await;
+    let fields =
+        json!({ "custom": ["Badge__c", "Record_Calls__c", "Level__c"], "terminationDate": "Termination_Date__c" });
+    let recheck = json!({ "every": "2s", "grace": "1s", "overlap": "2h" });
+    let ingest = scene
+        .ingest("ingest", &json!({ "fields": fields, "recheck": recheck }))
+        .await;
+    settled(&ingest).await;
+    let org = scene.org();
+    // Later than every read by more than the margin: the events are merged, and nobody is read again.
+    org.set_clock_skew_ms(600_000);
+    let second = |object: &str| org.records(object)[1].id.clone();
+    let (profile, role) = (people[1].text("ProfileId").unwrap().to_owned(), second("UserRole"));
+    let everything = json!({ "Title": "T", "Department": "D", "Division": "V", "CompanyName": "C", "EmployeeNumber": "77",
+        "Phone": "+41 1", "MobilePhone": "+41 2", "Extension": "3", "FirstName": "Grace", "LastName": "Hopper",
+        "Email": "grace@acme.example", "Username": "grace@acme.example", "TimeZoneSidKey": "Asia/Tokyo",
+        "LocaleSidKey": "de_DE_EURO", "LanguageLocaleKey": "de", "FederationIdentifier": "grace", "ManagerId": people[5].id,
+        "ProfileId": profile, "UserRoleId": role, "Badge__c": "B-9", "Record_Calls__c": true, "Level__c": 2.5,
+        "Termination_Date__c": "2030-01-31" });
+    org.update_user(&people[0].id, everything).unwrap();
+    let nothing = json!({ "Title": null, "Department": null, "Division": null, "CompanyName": null, "EmployeeNumber": null,
+        "Phone": null, "MobilePhone": null, "Extension": null, "FirstName": null, "FederationIdentifier": null,
+        "ManagerId": null, "UserRoleId": null, "Badge__c": null, "Level__c": null, "Termination_Date__c": null });
+    org.update_user(&people[2].id, nothing).unwrap();
+    org.update_user(&people[3].id, json!({ "IsActive": false })).unwrap();
+    eventually("the stream delivers", || async {
+        let (first, third) = (newest(&scene, &people[0]).await, newest(&scene, &people[3]).await);
+        let arrived = first["user"]["title"] == json!("T") && third["user"]["active"] == json!(false);
+        if arrived { Ok(()) } else { Err(first.to_string()) }
+    })
+    .await;
+    org.request_log().clear();
+    eventually("several look-backs have been made since", || async {
+        let calls = org.request_log().count("GET", "/query");
+        if calls >= 12 {
+            Ok(())
+        } else {
+            Err(format!("{calls} queries"))
+        }
+    })
+    .await;
+    assert_eq!(ingest.status().await["healed"], json!(0));
+    scene.assert_versions_rise_by_one().await;
+    ingest.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_position_reads_everyone_and_goes_on() {
     let (scene, people) = scene().await;

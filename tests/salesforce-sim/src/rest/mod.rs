@@ -124,7 +124,17 @@ pub(crate) fn router(org: Arc<Org>) -> Router {
     open.merge(api)
         .layer(middleware::from_fn_with_state(Arc::clone(&org), every_call))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&org), dated))
         .with_state(org)
+}
+
+/// Every answer says when it was given, by the org's clock: readers compare it with commit times.
+async fn dated(State(org): State<Arc<Org>>, request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    if let Ok(date) = crate::clock::http_date(org.now_ms()).parse() {
+        answer.headers_mut().insert(axum::http::header::DATE, date);
+    }
+    answer
 }
 
 /// What holds for every call, signed in or not.
