@@ -14,8 +14,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{
-    kafka::{Message, config, producer, read_all, transaction},
-    org, people,
+    kafka::{config, fill, read_all},
+    org,
     process::{machine, memory_bytes, process_cpu_seconds},
     size,
 };
@@ -24,11 +24,7 @@ use ingest_service::{
     topics,
 };
 use kafka_harness::Kafka;
-use usher_contract::CloudEvent;
 use usher_runtime::kafka::{KafkaConfig, Partitions, RecordRef, TopicInput, TopicReader};
-
-/// Messages per transaction: what the service puts into one.
-const BATCH: u64 = 500;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -82,28 +78,6 @@ async fn main() {
 
 fn rate(count: u64, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
-}
-
-fn fill(kafka: &Kafka, topic: &str, users: u64) {
-    let (producer, fields) = (producer(kafka, "bench-fill"), people::fields());
-    for first in (0..users).step_by(BATCH as usize) {
-        let messages: Vec<Message> = (first..users.min(first + BATCH))
-            .map(|number| {
-                let change = people::change(number, &fields);
-                let trace = format!("00-{number:032x}-{number:016x}-01");
-                let headers = CloudEvent::of_user_change(&change, Some(trace)).headers();
-                Message {
-                    key: change.user.key().to_string().into_bytes(),
-                    value: serde_json::to_vec(&change).unwrap(),
-                    headers: headers
-                        .into_iter()
-                        .map(|(name, value)| (name.to_owned(), value.into_bytes()))
-                        .collect(),
-                }
-            })
-            .collect();
-        transaction(&producer, topic, messages.iter(), None);
-    }
 }
 
 /// As a replica does it before it leads.

@@ -13,9 +13,12 @@ use rdkafka::{
     message::{BorrowedMessage, Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
 };
+use usher_contract::CloudEvent;
 use usher_runtime::kafka::{KafkaConfig, TopicMode};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Messages per transaction: what the service puts into one.
+const BATCH: u64 = 500;
 
 /// A message to write.
 pub(crate) struct Message {
@@ -94,6 +97,29 @@ fn send(producer: &BaseProducer, topic: &str, message: &Message) {
         );
         producer.poll(Duration::from_millis(1));
         record = again;
+    }
+}
+
+/// Everyone of the invented directory, in transactions.
+pub(crate) fn fill(kafka: &Kafka, topic: &str, users: u64) {
+    let (producer, fields) = (producer(kafka, "bench-fill"), super::people::fields());
+    for first in (0..users).step_by(BATCH as usize) {
+        let messages: Vec<Message> = (first..users.min(first + BATCH))
+            .map(|number| {
+                let change = super::people::change(number, &fields);
+                let trace = format!("00-{number:032x}-{number:016x}-01");
+                let headers = CloudEvent::of_user_change(&change, Some(trace)).headers();
+                Message {
+                    key: change.user.key().to_string().into_bytes(),
+                    value: serde_json::to_vec(&change).unwrap(),
+                    headers: headers
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+                        .collect(),
+                }
+            })
+            .collect();
+        transaction(&producer, topic, messages.iter(), None);
     }
 }
 
