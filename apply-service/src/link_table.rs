@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tracing::warn;
-use usher_contract::{TargetName, UserKey};
+use usher_contract::{Approval, TargetName, UserKey};
 use usher_runtime::{
     clock,
     kafka::{
@@ -182,25 +182,17 @@ fn last_owner(own: Result<Option<TargetRecord>, Unreadable>, now: Timestamp) -> 
         // Since when it may have written without recording it is not known either: every link is to be doubted whose
         // person has changed since.
         Err(_) => {
-            let record = TargetRecord {
-                format: target_record::FORMAT,
-                owner: String::new(),
-                released: false,
-                mode: String::new(),
-                first_sync: None,
-                reconciled_at: None,
-                outstanding_since: Some(Timestamp::UNIX_EPOCH),
-                held: BTreeMap::new(),
-                allowances: Vec::new(),
-                paused: None,
-                imported: None,
-                commands_done: 0,
-                tenant: None,
-                drifted_at: None,
-                drift: None,
-                first_sync_waits: false,
-                day: None,
+            // It may have been paused. Somebody has to look before anything is written.
+            let paused = Approval {
+                actor: "apply-service".to_owned(),
+                reason: "the target's own record cannot be read; resume the target when nothing speaks against it"
+                    .to_owned(),
                 at: now,
+            };
+            let record = TargetRecord {
+                outstanding_since: Some(Timestamp::UNIX_EPOCH),
+                paused: Some(paused),
+                ..TargetRecord::new("", "", now)
             };
             (Some(record), false)
         }
@@ -401,24 +393,8 @@ mod tests {
     #[test]
     fn an_owner_whose_record_cannot_be_read_has_not_handed_back() {
         let record = TargetRecord {
-            format: target_record::FORMAT,
-            owner: "a".into(),
             released: true,
-            mode: "enforce".into(),
-            first_sync: None,
-            reconciled_at: None,
-            outstanding_since: None,
-            held: BTreeMap::new(),
-            allowances: Vec::new(),
-            paused: None,
-            imported: None,
-            commands_done: 0,
-            tenant: None,
-            drifted_at: None,
-            drift: None,
-            first_sync_waits: false,
-            day: None,
-            at: at(1),
+            ..TargetRecord::new("a", "enforce", at(1))
         };
         let read = |value: Option<&[u8]>| last_owner(decode(value, target_record::FORMAT), at(2));
         assert_eq!(read(None), (None, true));

@@ -274,6 +274,8 @@ impl Lane {
             ),
             at: now,
         };
+        let mut record = record;
+        guarding::find_sets_again(&mut record, links.iter(), now);
         let restored_day = record.day;
         let unfed = links.iter().filter(|(_, link)| erased::may_be_on(link));
         let unfed = unfed.map(|(user, _)| *user).collect();

@@ -139,3 +139,30 @@ pub struct TargetRecord {
     /// When the record was written.
     pub at: Timestamp,
 }
+
+impl TargetRecord {
+    /// Of a target of which nothing is known yet.
+    #[must_use]
+    pub fn new(owner: &str, mode: &str, at: Timestamp) -> Self {
+        Self {
+            format: FORMAT,
+            owner: owner.to_owned(),
+            released: false,
+            mode: mode.to_owned(),
+            first_sync: None,
+            first_sync_waits: false,
+            reconciled_at: None,
+            outstanding_since: None,
+            held: BTreeMap::new(),
+            allowances: Vec::new(),
+            paused: None,
+            tenant: None,
+            drifted_at: None,
+            drift: None,
+            day: None,
+            commands_done: 0,
+            imported: None,
+            at,
+        }
+    }
+}

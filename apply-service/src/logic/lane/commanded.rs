@@ -35,23 +35,12 @@ impl Lane {
             Verb::Relink { user, .. } | Verb::Unlink { user } => Some(*user),
             _ => None,
         };
+        let id = outcome_id(&self.target.name, &command.id);
+        let reasons = vec![words, command.by.reason.clone()];
         self.commits.tell(Outcome {
-            id: outcome_id(&self.target.name, &command.id),
             user,
-            target: self.target.name.clone(),
-            action: command.verb.as_str().to_owned(),
-            reasons: vec![words, command.by.reason.clone()],
-            changed: vec![],
-            result,
-            error_code: None,
-            error: None,
-            attempt: 1,
-            latency_ms: 0,
-            user_version: 0,
-            configuration: self.target.hash,
-            at: now,
-            cause: None,
             actor: Some(command.by.actor.clone()),
+            ..self.remark(id, command.verb.as_str(), result, reasons, now)
         });
     }
 

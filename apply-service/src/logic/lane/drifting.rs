@@ -211,30 +211,15 @@ impl Lane {
             self.commits.note(user, next);
             effects.push(Effect::Again(vec![user]));
         }
+        let id = format!("{}/{user}/drift/{}", self.target.name, now.as_second());
         let outcome = Outcome {
-            id: format!(
-                "{}/{user}/drift/{}",
-                self.target.name,
-                drifting.asked.unwrap_or(now).as_second()
-            ),
             user: Some(user),
-            target: self.target.name.clone(),
-            action: "drift".to_owned(),
-            reasons,
+            user_version: link.user_version,
             changed: match finding {
                 Finding::Changed(paths) => paths.iter().map(ToString::to_string).collect(),
                 _ => vec![],
             },
-            result: OutcomeResult::Skipped,
-            error_code: None,
-            error: None,
-            attempt: 1,
-            latency_ms: 0,
-            user_version: link.user_version,
-            configuration: self.target.hash,
-            at: now,
-            cause: None,
-            actor: None,
+            ..self.remark(id, "drift", OutcomeResult::Skipped, reasons, now)
         };
         self.commits.tell(outcome);
     }

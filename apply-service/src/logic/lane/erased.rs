@@ -87,23 +87,11 @@ impl Lane {
                 },
                 ..link.clone()
             };
+            let id = format!("{}/{user}/{}/erased", self.target.name, link.user_version);
             let outcome = Outcome {
-                id: format!("{}/{user}/{}/erased", self.target.name, link.user_version),
                 user: Some(user),
-                target: self.target.name.clone(),
-                action: "skip".to_owned(),
-                reasons: vec![REASON.to_owned()],
-                changed: vec![],
-                result: OutcomeResult::Skipped,
-                error_code: None,
-                error: None,
-                attempt: 1,
-                latency_ms: 0,
                 user_version: link.user_version,
-                configuration: self.target.hash,
-                at: now,
-                cause: None,
-                actor: None,
+                ..self.remark(id, "skip", OutcomeResult::Skipped, vec![REASON.to_owned()], now)
             };
             self.commits.record(user, link, outcome, None, false);
         }

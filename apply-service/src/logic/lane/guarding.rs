@@ -14,7 +14,7 @@ use crate::logic::{
     link::{Link, LinkState},
     plan::{Action, Plan},
     retry::{after, elapsed},
-    target_record::{Allowance, FIRST_SYNC, HeldSet, MOVED},
+    target_record::{Allowance, FIRST_SYNC, HeldSet, MOVED, TargetRecord},
 };
 
 /// How long later actions of a trickle join a held set. Longer: fewer sets; shorter: an approver sees sooner that a set
@@ -53,6 +53,28 @@ pub(crate) fn ledger<'a>(links: impl Iterator<Item = (&'a UserKey, &'a Link)>) -
         }
     }
     ledger
+}
+
+/// Sets that links speak of and the record does not know (it could not be read): they are held as before.
+pub(super) fn find_sets_again<'a>(
+    record: &mut TargetRecord,
+    links: impl Iterator<Item = (&'a UserKey, &'a Link)>,
+    now: Timestamp,
+) {
+    for (_, link) in links {
+        if let LinkState::Held { set, budget, .. } = &link.state
+            && !record.held.contains_key(set)
+        {
+            let found = HeldSet {
+                budget: *budget,
+                reason: "held before the target's own record was lost".to_owned(),
+                at: now,
+                open_until: now,
+                approved: None,
+            };
+            record.held.insert(set.clone(), found);
+        }
+    }
 }
 
 impl Lane {

@@ -63,6 +63,35 @@ impl Lane {
         }
     }
 
+    /// An outcome of no action at the target: what it is about, and in words.
+    pub(super) fn remark(
+        &self,
+        id: String,
+        action: &str,
+        result: OutcomeResult,
+        reasons: Vec<String>,
+        now: Timestamp,
+    ) -> Outcome {
+        Outcome {
+            id,
+            user: None,
+            target: self.target.name.clone(),
+            action: action.to_owned(),
+            reasons,
+            changed: vec![],
+            result,
+            error_code: None,
+            error: None,
+            attempt: 1,
+            latency_ms: 0,
+            user_version: 0,
+            configuration: self.target.hash,
+            at: now,
+            cause: None,
+            actor: None,
+        }
+    }
+
     pub(super) fn target_outcome(
         &self,
         action: &str,
@@ -71,23 +100,11 @@ impl Lane {
         refusal: Option<&Refusal>,
         now: Timestamp,
     ) -> Outcome {
+        let id = format!("{}/{action}/{now}", self.target.name);
         Outcome {
-            id: format!("{}/{action}/{now}", self.target.name),
-            user: None,
-            target: self.target.name.clone(),
-            action: action.to_owned(),
-            reasons,
-            changed: vec![],
-            result,
             error_code: refusal.map(|refusal| refusal.code.clone()),
             error: refusal.map(|refusal| refusal.reason.clone()),
-            attempt: 1,
-            latency_ms: 0,
-            user_version: 0,
-            configuration: self.target.hash,
-            at: now,
-            cause: None,
-            actor: None,
+            ..self.remark(id, action, result, reasons, now)
         }
     }
 

@@ -609,3 +609,23 @@ fn a_directory_that_is_filled_after_the_start_is_a_first_import_all_the_same() {
     world.pass(60);
     assert!(world.lane.links.in_state("held") > 0);
 }
+
+#[test]
+fn what_is_held_stays_held_when_the_targets_own_record_is_lost() {
+    let mut world = forty();
+    for n in 1..=7 {
+        world.change(person(n).version(2).inactive());
+        world.pass(1);
+    }
+    let set = the_set(&world);
+    // The record could not be read: what the links say is all that is known.
+    if let Some(record) = &mut world.record {
+        record.held.clear();
+    }
+    let mut world = taken_over(world, guarded());
+    start(&mut world);
+    assert_eq!((off(&world), world.lane.links.in_state("held")), (5, 2));
+    order(&mut world, 0, Verb::Approve { set });
+    world.pass(5);
+    assert_eq!(off(&world), 7);
+}
