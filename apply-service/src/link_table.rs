@@ -350,7 +350,7 @@ fn pass_over(malformed: &mut u64, topic: &str, record: &Record, reason: Unreadab
 /// A record of which nothing is known, for tests elsewhere.
 #[cfg(test)]
 pub(crate) fn testing_record() -> TargetRecord {
-    last_owner(Err(Unreadable::Content), Timestamp::UNIX_EPOCH).0.unwrap()
+    TargetRecord::new("", "", Timestamp::UNIX_EPOCH)
 }
 
 #[cfg(test)]
