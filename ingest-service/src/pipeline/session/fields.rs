@@ -56,6 +56,11 @@ impl FieldWatch {
         }
     }
 
+    /// What should be published and may not be read: API names.
+    pub(super) fn unreadable(&self) -> Vec<String> {
+        self.unreadable.iter().cloned().collect()
+    }
+
     /// What is wrong, in words.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> + '_ {
         let names = self

@@ -83,7 +83,7 @@ impl Session<'_> {
             .extend(self.held_up.clone().into_iter().chain(self.polls.held_up()));
         let idle =
             writer.is_idle() && self.survey.is_none() && snapshot.is_some() && polls::is_quiet(&self.polls, writer);
-        let polls = self.polls.status();
+        let (polls, unreadable_fields) = (self.polls.status(), self.fields.unreadable());
         self.parts.status.update(|status| {
             status.role = Role::Leader;
             status.leader = Some(self.parts.address.clone());
@@ -107,6 +107,7 @@ impl Session<'_> {
             status.snapshot.problem = writer.snapshot_problem().map(str::to_owned);
             status.polls = polls;
             status.quota = quota;
+            status.unreadable_fields = unreadable_fields;
             status.problems = problems;
             status.idle = idle;
         });
