@@ -31,7 +31,7 @@ async fn main() {
     let (users, rounds) = (size("--users", 1_000_000, 20_000), size("--rounds", 3, 1));
     println!("start with {users} users on the topic, on {}", machine());
     let kafka = Kafka::shared().await;
-    let config = config(&kafka, &format!("{}.", kafka.unique_prefix()));
+    let config = config(&kafka, &kafka.unique_prefix());
     let topic = config.topic(topics::USER_CHANGE);
     let partitions = topics::USER_CHANGE_PARTITIONS;
     kafka

@@ -42,7 +42,7 @@ async fn main() {
     let (users, rounds) = (size("--users", 1_000_000, 20_000), size("--rounds", 3, 1));
     println!("take-over with {users} users on the topic, on {}", machine());
     let kafka = Kafka::shared().await;
-    let prefix = format!("{}.", kafka.unique_prefix());
+    let prefix = kafka.unique_prefix();
     let sim = Sim::start(SimConfig {
         users: 50,
         org_id: Some(ORG.to_owned()),
@@ -92,6 +92,10 @@ async fn prepare(kafka: &Kafka, prefix: &str, users: u64) {
         .await;
     kafka
         .create_topic(&checkpoint, 1, &[("cleanup.policy", "compact")])
+        .await;
+    let dead_letter = format!("{prefix}{}", topics::DEAD_LETTER);
+    kafka
+        .create_topic(&dead_letter, 1, &[("cleanup.policy", "delete")])
         .await;
     fill(kafka, &changes, users);
     let now = Timestamp::now();
