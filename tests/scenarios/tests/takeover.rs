@@ -29,9 +29,11 @@ fn people(scene: &Scene) -> Vec<String> {
 }
 
 async fn scene(seed: u64) -> (Scene, Vec<String>) {
+    // A session of the org ends while nobody uses it: in every outage, and when the org's clock is set.
     let scene = Scene::set(SimConfig {
         users: 60,
         seed,
+        session_timeout: Duration::from_secs(20),
         ..SimConfig::default()
     })
     .await;
@@ -136,6 +138,11 @@ async fn an_outage_longer_than_every_time_out_and_leaders_killed_and_frozen_lose
         drop(frozen);
     }
     eventually_none("after the outage", || history.missing(&scene)).await;
+    let log_ins = first.process.output().lines()[mark..]
+        .iter()
+        .filter(|said| said.contains("logged in to Salesforce"))
+        .count();
+    assert!(log_ins > 0, "the session ended while the broker was away");
 
     // Killed, and frozen beyond its session, in the middle of edits.
     let second = scene.ingest("second", &stream_alone()).await;
