@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use salesforce_sim::{Gap, SimConfig, SimUser, Undecodable};
-use scenarios::{Scene, Service, eventually};
+use scenarios::{Scene, eventually};
 use serde_json::{Value, json};
 
 async fn scene() -> (Scene, Vec<SimUser>) {
@@ -20,15 +20,6 @@ async fn scene() -> (Scene, Vec<SimUser>) {
         .filter(|user| user.is_active() && !own.contains(&user.id))
         .collect();
     (scene, people)
-}
-
-async fn settled(ingest: &Service) {
-    eventually("ingest is idle and its stream open", || async {
-        let status = ingest.status().await;
-        let well = status["idle"] == json!(true) && status["stream"]["connected"] == json!(true);
-        if well { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
 }
 
 async fn newest(scene: &Scene, person: &SimUser) -> Value {
@@ -62,7 +53,7 @@ async fn lost_gapped_and_undecodable_events_are_read_from_the_source() {
             &json!({ "recheck": { "every": "3s", "grace": "1s", "overlap": "10s" } }),
         )
         .await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let org = scene.org();
     org.faults().lose_next_events(1);
     org.update_user(&people[0].id, json!({ "Title": "lost on the bus" }))
@@ -114,7 +105,7 @@ async fn what_the_stream_has_delivered_is_no_news_to_a_look_back() {
     let ingest = scene
         .ingest("ingest", &json!({ "fields": fields, "recheck": recheck }))
         .await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let org = scene.org();
     // Later than every read by more than the margin: the events are merged, and nobody is read again.
     org.set_clock_skew_ms(600_000);
@@ -159,7 +150,7 @@ async fn an_expired_position_reads_everyone_and_goes_on() {
     // The recheck is as good as off: only the lost position may lead to the reading.
     let quiet = json!({ "recheck": { "every": "10h" } });
     let ingest = scene.ingest("ingest", &quiet).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let org = scene.org();
     org.update_user(&people[0].id, json!({ "Title": "before" })).unwrap();
     published(&scene, &people[0], "before").await;
@@ -171,7 +162,7 @@ async fn an_expired_position_reads_everyone_and_goes_on() {
     org.faults().expire_replay_ids();
     let ingest = scene.ingest("ingest-again", &quiet).await;
     published(&scene, &people[1], "while nobody listened").await;
-    settled(&ingest).await;
+    ingest.settled().await;
     org.update_user(&people[2].id, json!({ "Title": "the stream goes on" }))
         .unwrap();
     published(&scene, &people[2], "the stream goes on").await;
@@ -190,7 +181,7 @@ async fn a_stream_that_falls_silent_is_opened_again_and_loses_nothing() {
             &json!({ "pubsub": { "watchdog": "5s" }, "recheck": { "every": "10h" } }),
         )
         .await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let org = scene.org();
     let mark = ingest.process.output().mark();
     org.faults().silence_streams(true);
@@ -220,7 +211,7 @@ async fn a_broker_that_was_away_finds_both_services_where_it_left_them() {
     }]);
     let ingest = scene.ingest("ingest", &json!({ "recheck": { "every": "10h" } })).await;
     let apply = scene.apply("apply").await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let equal = async |what: &str| {
         scenarios::eventually_none(what, || async { scene.differences(&target.users()) }).await;
     };

@@ -3,33 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use salesforce_sim::{SimConfig, SimUser};
+use salesforce_sim::SimConfig;
 use scenarios::{APPROVER, OPERATOR, Scene, Service, eventually};
 use serde_json::{Value, json};
-
-/// People whom a test may change, by id.
-fn people(scene: &Scene) -> Vec<SimUser> {
-    let org = scene.org();
-    let own = [org.admin_id(), org.integration_user_id()];
-    let free = |user: &SimUser| user.is_active() && !own.contains(&user.id);
-    scene.members().into_iter().filter(free).collect()
-}
 
 /// The recheck is as good as off: only what a test asks for reads people.
 fn config(scene: &Scene) -> Value {
     // Versions are counted: only what a scenario does may publish anything.
     let polls = json!({ "groups": false, "permissionSets": false, "frozen": false, "names": false });
     json!({ "http": { "tokensFile": scene.tokens_file() }, "recheck": { "every": "10h" }, "polls": polls })
-}
-
-async fn settled(ingest: &Service) {
-    eventually("ingest leads, is idle and its stream open", || async {
-        let status = ingest.status().await;
-        let well =
-            status["role"] == "leader" && status["idle"] == json!(true) && status["stream"]["connected"] == json!(true);
-        if well { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
 }
 
 async fn stands_by(ingest: &Service) {
@@ -112,7 +94,7 @@ async fn a_held_set_outlives_its_leader_and_is_released_through_a_standby() {
     }
     let leaving: BTreeSet<String> = leaving.into_iter().map(|(_, person)| person.id).collect();
     let first = scene.ingest("first", &config(&scene)).await;
-    settled(&first).await;
+    first.settled().await;
     first.stop().await;
 
     // Half of the people are no longer meant; and one change reaches nobody through the stream.
@@ -124,7 +106,7 @@ async fn a_held_set_outlives_its_leader_and_is_released_through_a_standby() {
     org.update_user(&edited.id, json!({ "Title": "Only a snapshot knows" }))
         .unwrap();
     let first = scene.ingest("narrow", &narrow).await;
-    settled(&first).await;
+    first.settled().await;
     let second = scene.ingest("second", &narrow).await;
     stands_by(&second).await;
     let asked = run(&scene, &second, OPERATOR, &["reimport", "--accept-size"]).await;
@@ -157,7 +139,7 @@ async fn a_held_set_outlives_its_leader_and_is_released_through_a_standby() {
 
     // A leader that dies takes nothing along.
     first.process.sigkill();
-    settled(&second).await;
+    second.settled().await;
     assert_eq!(held(&scene, &second).await, sets);
     let third = scene.ingest("third", &narrow).await;
     stands_by(&third).await;
@@ -233,9 +215,9 @@ async fn erasing_is_for_the_inactive_and_can_be_taken_back_and_many_leavers_at_o
     })
     .await;
     let org = scene.org();
-    let people = people(&scene);
+    let people = scene.people();
     let ingest = scene.ingest("ingest", &config(&scene)).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let person = &people[0].id;
 
     let (code, words) = run(&scene, &ingest, APPROVER, &["erase", person, "--reason", "asked for"]).await;
@@ -286,7 +268,7 @@ async fn erasing_is_for_the_inactive_and_can_be_taken_back_and_many_leavers_at_o
     })
     .await;
     assert_eq!(ids(&sets[0]["deactivations"]), leavers);
-    settled(&ingest).await;
+    ingest.settled().await;
     assert_eq!(
         newest(&scene, person).await,
         Some(Value::Null),

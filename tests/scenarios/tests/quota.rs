@@ -34,11 +34,6 @@ async fn status_until(ingest: &Service, what: &str, holds: impl Fn(&Value) -> bo
     .await
 }
 
-async fn settled(ingest: &Service) {
-    let well = |status: &Value| status["idle"] == json!(true) && status["stream"]["connected"] == json!(true);
-    status_until(ingest, "ingest is idle and its stream open", well).await;
-}
-
 async fn newest(scene: &Scene, person: &SimUser, holds: impl Fn(&Value) -> bool) -> Value {
     eventually("the person's message", || async {
         let records = scene.user_changes().await;
@@ -68,7 +63,7 @@ async fn the_schedule_rests_at_the_reserve_while_the_stream_and_owed_reads_go_on
     let change = json!({ "recheck": { "every": "200ms", "grace": "0s", "overlap": "1s" }, "http": { "tokensFile": scene.tokens_file() },
         "quota": { "every": "1s", "stretchFrom": "10", "stretchAtMost": 3, "reserve": { "apiRequests": 970, "deliveredEvents": "100%" } } });
     let ingest = scene.ingest("ingest", &change).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let at_reserve = |status: &Value| status["quota"]["slowed"].to_string().contains("rest");
     let status = status_until(&ingest, "the reserve is reached", at_reserve).await;
     let api = &status["quota"]["apiRequests"];
@@ -143,7 +138,7 @@ async fn a_field_that_is_withdrawn_while_running_becomes_unknown_and_is_named() 
         json!({ "fields": { "custom": ["Badge__c"] }, "recheck": { "every": "2s", "grace": "0s", "overlap": "10s" } });
     let person = people.iter().find(|user| user.text("Department").is_some()).unwrap();
     let ingest = scene.ingest("ingest", &change).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     newest(&scene, person, |message| message["user"]["department"].is_string()).await;
 
     org.hide_fields(&["Department", "Badge__c"]);
@@ -165,7 +160,7 @@ async fn a_field_that_is_withdrawn_while_running_becomes_unknown_and_is_named() 
     })
     .await;
     assert_eq!(status["role"], json!("leader"));
-    settled(&ingest).await;
+    ingest.settled().await;
 
     // Another person's change goes on by the stream, and nobody's department is published as cleared.
     org.update_user(&people[0].id, json!({ "Title": "goes on" })).unwrap();
@@ -187,7 +182,7 @@ async fn a_field_that_is_withdrawn_while_running_becomes_unknown_and_is_named() 
 
     // A restart goes on without the custom field, too: leavers must not wait for somebody to correct a configuration.
     let ingest = scene.ingest("ingest-again", &change).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     org.hide_fields(&[]);
     org.update_user(&people[1].id, json!({ "IsActive": false })).unwrap();
     newest(&scene, &people[1], |message| message["user"]["active"] == json!(false)).await;

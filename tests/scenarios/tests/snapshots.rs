@@ -18,15 +18,6 @@ async fn ingest(scene: &Scene, name: &str, snapshot: Value) -> Service {
     scene.ingest(name, &change).await
 }
 
-async fn settled(ingest: &Service) -> Value {
-    eventually("ingest is idle and its stream open", || async {
-        let status = ingest.status().await;
-        let well = status["idle"] == json!(true) && status["stream"]["connected"] == json!(true);
-        if well { Ok(status) } else { Err(status.to_string()) }
-    })
-    .await
-}
-
 /// Asks for a snapshot; gives what the service said.
 async fn reimport(ingest: &Service) -> String {
     let answer = reqwest::Client::new()
@@ -91,7 +82,7 @@ async fn a_bulk_job_of_5000_people_says_what_the_query_says() {
         json!({ "source": "bulk", "bulk": { "pageRecords": 1500 } }),
     )
     .await;
-    let status = settled(&bulk).await;
+    let status = bulk.settled().await;
     let members = scene.members();
     assert_eq!(status["snapshot"]["lastRows"], json!(members.len()));
     assert_eq!(status["snapshot"]["problem"], Value::Null);
@@ -111,13 +102,13 @@ async fn a_bulk_job_of_5000_people_says_what_the_query_says() {
     bulk.stop().await;
 
     let query = ingest(&scene, "query", json!({ "source": "query" })).await;
-    settled(&query).await;
+    query.settled().await;
     // The query loses its cursor in the middle and is run again.
     org.faults().lose_cursors(1);
     let mark = query.process.output().mark();
     reimport(&query).await;
     survey_ended(&query, mark, "survey is complete").await;
-    settled(&query).await;
+    query.settled().await;
     let (by_query, messages) = states(&scene).await;
     assert_eq!(by_query, by_bulk);
     assert_eq!(messages, members.len(), "the query had nothing to add");
@@ -144,7 +135,7 @@ async fn a_leader_that_stops_leaves_no_bulk_job_behind_and_the_next_one_begins_i
     assert_eq!(org.request_log().count("DELETE", "/jobs/query/{id}"), 1, "and removed");
     org.faults().set_latency(std::time::Duration::ZERO);
     let second = ingest(&scene, "second", json!({ "source": "bulk" })).await;
-    settled(&second).await;
+    second.settled().await;
     assert_eq!(org.request_log().count("POST", "/jobs/query"), 2);
     assert_eq!(states(&scene).await.0.len(), scene.members().len());
     scene.assert_versions_rise_by_one().await;
@@ -178,7 +169,7 @@ async fn a_report_of_many_pages_waits_for_the_orgs_limit_and_lists_everyone() {
         }
     })
     .await;
-    let status = settled(&ingest).await;
+    let status = ingest.settled().await;
     assert_eq!(
         status["snapshot"]["lastRows"],
         json!(scene.org().user_ids().len()),
@@ -213,7 +204,7 @@ async fn a_report_that_is_cut_edited_or_shrunken_removes_nobody() {
         json!({ "source": "report", "report": { "id": report } }),
     )
     .await;
-    settled(&ingest).await;
+    ingest.settled().await;
 
     let some = ReportFilter {
         column: "USERNAME".into(),
@@ -289,14 +280,14 @@ async fn a_second_reimport_joins_and_a_shrunken_query_removes_nobody() {
     .await;
     let org = scene.org();
     let ingest = ingest(&scene, "ingest", json!({ "source": "query" })).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     org.faults().set_latency(std::time::Duration::from_millis(200));
     let calls = org.request_log().count("GET", "/query");
     let mark = ingest.process.output().mark();
     assert!(!reimport(&ingest).await.contains("joins"));
     assert!(reimport(&ingest).await.contains("this request joins it"));
     survey_ended(&ingest, mark, "survey is complete").await;
-    settled(&ingest).await;
+    ingest.settled().await;
     assert_eq!(
         org.request_log().count("GET", "/query"),
         calls + 2,

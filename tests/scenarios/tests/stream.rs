@@ -3,31 +3,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use salesforce_sim::{FieldDef, FieldKind, Gap, SimConfig, SimUser};
+use salesforce_sim::{FieldDef, FieldKind, Gap, SimConfig};
 use scenarios::{EndTxn, History, KafkaProxy, OPERATOR, PATIENCE, Scene, Service, eventually, eventually_none};
 use serde_json::{Value, json};
 
 /// The org's clock is set ahead by this after the baseline: events are merged then, because they are plainly newer than
 /// what was read (ordering rule 2).
 const AHEAD_MS: i64 = 300_000;
-
-async fn settled(ingest: &Service) {
-    eventually("ingest is idle and its stream open", || async {
-        let status = ingest.status().await;
-        let well = status["idle"] == json!(true) && status["stream"]["connected"] == json!(true);
-        if well { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
-}
-
-/// Active people of the default population, without the users who do the work.
-fn people(scene: &Scene) -> Vec<SimUser> {
-    let org = scene.org();
-    let own = [org.admin_id(), org.integration_user_id()];
-    let mut people = scene.members();
-    people.retain(|user| user.is_active() && !own.contains(&user.id));
-    people
-}
 
 /// The newest message of everybody, by user id.
 async fn newest(scene: &Scene) -> BTreeMap<String, Value> {
@@ -86,11 +68,11 @@ async fn events_of_every_form_are_understood_or_their_people_are_read_again() {
         "population": { "where": "UserType IN ('Standard', 'CspLitePortal') AND (NOT Email LIKE '%.invalid')" },
     });
     let ingest = scene.ingest("ingest", &config).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let org = scene.org();
     org.set_clock_skew_ms(AHEAD_MS);
     let faults = org.faults();
-    let people = people(&scene);
+    let people = scene.people();
     let id = |number: usize| people[number].id.as_str();
     let edit = |number: usize, fields: Value| org.update_user(id(number), fields).unwrap();
     let lost = |number: usize, fields: Value| {
@@ -184,7 +166,7 @@ async fn events_of_every_form_are_understood_or_their_people_are_read_again() {
         }
         shows(&scene, title, &[(id(number), TITLE, json!(title))]).await;
     }
-    settled(&ingest).await;
+    ingest.settled().await;
 
     // Portal users can really go and come back.
     let portal: Vec<String> = org
@@ -254,7 +236,7 @@ async fn events_of_every_form_are_understood_or_their_people_are_read_again() {
         &[(id(50), TITLE, json!("with a new token"))],
     )
     .await;
-    settled(&ingest).await;
+    ingest.settled().await;
     assert_eq!(ingest.status().await["undecodableEvents"], json!(0));
     scene.assert_versions_rise_by_one().await;
     ingest.stop().await;
@@ -269,9 +251,9 @@ async fn re_reads_that_fail_for_long_are_owed_over_a_restart_and_lose_nothing() 
     })
     .await;
     let ingest = scene.ingest("ingest", &stream_alone()).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let org = scene.org();
-    let people = people(&scene);
+    let people = scene.people();
     let mut history = History::begin(&scene);
     org.faults()
         .fail_next_rest_at("/query", 1_000_000, 503, "SERVER_UNAVAILABLE");
@@ -321,7 +303,7 @@ async fn re_reads_that_fail_for_long_are_owed_over_a_restart_and_lose_nothing() 
     assert_eq!(history.missing(&scene).await.len(), 3);
     org.faults().stop_failing_rest();
     eventually_none("the debts are paid", || history.missing(&scene)).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     assert_eq!(ingest.status().await["owedReads"], json!(0));
     assert!(history.assert_position_was_never_ahead(&scene).await > 1);
     scene.assert_versions_rise_by_one().await;
@@ -339,7 +321,7 @@ async fn a_first_start_a_lost_position_and_an_overflow_in_a_snapshot_leave_no_ho
     .await;
     let org = scene.org();
     let faults = org.faults();
-    let mut people = people(&scene);
+    let mut people = scene.people();
     people.sort_by(|one, other| one.id.cmp(&other.id));
     let early = |number: usize| people[number].id.as_str();
     let pages = || org.request_log().count("GET", "/query/{id}");
@@ -365,7 +347,7 @@ async fn a_first_start_a_lost_position_and_an_overflow_in_a_snapshot_leave_no_ho
     assert_eq!(newest[early(0)]["cause"]["origin"], json!("recheck"));
     faults.blind_latest(Duration::ZERO);
     faults.set_latency(Duration::ZERO);
-    settled(&ingest).await;
+    ingest.settled().await;
 
     // The position is lost in the middle of a reconnect: expired, and then refused as corrupt.
     for (number, title) in [(1, "expired"), (2, "corrupt")] {
@@ -384,7 +366,7 @@ async fn a_first_start_a_lost_position_and_an_overflow_in_a_snapshot_leave_no_ho
         let title = format!("after {title}");
         org.update_user(early(number + 10), json!({ "Title": title })).unwrap();
         shows(&scene, &title, &[(early(number + 10), TITLE, json!(title))]).await;
-        settled(&ingest).await;
+        ingest.settled().await;
     }
 
     // An overflow while everyone is read: who was read before it is read again.
@@ -412,7 +394,7 @@ async fn a_first_start_a_lost_position_and_an_overflow_in_a_snapshot_leave_no_ho
     faults.emit_overflow();
     shows(&scene, "the overflow", &[(early(3), TITLE, json!("behind the reader"))]).await;
     faults.set_latency(Duration::ZERO);
-    settled(&ingest).await;
+    ingest.settled().await;
     assert_eq!(ingest.status().await["owedReads"], json!(0));
     scene.assert_versions_rise_by_one().await;
     ingest.stop().await;
@@ -435,11 +417,11 @@ async fn a_long_stream_large_answers_and_a_slow_broker_close_nothing_and_lose_no
     let change = json!({ "pubsub": { "window": 10, "renewWithin": "500ms" }, "recheck": { "every": "10h" },
         "kafka": { "bootstrapServers": proxy.bootstrap() } });
     let ingest = scene.ingest("ingest", &change).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let org = scene.org();
     org.set_clock_skew_ms(AHEAD_MS);
     let faults = org.faults();
-    let people = people(&scene);
+    let people = scene.people();
     let person = |number: usize| people[number % people.len()].id.as_str();
     let mark = ingest.process.output().mark();
 
@@ -523,10 +505,10 @@ async fn siblings_that_share_a_replay_id_and_are_cut_apart_by_a_reconnect_all_ar
     .await;
     let config = json!({ "pubsub": { "channel": channel }, "recheck": { "every": "10h" } });
     let ingest = scene.ingest("ingest", &config).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let org = scene.org();
     org.set_clock_skew_ms(AHEAD_MS);
-    let people = people(&scene);
+    let people = scene.people();
     let mark = ingest.process.output().mark();
     org.faults().split_merged_events(true);
     let everybody = |title: &str| -> Vec<_> {

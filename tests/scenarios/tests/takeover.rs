@@ -8,26 +8,6 @@ use salesforce_sim::{Sim, SimConfig};
 use scenarios::{EndTxn, History, KafkaProxy, PATIENCE, Scene, Service, eventually, eventually_none};
 use serde_json::{Value, json};
 
-async fn settled(ingest: &Service) {
-    eventually("ingest is idle and its stream open", || async {
-        let status = ingest.status().await;
-        let well = status["idle"] == json!(true) && status["stream"]["connected"] == json!(true);
-        if well { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
-}
-
-/// Active people of the default population, without the users who do the work.
-fn people(scene: &Scene) -> Vec<String> {
-    let org = scene.org();
-    let own = [org.admin_id(), org.integration_user_id()];
-    let members = scene.members().into_iter();
-    members
-        .filter(|user| user.is_active() && !own.contains(&user.id))
-        .map(|user| user.id)
-        .collect()
-}
-
 async fn scene(seed: u64) -> (Scene, Vec<String>) {
     // A session of the org ends while nobody uses it: in every outage, and when the org's clock is set.
     let scene = Scene::set(SimConfig {
@@ -37,7 +17,7 @@ async fn scene(seed: u64) -> (Scene, Vec<String>) {
         ..SimConfig::default()
     })
     .await;
-    let people = people(&scene);
+    let people = scene.people().into_iter().map(|user| user.id).collect();
     (scene, people)
 }
 
@@ -64,7 +44,7 @@ async fn commits_of_unknown_result_and_a_broker_that_restarts_in_the_middle_of_o
     let proxy = KafkaProxy::start(scene.kafka.bootstrap()).await;
     let change = json!({ "recheck": { "every": "10h" }, "kafka": { "bootstrapServers": proxy.bootstrap() } });
     let ingest = scene.ingest("ingest", &change).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     // Events are merged from here on, because they are plainly newer than what was read.
     scene.org().set_clock_skew_ms(300_000);
     let mut history = History::begin(&scene);
@@ -114,7 +94,7 @@ async fn commits_of_unknown_result_and_a_broker_that_restarts_in_the_middle_of_o
 async fn an_outage_longer_than_every_time_out_and_leaders_killed_and_frozen_lose_nothing() {
     let (scene, people) = scene(82).await;
     let first = scene.ingest("first", &stream_alone()).await;
-    settled(&first).await;
+    first.settled().await;
     scene.org().set_clock_skew_ms(300_000);
     let mut history = History::begin(&scene);
     let person = |number: usize| people[number % people.len()].as_str();
@@ -193,7 +173,7 @@ async fn what_would_mix_up_keys_orgs_or_formats_is_refused_with_the_way_out() {
     let quick = json!({ "recheck": { "every": "10h" }, "salesforce": { "orgId": null },
         "kafka": { "properties": { "topic.metadata.refresh.interval.ms": "200" } } });
     let ingest = scene.ingest("ingest", &quick).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let partition_of = async |person: &str| {
         let records = scene.user_changes().await;
         let of_person = |record: &&kafka_harness::Record| record.key_text().ends_with(person);
@@ -231,7 +211,7 @@ async fn what_would_mix_up_keys_orgs_or_formats_is_refused_with_the_way_out() {
     // A refreshed sandbox: the same address, another org.
     scene.prefix = format!("{}.", scene.kafka.unique_prefix());
     let ingest = scene.ingest("before-refresh", &quick).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     let old_org = scene.sim.org_id();
     let address = |url: &str| url.rsplit("//").next().unwrap().parse().unwrap();
     let (http, grpc) = (address(scene.sim.http_url()), address(scene.sim.grpc_url()));
@@ -278,7 +258,7 @@ async fn what_would_mix_up_keys_orgs_or_formats_is_refused_with_the_way_out() {
     // On purpose both may be here; and a position that a newer version wrote is not led from.
     let on_purpose = json!({ "recheck": { "every": "10h" } });
     let ingest = scene.ingest("on-purpose", &on_purpose).await;
-    settled(&ingest).await;
+    ingest.settled().await;
     assert!(scene.user_changes().await.len() > before);
     ingest.stop().await;
     let position = format!("{}/position//data/UserChangeEvent", scene.sim.org_id());
