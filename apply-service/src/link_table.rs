@@ -43,11 +43,9 @@ const MARK: &str = "mark";
 pub(crate) struct Restored {
     /// The links.
     pub links: Links,
-    /// The target's own record; `None` when nobody ever owned it.
+    /// The target's own record; `None` when nobody ever owned it. Of one that cannot be read it is assumed that the owner is
+    /// still writing.
     pub record: Option<TargetRecord>,
-    /// The last owner has handed the target back, or there was none. Never assumed: a record that cannot be read may be of
-    /// an owner that is still writing.
-    pub handed_back: bool,
     /// Records that could not be read.
     pub malformed: u64,
 }
@@ -125,11 +123,10 @@ pub(crate) async fn restore(
         }
     })
     .await?;
-    let (record, handed_back) = last_owner(own, clock::now());
+    let record = own.unwrap_or_else(|_| Some(assumed(clock::now())));
     Ok(Restored {
         links,
         record,
-        handed_back,
         malformed,
     })
 }
@@ -172,30 +169,19 @@ fn take_link(links: &mut Links, user: UserKey, value: Option<&[u8]>) -> Result<(
     Ok(())
 }
 
-/// What is known of the last owner, and whether it has handed back.
-fn last_owner(own: Result<Option<TargetRecord>, Unreadable>, now: Timestamp) -> (Option<TargetRecord>, bool) {
-    match own {
-        Ok(record) => {
-            let handed_back = record.as_ref().is_none_or(|record| record.released);
-            (record, handed_back)
-        }
-        // Since when it may have written without recording it is not known either: every link is to be doubted whose
-        // person has changed since.
-        Err(_) => {
-            // It may have been paused. Somebody has to look before anything is written.
-            let paused = Approval {
-                actor: "apply-service".to_owned(),
-                reason: "the target's own record cannot be read; resume the target when nothing speaks against it"
-                    .to_owned(),
-                at: now,
-            };
-            let record = TargetRecord {
-                outstanding_since: Some(Timestamp::UNIX_EPOCH),
-                paused: Some(paused),
-                ..TargetRecord::new("", "", now)
-            };
-            (Some(record), false)
-        }
+/// The record of a target whose own cannot be read: its owner may be writing still, and since when without recording it
+/// is not known either, so every link is to be doubted whose person has changed since.
+fn assumed(now: Timestamp) -> TargetRecord {
+    // It may have been paused. Somebody has to look before anything is written.
+    let paused = Approval {
+        actor: "apply-service".to_owned(),
+        reason: "the target's own record cannot be read; resume the target when nothing speaks against it".to_owned(),
+        at: now,
+    };
+    TargetRecord {
+        outstanding_since: Some(Timestamp::UNIX_EPOCH),
+        paused: Some(paused),
+        ..TargetRecord::new("", "", now)
     }
 }
 
@@ -356,6 +342,7 @@ pub(crate) fn testing_record() -> TargetRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::ownership::Predecessor;
     use crate::logic::testing::{at, policy, user_key};
 
     fn newer<T: Serialize>(record: &T) -> Vec<u8> {
@@ -396,14 +383,11 @@ mod tests {
             released: true,
             ..TargetRecord::new("a", "enforce", at(1))
         };
-        let read = |value: Option<&[u8]>| last_owner(decode(value, target_record::FORMAT), at(2));
-        assert_eq!(read(None), (None, true));
-        let good = serde_json::to_vec(&record).unwrap();
-        assert_eq!(read(Some(&good)), (Some(record.clone()), true));
         for bad in [newer(&record), b"{".to_vec(), b"{\"format\":1}".to_vec()] {
-            let (assumed, handed_back) = read(Some(&bad));
-            assert!(!handed_back);
-            assert_eq!(assumed.unwrap().outstanding_since, Some(Timestamp::UNIX_EPOCH));
+            decode::<TargetRecord>(Some(&bad), target_record::FORMAT).unwrap_err();
         }
+        let assumed = assumed(at(2));
+        assert_eq!(Predecessor::of(Some(&assumed), "ours"), Predecessor::Another);
+        assert_eq!(assumed.outstanding_since, Some(Timestamp::UNIX_EPOCH));
     }
 }

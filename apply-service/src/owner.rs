@@ -18,7 +18,8 @@ use crate::{
     link_table::{self, RestoreError, Restored},
     logic::{
         lane::Lane,
-        ownership::{Effect, Input, State, WRITE_ENDS_WITHIN, WRITE_STARTS_WITHIN, next_wake, step},
+        ownership::{Effect, Input, Predecessor, State, WRITE_ENDS_WITHIN, WRITE_STARTS_WITHIN, next_wake, step},
+        target_record::OwnerId,
     },
     reconciler::{self, Executor, LaneEnd, Surroundings},
     recorder::Recorder,
@@ -81,6 +82,8 @@ pub(crate) struct Owner {
     /// Wall-clock time at the start, continued by the monotonic clock: waiting out a lease must not depend on
     /// somebody setting the clock.
     started: (Timestamp, std::time::Instant),
+    /// Tells the records of this owner from those of every other, also of one at the same address later.
+    run: String,
 }
 
 impl Owner {
@@ -103,6 +106,7 @@ impl Owner {
             lanes,
             guards: Vec::new(),
             started: (clock::now(), clock::monotonic()),
+            run: format!("{:016x}", rand::random::<u64>()),
         }
     }
 
@@ -153,9 +157,9 @@ impl Owner {
             Done::Restored(restored) => match *restored {
                 Ok(restored) => {
                     self.status.problem(target, None);
-                    let handed_back = restored.0.handed_back;
+                    let predecessor = Predecessor::of(restored.0.record.as_ref(), &self.run);
                     self.restored = Some(restored);
-                    Input::Restored { handed_back }
+                    Input::Restored(predecessor)
                 }
                 Err(error) => {
                     warn!(target.name = %target, error = chain(&error), "reading what is known failed; it is tried again");
@@ -258,7 +262,10 @@ impl Owner {
             policy,
             restored.links,
             restored.record,
-            self.status.address(),
+            OwnerId {
+                address: self.status.address(),
+                run: &self.run,
+            },
             clock::now(),
         );
         let around = Surroundings {

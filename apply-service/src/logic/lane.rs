@@ -57,7 +57,7 @@ use super::{
     plan::{Action, Plan, Remote},
     policy::{Mode, TargetPolicy},
     retry::{after, elapsed},
-    target_record::{FORMAT, TargetRecord},
+    target_record::{FORMAT, OwnerId, TargetRecord},
 };
 
 /// A write is not started, and a commit is asked for first, when the last commit is older. Below the five seconds of
@@ -220,13 +220,13 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane over what was restored. `owner` is shown to people.
+    /// A lane over what was restored.
     #[must_use]
     pub fn new(
         target: Arc<TargetPolicy>,
         links: Links,
         restored: Option<TargetRecord>,
-        owner: &str,
+        owner: OwnerId<'_>,
         now: Timestamp,
     ) -> Self {
         let first_sync = restored.as_ref().and_then(|record| record.first_sync.clone());
@@ -240,7 +240,8 @@ impl Lane {
         let moved = tenant.is_some_and(|tenant| tenant != target.tenant) && links.linked() > 0;
         let record = TargetRecord {
             format: FORMAT,
-            owner: owner.to_owned(),
+            owner: owner.address.to_owned(),
+            owner_run: Some(owner.run.to_owned()),
             released: false,
             mode: target.mode.as_str().to_owned(),
             first_sync,

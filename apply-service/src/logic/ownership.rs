@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::retry::after;
+use super::{retry::after, target_record::TargetRecord};
 
 /// A write starts only within this time after the owner's last successful commit began. Larger tolerates slower
 /// brokers and makes take-overs after a crash slower.
@@ -25,9 +25,11 @@ pub const WRITE_STARTS_WITHIN: Duration = Duration::from_secs(5);
 /// time-out of every target.
 pub const WRITE_ENDS_WITHIN: Duration = Duration::from_secs(15);
 /// How long a successor waits, counted from its own fence, for a predecessor that did not hand back. The predecessor's
-/// last successful commit began before that fence, so nothing of it is under way any more. A second on top for what a
-/// server does with a request whose connection has been closed.
-pub const LEASE: Duration = Duration::from_secs(WRITE_ENDS_WITHIN.as_secs() + 1);
+/// last successful commit began before that fence, so nothing of it is under way any more.
+pub const LEASE: Duration = WRITE_ENDS_WITHIN.saturating_add(DROPPED_REQUESTS);
+/// What a server may take to end a request whose connection has been closed. That is all there is to wait for when the
+/// predecessor is this process itself.
+const DROPPED_REQUESTS: Duration = Duration::from_secs(1);
 /// How long somebody who was fenced stays out while the group still assigns the target. A predecessor whose fence comes
 /// late (its thread runs on for up to 30 s after the group has taken the target from it) fences the present owner, and
 /// nobody would ever run the target again. Longer than that, and than the group needs to tell a stopped owner that it is
@@ -75,6 +77,30 @@ impl State {
     }
 }
 
+/// Who had the target before, as its record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Predecessor {
+    /// It has handed the target back, or there was none.
+    HandedBack,
+    /// This very process, which has lost it: its requests were dropped before it fenced again.
+    Ourselves,
+    /// Another one, or one whose record cannot be read: it may still be writing.
+    Another,
+}
+
+impl Predecessor {
+    /// As the record of the target says, seen from the run `run`.
+    #[must_use]
+    pub fn of(record: Option<&TargetRecord>, run: &str) -> Self {
+        match record {
+            Some(record) if record.released => Self::HandedBack,
+            Some(record) if record.owner_run.as_deref() == Some(run) => Self::Ourselves,
+            Some(_) => Self::Another,
+            None => Self::HandedBack,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
@@ -86,11 +112,8 @@ pub enum Input {
     Fenced,
     /// Fence or restore failed.
     Failed,
-    /// Links and record are read; whether the last owner handed the target back (or there was none).
-    Restored {
-        /// No need to wait.
-        handed_back: bool,
-    },
+    /// Links and record are read, and with them who had the target before.
+    Restored(Predecessor),
     /// The lane has finished and marked the target as handed back.
     Drained,
     /// A commit failed; whether because a successor has fenced us.
@@ -127,9 +150,10 @@ pub fn step(state: State, input: Input, now: Timestamp) -> (State, Vec<Effect>) 
     match (state, input) {
         (S::Unassigned, Input::Assigned) => (S::Fencing, vec![E::Fence]),
         (S::Fencing, Input::Fenced) => (S::Restoring(now), vec![E::Restore]),
-        (S::Restoring(_), Input::Restored { handed_back: true }) => (S::Active, vec![E::Activate]),
-        (S::Restoring(fenced_at), Input::Restored { handed_back: false }) => {
-            let until = after(fenced_at, LEASE);
+        (S::Restoring(_), Input::Restored(Predecessor::HandedBack)) => (S::Active, vec![E::Activate]),
+        (S::Restoring(fenced_at), Input::Restored(predecessor)) => {
+            let ours = predecessor == Predecessor::Ourselves;
+            let until = after(fenced_at, if ours { DROPPED_REQUESTS } else { LEASE });
             if now >= until {
                 (S::Active, vec![E::Activate])
             } else {
@@ -173,13 +197,14 @@ mod tests {
     use super::*;
     use crate::logic::testing::at;
 
-    const INPUTS: [Input; 10] = [
+    const INPUTS: [Input; 11] = [
         Input::Assigned,
         Input::Revoked,
         Input::Fenced,
         Input::Failed,
-        Input::Restored { handed_back: true },
-        Input::Restored { handed_back: false },
+        Input::Restored(Predecessor::HandedBack),
+        Input::Restored(Predecessor::Ourselves),
+        Input::Restored(Predecessor::Another),
         Input::Drained,
         Input::Lost { fenced: true },
         Input::Lost { fenced: false },
@@ -192,7 +217,7 @@ mod tests {
         fence_asked: bool,
         fenced_at: Option<i64>,
         restored: bool,
-        handed_back: bool,
+        must_wait: i64,
         active: bool,
         draining: bool,
         dropped_at: Option<i64>,
@@ -208,9 +233,13 @@ mod tests {
             let (next, effects) = step(state, input, now);
             match (state, input) {
                 (State::Fencing, Input::Fenced) => seen.fenced_at = Some(clock),
-                (State::Restoring(_), Input::Restored { handed_back }) => {
+                (State::Restoring(_), Input::Restored(predecessor)) => {
                     seen.restored = true;
-                    seen.handed_back = handed_back;
+                    seen.must_wait = match predecessor {
+                        Predecessor::HandedBack => 0,
+                        Predecessor::Ourselves => 1,
+                        Predecessor::Another => 16,
+                    };
                 }
                 _ => {}
             }
@@ -232,7 +261,7 @@ mod tests {
                             "active without fence and restore"
                         );
                         let waited = clock - seen.fenced_at.unwrap();
-                        assert!(seen.handed_back || waited >= 16, "active {waited} s after the fence");
+                        assert!(waited >= seen.must_wait, "active {waited} s after the fence");
                         assert!(!seen.active);
                         seen.active = true;
                     }
@@ -278,7 +307,7 @@ mod tests {
         for (input, time) in [
             (Input::Assigned, 0),
             (Input::Fenced, 1),
-            (Input::Restored { handed_back: false }, 2),
+            (Input::Restored(Predecessor::Another), 2),
             (Input::Tick, 16),
             (Input::Tick, 17),
             (Input::Revoked, 30),
@@ -311,5 +340,23 @@ mod tests {
             step(dropped, Input::Tick, at(35)),
             (State::Fencing, vec![Effect::Fence])
         );
+    }
+
+    #[test]
+    fn only_a_record_of_the_same_run_is_our_own() {
+        let seen = |run: Option<&str>, released: bool| {
+            let record = TargetRecord {
+                owner_run: run.map(str::to_owned),
+                released,
+                ..TargetRecord::new("a", "enforce", at(1))
+            };
+            Predecessor::of(Some(&record), "ours")
+        };
+        assert_eq!(Predecessor::of(None, "ours"), Predecessor::HandedBack);
+        assert_eq!(seen(Some("ours"), true), Predecessor::HandedBack);
+        assert_eq!(seen(Some("ours"), false), Predecessor::Ourselves);
+        assert_eq!(seen(Some("theirs"), false), Predecessor::Another);
+        // The same address after a restart, or a record of an older version.
+        assert_eq!(seen(None, false), Predecessor::Another);
     }
 }

@@ -91,6 +91,9 @@ pub struct TargetRecord {
     pub format: u32,
     /// The address of the owner, for people and for forwarding.
     pub owner: String,
+    /// Which run of which process that was: an address may be given to another one. Absent in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_run: Option<String>,
     /// The owner has handed the target back and writes no more: a successor need not wait.
     pub released: bool,
     /// The mode it runs in.
@@ -140,6 +143,15 @@ pub struct TargetRecord {
     pub at: Timestamp,
 }
 
+/// Who runs a target.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnerId<'a> {
+    /// Where it is reached.
+    pub address: &'a str,
+    /// Which run of which process: no two owners ever have the same.
+    pub run: &'a str,
+}
+
 impl TargetRecord {
     /// Of a target of which nothing is known yet.
     #[must_use]
@@ -147,6 +159,7 @@ impl TargetRecord {
         Self {
             format: FORMAT,
             owner: owner.to_owned(),
+            owner_run: None,
             released: false,
             mode: mode.to_owned(),
             first_sync: None,

@@ -15,6 +15,13 @@ use super::{
         ValueSource, WhenBlank, Write,
     },
     source::SourceField,
+    target_record::OwnerId,
+};
+
+/// Who runs the lanes of the tests.
+pub(crate) const OWNER: OwnerId<'static> = OwnerId {
+    address: "test",
+    run: "1",
 };
 
 pub(crate) fn at(second: i64) -> Timestamp {

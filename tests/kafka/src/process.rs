@@ -225,13 +225,17 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "the captured output of a failed test")]
     fn drop(&mut self) {
         self.sigkill();
         if let Some(reaper) = self.reaper.take() {
             let _ = reaper.join();
         }
         drop(self.watcher.take());
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            // What the process saw, beside the failure of the test that started it.
+            eprintln!("{}{}", self.name, self.story());
+        } else {
             let _ = std::fs::remove_file(self.output.path());
         }
     }

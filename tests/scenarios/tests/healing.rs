@@ -12,13 +12,7 @@ async fn scene() -> (Scene, Vec<SimUser>) {
         ..SimConfig::default()
     })
     .await;
-    let org = scene.org();
-    let own = [org.admin_id(), org.integration_user_id()];
-    let people = scene
-        .members()
-        .into_iter()
-        .filter(|user| user.is_active() && !own.contains(&user.id))
-        .collect();
+    let people = scene.people();
     (scene, people)
 }
 

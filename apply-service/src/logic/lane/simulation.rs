@@ -12,7 +12,7 @@ use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteId},
     matching::Seen,
     policy::USER_NAME,
-    testing::{Change, at, person, policy, seen, user_key},
+    testing::{Change, OWNER, at, person, policy, seen, user_key},
 };
 
 const PEOPLE: u32 = 4;
@@ -68,7 +68,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            lane: Lane::new(Arc::new(policy()), Links::default(), None, "test", at(0)),
+            lane: Lane::new(Arc::new(policy()), Links::default(), None, OWNER, at(0)),
             now: at(0),
             people: BTreeMap::new(),
             accounts: BTreeMap::new(),
@@ -201,7 +201,7 @@ impl World {
         for (user, link) in &self.durable {
             links.put(*user, Some(link.clone()));
         }
-        self.lane = Lane::new(Arc::new(policy()), links, self.record.clone(), "test", self.now);
+        self.lane = Lane::new(Arc::new(policy()), links, self.record.clone(), OWNER, self.now);
         for change in self.people.values().cloned().collect::<Vec<_>>() {
             self.give(Input::User { change, again: false });
         }

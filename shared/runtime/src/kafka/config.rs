@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::transaction::TRANSACTION_TIMEOUT;
+
 /// The broker and how to talk to it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -150,7 +152,7 @@ impl KafkaConfig {
             // What Java clients use; librdkafka's default is CRC32 and would put keys elsewhere.
             .set("partitioner", "murmur2_random")
             // A transaction left open by a dead process blocks readers for at most this long.
-            .set("transaction.timeout.ms", "15000")
+            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
             .set("message.timeout.ms", "10000")
             .set("linger.ms", "0")
             .set("compression.type", "lz4")

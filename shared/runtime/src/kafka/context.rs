@@ -14,6 +14,8 @@ pub(crate) struct LoggingContext;
 
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
+        // One line per partition whenever a broker comes back; it says nothing that the errors do not.
+        _ if facility == "METADATAUPDATE" => debug!(target: "kafka", facility, "{message}"),
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
             // The client repairs most of these itself; what it cannot reaches the caller as an error.
             warn!(target: "kafka", facility, "{message}");

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 
 use rdkafka::{
     error::KafkaError,
-    message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
     util::Timeout,
 };
@@ -68,18 +67,9 @@ impl Producer {
                 self.client.get_or_init(|| made)
             }
         };
-        let headers = record.headers.iter().fold(
-            OwnedHeaders::new_with_capacity(record.headers.len()),
-            |headers, (key, value)| {
-                headers.insert(Header {
-                    key,
-                    value: Some(value),
-                })
-            },
-        );
         let mut out: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&record.topic)
             .key(record.key.as_slice())
-            .headers(headers);
+            .headers(record.rdkafka_headers());
         out.payload = record.value.as_deref();
         out.partition = record.partition;
         // Time-outs are the client's own: `message.timeout.ms`.

@@ -35,7 +35,9 @@ use crate::clock;
 
 /// Settling a predecessor's transaction takes at most its timeout (15 s) and a little.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Below the transaction timeout of 15 s: a batch that takes longer would be aborted by the broker anyway.
+/// After this the broker aborts a transaction of its own accord.
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Below [`TRANSACTION_TIMEOUT`]: a batch that takes longer would be aborted by the broker anyway.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A record to write.
@@ -51,6 +53,21 @@ pub struct OutRecord {
     pub headers: Vec<(&'static str, String)>,
     /// Fixed partition; `None` for that of the key.
     pub partition: Option<i32>,
+}
+
+impl OutRecord {
+    /// The headers as the client takes them.
+    pub(super) fn rdkafka_headers(&self) -> OwnedHeaders {
+        self.headers.iter().fold(
+            OwnedHeaders::new_with_capacity(self.headers.len()),
+            |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            },
+        )
+    }
 }
 
 /// What one transaction writes.
@@ -215,16 +232,17 @@ fn write(producer: &BaseProducer<Delivery>, delivery: &Delivery, batch: &Transac
     if batch.is_empty() {
         return Ok(());
     }
-    let deadline = clock::monotonic() + BATCH_TIMEOUT;
+    let begun = clock::monotonic();
+    let deadline = begun + BATCH_TIMEOUT;
     delivery.failures();
     producer
         .begin_transaction()
-        .map_err(|error| fatal_or_unknown(producer, &error))?;
+        .map_err(|error| fatal_or_unknown(producer, begun, &error))?;
     let sent = send_all(producer, delivery, &batch.changes, deadline)
         .and_then(|()| send_all(producer, delivery, &batch.bookkeeping, deadline));
     match sent {
-        Ok(()) => commit(producer, deadline),
-        Err(reason) => abort(producer, reason),
+        Ok(()) => commit(producer, begun, deadline),
+        Err(reason) => abort(producer, begun, reason),
     }
 }
 
@@ -252,18 +270,9 @@ fn send_all(
 }
 
 fn send(producer: &BaseProducer<Delivery>, record: &OutRecord, deadline: Instant) -> Result<(), String> {
-    let headers = record.headers.iter().fold(
-        OwnedHeaders::new_with_capacity(record.headers.len()),
-        |headers, (key, value)| {
-            headers.insert(Header {
-                key,
-                value: Some(value),
-            })
-        },
-    );
     let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&record.topic)
         .key(record.key.as_slice())
-        .headers(headers);
+        .headers(record.rdkafka_headers());
     out.payload = record.value.as_deref();
     out.partition = record.partition;
     loop {
@@ -280,7 +289,7 @@ fn send(producer: &BaseProducer<Delivery>, record: &OutRecord, deadline: Instant
     }
 }
 
-fn commit(producer: &BaseProducer<Delivery>, deadline: Instant) -> Result<(), CommitError> {
+fn commit(producer: &BaseProducer<Delivery>, begun: Instant, deadline: Instant) -> Result<(), CommitError> {
     loop {
         match producer.commit_transaction(left(deadline)) {
             Ok(()) => return Ok(()),
@@ -288,21 +297,23 @@ fn commit(producer: &BaseProducer<Delivery>, deadline: Instant) -> Result<(), Co
                 warn!(%error, "committing again");
             }
             Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
-                return abort(producer, error.to_string());
+                return abort(producer, begun, error.to_string());
             }
-            Err(error) => return Err(fatal_or_unknown(producer, &error)),
+            Err(error) => return Err(fatal_or_unknown(producer, begun, &error)),
         }
     }
 }
 
-fn abort(producer: &BaseProducer<Delivery>, reason: String) -> Result<(), CommitError> {
+fn abort(producer: &BaseProducer<Delivery>, begun: Instant, reason: String) -> Result<(), CommitError> {
     match producer.abort_transaction(BATCH_TIMEOUT) {
         Ok(()) => Err(CommitError::Aborted(reason)),
-        Err(error) => Err(fatal_or_unknown(producer, &error)),
+        Err(error) => Err(fatal_or_unknown(producer, begun, &error)),
     }
 }
 
-fn fatal_or_unknown(producer: &BaseProducer<Delivery>, error: &KafkaError) -> CommitError {
+/// What an error says that ends the use of the producer. The broker aborts a transaction that has grown too old, and says
+/// then what it says to a producer that has a successor: only of a younger one is it certain that there is one.
+fn fatal_or_unknown(producer: &BaseProducer<Delivery>, begun: Instant, error: &KafkaError) -> CommitError {
     let codes = [
         error.rdkafka_error_code(),
         producer.client().fatal_error().map(|(code, _)| code),
@@ -312,7 +323,8 @@ fn fatal_or_unknown(producer: &BaseProducer<Delivery>, error: &KafkaError) -> Co
         RDKafkaErrorCode::ProducerFenced,
         RDKafkaErrorCode::InvalidProducerEpoch,
     ];
-    if codes.iter().flatten().any(|code| fenced.contains(code)) {
+    let young = clock::monotonic().duration_since(begun) < TRANSACTION_TIMEOUT;
+    if codes.iter().flatten().any(|code| fenced.contains(code)) && young {
         CommitError::Fenced
     } else {
         CommitError::Unknown(error.to_string())

@@ -10,7 +10,7 @@ use crate::connector::{Failure, Operation};
 use crate::logic::{
     account::AttributePath,
     policy::MatchKey,
-    testing::{Change, person, policy, user_key},
+    testing::{Change, OWNER, person, policy, user_key},
 };
 
 #[test]
@@ -183,7 +183,7 @@ fn successor(before: &World, record: Option<TargetRecord>) -> World {
     world.now = before.now;
     world.accounts = before.accounts.clone();
     world.batch = None;
-    world.lane = Lane::new(Arc::new(policy()), links, record, "test", before.now);
+    world.lane = Lane::new(Arc::new(policy()), links, record, OWNER, before.now);
     world
 }
 

@@ -11,7 +11,7 @@ use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteId},
     matching::Seen,
     policy::USER_NAME,
-    testing::{at, person, policy, seen},
+    testing::{OWNER, at, person, policy, seen},
 };
 
 /// A lane with everything around it.
@@ -43,7 +43,7 @@ impl World {
     /// Before anybody was fed.
     pub(super) fn begun(target: TargetPolicy, links: Links, record: Option<TargetRecord>, now: Timestamp) -> Self {
         Self {
-            lane: Lane::new(Arc::new(target), links, record, "test", now),
+            lane: Lane::new(Arc::new(target), links, record, OWNER, now),
             now,
             open: vec![],
             batch: None,
