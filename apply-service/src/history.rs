@@ -182,6 +182,8 @@ mod tests {
 
     fn outcome(second: i64, id: &str) -> Outcome {
         Outcome {
+            values: BTreeMap::new(),
+            trace_id: None,
             id: id.to_owned(),
             user: Some(user_key(1)),
             target: policy().name,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tracing::{debug, error, info, warn};
-use usher_contract::{Outcome, OutcomeResult, TargetName, cloud_event::OUTCOME_SCHEMA};
+use usher_contract::{Outcome, OutcomeResult, TargetName, TraceContext, cloud_event::OUTCOME_SCHEMA, trace};
 use usher_runtime::{
     clock,
     kafka::{CommitError, KafkaConfig, OutRecord, TransactionBatch, TransactionalProducer},
@@ -144,7 +144,7 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// CloudEvents attributes, so that outcomes can be subscribed to like user changes.
 fn headers(outcome: &Outcome) -> Vec<(&'static str, String)> {
-    vec![
+    let mut headers = vec![
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", outcome.id.clone()),
         ("ce_source", format!("/usher/target/{}", outcome.target)),
@@ -152,7 +152,15 @@ fn headers(outcome: &Outcome) -> Vec<(&'static str, String)> {
         ("ce_time", outcome.at.to_string()),
         ("ce_dataschema", OUTCOME_SCHEMA.to_owned()),
         ("content-type", "application/json".to_owned()),
-    ]
+    ];
+    headers.extend(outcome.trace_id.as_ref().map(|trace_id| {
+        let context = TraceContext {
+            trace_id: trace_id.clone(),
+            span_id: trace::span(&outcome.id),
+        };
+        ("traceparent", context.to_string())
+    }));
+    headers
 }
 
 /// One line per outcome; ids and words, no values.

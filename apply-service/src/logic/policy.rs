@@ -192,6 +192,10 @@ pub struct Retry {
     pub max: Duration,
     /// After so long without success the person is parked as rejected.
     pub give_up_after: Duration,
+    /// So many failures (5xx, time-outs, broken connections) ...
+    pub halt_at: u32,
+    /// ... among so many answers, at most 64, whoever they concern: the application as a whole is taken to be sick.
+    pub halt_of: u32,
 }
 
 /// Everything that decides about one target.
@@ -211,6 +215,8 @@ pub struct TargetPolicy {
     pub matching: Match,
     /// Accounts that are never written, by user name, e-mail address or the target's id; lower case.
     pub protected: BTreeSet<String>,
+    /// Attributes whose written values outcomes carry.
+    pub recorded: BTreeSet<AttributePath>,
     /// The mapping, ordered by path.
     pub attributes: Vec<AttributeRule>,
     /// What becomes of leavers.

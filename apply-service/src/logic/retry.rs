@@ -47,6 +47,8 @@ mod tests {
         base: Duration::from_secs(1),
         max: Duration::from_secs(300),
         give_up_after: Duration::from_secs(86400),
+        halt_at: 10,
+        halt_of: 20,
     };
 
     proptest! {

@@ -121,6 +121,7 @@ pub(crate) fn policy() -> TargetPolicy {
             approve_first_sync: false,
             keeps_external_ids: true,
         },
+        recorded: [AttributePath("title".into())].into(),
         protected: std::collections::BTreeSet::new(),
         attributes: vec![
             row("name.familyName", &["familyName"]),
@@ -143,6 +144,8 @@ pub(crate) fn policy() -> TargetPolicy {
             base: Duration::from_secs(1),
             max: Duration::from_secs(60),
             give_up_after: Duration::from_secs(3600),
+            halt_at: 10,
+            halt_of: 20,
         },
         guard: Guard {
             windows: vec![],

@@ -12,10 +12,11 @@ use super::{PRESETS, Target, attributes, connection::connection, layers::Layers}
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
     logic::{
+        account::AttributePath,
         guard::{Guard, RemovalLimit},
         policy::{
-            Disposition, Drift, DriftMode, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy,
-            WORK_EMAIL,
+            AttributeRule, Disposition, Drift, DriftMode, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace,
+            Retry, TargetPolicy, WORK_EMAIL,
         },
     },
 };
@@ -63,6 +64,7 @@ pub(super) fn target(
             format!("has email, and there is no row `{WORK_EMAIL}` that says where the address comes from"),
         ));
     }
+    let recorded = recorded(layers, &attributes, problems, warnings);
     let lifecycle = lifecycle(layers, problems);
     let guard = guard(layers, problems, warnings);
     let pace = pace(layers, problems);
@@ -88,6 +90,7 @@ pub(super) fn target(
         gate,
         matching: matching?,
         protected: protected.iter().map(|account| account.trim().to_lowercase()).collect(),
+        recorded,
         attributes,
         lifecycle,
         guard,
@@ -101,6 +104,31 @@ pub(super) fn target(
         connection: connection?,
         file: file.to_owned(),
     })
+}
+
+/// Attributes whose written values outcomes carry.
+fn recorded(
+    layers: &Layers<'_>,
+    attributes: &[AttributeRule],
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> BTreeSet<AttributePath> {
+    let at = ["outcomes", "values"];
+    let names: Vec<String> = layers.decode(&at, problems).unwrap_or_default();
+    let paths: BTreeSet<AttributePath> = names.into_iter().map(AttributePath).collect();
+    let rows = || attributes.iter().map(|rule| &rule.path);
+    for unknown in paths.iter().filter(|path| !rows().any(|row| row == *path)) {
+        let hint = nearest(&unknown.0, rows().map(|path| path.0.as_str()))
+            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        problems.push(layers.problem(&at, format!("no row of attributes writes `{unknown}`{hint}")));
+    }
+    if !paths.is_empty() {
+        warnings.push(layers.problem(
+            &at,
+            "values of these attributes stay on the topic of outcomes as long as it keeps its records",
+        ));
+    }
+    paths
 }
 
 fn preset(layers: &Layers<'_>, problems: &mut Vec<String>) {
@@ -411,6 +439,7 @@ fn drift(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Drift> {
 }
 
 fn retry(layers: &Layers<'_>, problems: &mut Vec<String>) -> Retry {
+    let (halt_at, halt_of) = halt(layers, problems);
     let retry = Retry {
         base: duration(layers, &["retry", "base"], Duration::from_secs(2), problems),
         max: duration(layers, &["retry", "max"], Duration::from_secs(15 * 60), problems),
@@ -420,11 +449,29 @@ fn retry(layers: &Layers<'_>, problems: &mut Vec<String>) -> Retry {
             Duration::from_secs(24 * 3600),
             problems,
         ),
+        halt_at,
+        halt_of,
     };
     if retry.base > retry.max {
         problems.push(layers.problem(&["retry", "base"], "must not be larger than retry.max"));
     }
     retry
+}
+
+/// How many failures among how many answers open the circuit.
+fn halt(layers: &Layers<'_>, problems: &mut Vec<String>) -> (u32, u32) {
+    let mut bounded = |key: &str, default: u32, least: u32, most: u32| {
+        let value: Option<u32> = layers.decode(&["retry", "halt", key], problems);
+        let value = value.unwrap_or(default);
+        if !(least..=most).contains(&value) {
+            problems.push(layers.problem(&["retry", "halt", key], format!("must be between {least} and {most}")));
+            return default;
+        }
+        value
+    };
+    let of = bounded("of", 20, 5, 64);
+    let percent = bounded("percent", 50, 1, 100);
+    ((of * percent).div_ceil(100), of)
 }
 
 /// A duration such as `500ms`, `30s`, `15m`, `24h`.
@@ -446,7 +493,7 @@ pub(super) fn duration(layers: &Layers<'_>, path: &[&str], default: Duration, pr
 }
 
 /// What a plan depends on. Pace, retries, schedule and credentials may change without anybody being planned anew.
-fn hash(layers: &Layers<'_>, attributes: &[crate::logic::policy::AttributeRule]) -> StateHash {
+fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
     let rows: Vec<Value> = attributes.iter().map(|rule| json!(format!("{rule:?}"))).collect();
     let section = |name: &str| layers.get(&[name]).cloned().unwrap_or_default();
     StateHash::of_value(&json!({

@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 21] = [
+const KNOWN: [(&str, &[&str]); 23] = [
     (
         "",
         &[
@@ -24,6 +24,7 @@ const KNOWN: [(&str, &[&str]); 21] = [
             "pace",
             "retry",
             "schedule",
+            "outcomes",
         ],
     ),
     (
@@ -69,8 +70,10 @@ const KNOWN: [(&str, &[&str]); 21] = [
     ("guard.removals", &["percent", "atLeast", "atMost"]),
     ("guard.changes", &["percent"]),
     ("pace", &["perSecond", "perDay", "concurrency", "leaverReserve"]),
-    ("retry", &["base", "max", "giveUpAfter"]),
+    ("retry", &["base", "max", "giveUpAfter", "halt"]),
+    ("retry.halt", &["percent", "of"]),
     ("schedule", &["reconcile", "drift"]),
+    ("outcomes", &["values"]),
     ("schedule.drift", &["every", "mode"]),
     // Values of these are checked by their own types.
     ("attributes", &[]),

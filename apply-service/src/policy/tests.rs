@@ -327,3 +327,49 @@ fn the_example_is_a_valid_policy() {
     let policy = read(&[("example.yaml", include_str!("../../policy.example.yaml"))]).unwrap();
     assert!(policy.warnings.is_empty() && policy.targets.len() == 1);
 }
+
+#[test]
+fn values_in_outcomes_are_named_by_rows_and_warned_about() {
+    let recorded = format!("{GOOD}outcomes: {{ values: [title, userType] }}\n");
+    let policy = read(&[("policy/helpdesk.yaml", &recorded)]).unwrap();
+    let target = &policy.targets.values().next().unwrap().policy;
+    assert_eq!(target.recorded.len(), 2);
+    assert!(
+        policy
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("topic of outcomes"))
+    );
+    let found = problems(&recorded.replace("[title, userType]", "[titel, userType]"));
+    assert!(
+        found[0].contains("no row of attributes writes `titel`; did you mean `title`?"),
+        "{found:#?}"
+    );
+    assert!(
+        read(&[("policy/helpdesk.yaml", GOOD)])
+            .unwrap()
+            .targets
+            .values()
+            .all(|target| target.policy.recorded.is_empty())
+    );
+}
+
+#[test]
+fn how_many_failures_halt_a_target_is_a_share_of_the_last_answers() {
+    let halt = |text: &str| {
+        let policy = format!("{GOOD}retry: {{ halt: {{ {text} }} }}\n");
+        read(&[("policy/helpdesk.yaml", &policy)]).map(|policy| {
+            let retry = policy.targets.values().next().unwrap().policy.retry;
+            (retry.halt_at, retry.halt_of)
+        })
+    };
+    assert_eq!(halt(""), Ok((10, 20)));
+    assert_eq!(halt("percent: 30, of: 11"), Ok((4, 11)));
+    for (wrong, words) in [
+        ("percent: 0", "must be between 1 and 100"),
+        ("of: 65", "must be between 5 and 64"),
+        ("off: 20", "did you mean `of`?"),
+    ] {
+        assert!(halt(wrong).unwrap_err().0[0].contains(words), "{wrong}");
+    }
+}

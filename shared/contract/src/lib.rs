@@ -23,6 +23,7 @@ pub mod id;
 pub mod known;
 pub mod outcome;
 pub mod schema;
+pub mod trace;
 pub mod user;
 pub mod user_change;
 
@@ -32,5 +33,6 @@ pub use dead_letter::{ChangeDeadLetter, EventDeadLetter};
 pub use id::{IdError, OrgId, RecordId, TargetName, UserId, UserKey};
 pub use known::Known;
 pub use outcome::{Outcome, OutcomeResult};
+pub use trace::TraceContext;
 pub use user::{FieldSet, GroupRef, NamedRef, Source, User};
 pub use user_change::{Approval, Cause, ChangeKind, Origin, UserChange};

@@ -2,9 +2,12 @@
 //!
 //! The id is deterministic, so an outcome that is written twice is recognised as one.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     canonical::StateHash,
@@ -47,8 +50,12 @@ pub struct Outcome {
     pub action: String,
     /// Why, in words, as the preview shows them.
     pub reasons: Vec<String>,
-    /// Names of the attributes that were written; values are never here.
+    /// Names of the attributes that were written.
     pub changed: Vec<String>,
+    /// What was written to those attributes whose values the policy of the target wants recorded (`outcomes.values`); by
+    /// default none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, Value>,
     /// How it ended.
     pub result: OutcomeResult,
     /// A stable code when it did not end well.
@@ -67,6 +74,9 @@ pub struct Outcome {
     pub configuration: StateHash,
     /// When it ended, UTC.
     pub at: Timestamp,
+    /// The trace of the message that led to it, 32 hexadecimal digits as in `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// Where the state came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,

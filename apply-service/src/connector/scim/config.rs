@@ -48,6 +48,10 @@ pub struct ScimConfig {
     pub primary_email: bool,
     /// Read `active` back when the answer to a write did not show it. Default true: some targets ignore it silently.
     pub verify_active: bool,
+    /// Read the account back after every write, whatever the answer showed: some targets echo what they were sent and keep
+    /// something else. What they really hold is then recorded, and a value that was not taken is written again at most twice
+    /// before it counts as refused. Default false: it doubles the requests.
+    pub verify_writes: bool,
     /// URNs of further schemas whose attributes are mapped. Default none.
     pub extension_schemas: Vec<String>,
     /// Attributes that the target has at the top level besides the standard ones. Default none.
@@ -155,6 +159,7 @@ impl Default for ScimConfig {
             manager_as_string: false,
             primary_email: true,
             verify_active: true,
+            verify_writes: false,
             extension_schemas: Vec::new(),
             extra_attributes: Vec::new(),
             retry_after_max_seconds: 3600,

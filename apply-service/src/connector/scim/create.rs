@@ -44,6 +44,8 @@ enum Stage {
     /// Nothing is under way: nothing was sent, or its answer is known.
     Idle,
     Posting,
+    /// Reading back what was taken; the account as the answer showed it.
+    Confirming(RemoteAccount),
     Looking {
         find: Box<Find>,
         /// Whether the target said that it made the account.
@@ -94,7 +96,7 @@ impl Create {
             Meaning::Success(body) => {
                 let account = body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
                 return match account {
-                    Some(account) => self.written(account),
+                    Some(account) => self.confirm(account),
                     // Made, and not said under which id. `Location` is not used: it may be relative, absent or wrong
                     // behind a proxy.
                     None => self.look(true, invisible(), None),
@@ -114,6 +116,27 @@ impl Create {
             }
         };
         Step::Done(Err(failure))
+    }
+
+    /// Reads the new account back where the dialect says so.
+    fn confirm(&mut self, account: RemoteAccount) -> Step {
+        let path = render::account_path(&self.shared.config, &account.id);
+        match path {
+            Ok(path) if self.shared.config.verify_writes => {
+                self.stage = Stage::Confirming(account);
+                Step::Send(render::get(path))
+            }
+            _ => self.written(account),
+        }
+    }
+
+    /// The account was made: not being able to read it yet does not change that.
+    fn take_confirmation(&self, made: RemoteAccount, answer: &HttpAnswer) -> Step {
+        let read = match self.shared.classify(Purpose::Read, answer) {
+            Meaning::Success(Some(body)) => self.shared.account(body, super::etag_header(answer)),
+            _ => None,
+        };
+        self.written(read.filter(|read| read.id == made.id).unwrap_or(made))
     }
 
     fn look(&mut self, made: bool, refusal: Refusal, wait: Option<Duration>) -> Step {
@@ -191,6 +214,10 @@ impl Exchange for Create {
             Stage::Idle | Stage::Posting => {
                 self.stage = Stage::Idle;
                 self.take_post(&answer)
+            }
+            Stage::Confirming(made) => {
+                let made = made.clone();
+                self.take_confirmation(made, &answer)
             }
             Stage::Looking { find, .. } => {
                 let step = find.step(Some(answer));

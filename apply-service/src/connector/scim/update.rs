@@ -64,7 +64,7 @@ enum Unread {
 enum Stage {
     Reading,
     Writing,
-    /// Reading back whether `active` was taken.
+    /// Reading back what was taken.
     Confirming,
     /// Asking for the list, because the account is said to be gone.
     Proving,
@@ -280,14 +280,15 @@ impl Update {
     }
 
     /// Reads `active` back unless the answer shows it as written: some targets ignore it silently, and some answer a
-    /// write with the account as it was before (vendor documentation).
+    /// write with the account as it was before (vendor documentation). Everything, where the dialect says so.
     fn confirm(&mut self, account: Option<RemoteAccount>) -> Step {
         let wanted = self.wanted_active();
         let shown = account.as_ref().and_then(|account| account.active);
-        if wanted.is_none() || shown == wanted || !self.shared.config.verify_active {
-            return self.done(account);
+        let doubtful = wanted.is_some() && shown != wanted && self.shared.config.verify_active;
+        if doubtful || self.shared.config.verify_writes {
+            return self.read(Stage::Confirming);
         }
-        self.read(Stage::Confirming)
+        self.done(account)
     }
 
     fn take_confirmation(&mut self, answer: &HttpAnswer) -> Step {
@@ -300,7 +301,8 @@ impl Update {
             Err(Unread::Failed(Failure::Reject(refusal))) => return Step::Done(Err(Failure::Retry(refusal, None))),
             Err(Unread::Failed(failure)) => return Step::Done(Err(failure)),
         };
-        if account.active.is_none() || account.active == self.wanted_active() {
+        let wanted = self.wanted_active();
+        if wanted.is_none() || account.active.is_none() || account.active == wanted {
             return self.done(Some(account));
         }
         Step::Done(Err(Failure::Retry(

@@ -7,8 +7,6 @@ use crate::{
     logic::{policy::Retry, retry},
 };
 
-/// So many failures in a row, whoever they concern, are taken for a failure of the application.
-const STREAK_MAX: u32 = 10;
 /// A recovered application is noticed within a minute.
 const PROBE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -21,7 +19,7 @@ const RELAPSE: std::time::Duration = std::time::Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
     open: Option<Open>,
-    streak: u32,
+    recent: Recent,
     /// Why it was open last, after how many probes it was closed, and when.
     last: Option<(String, u32, Timestamp)>,
 }
@@ -81,12 +79,12 @@ impl Circuit {
 
     /// One person failed in a way that may be the application's. True when that trips the circuit.
     pub(super) fn failed(&mut self, refusal: &Refusal, retry: &Retry, now: Timestamp, random: f64) -> bool {
-        self.streak += 1;
-        self.streak >= STREAK_MAX && self.trip(refusal.clone(), retry, now, random)
+        self.recent.note(true, retry.halt_of);
+        self.recent.failures() >= retry.halt_at && self.trip(refusal.clone(), retry, now, random)
     }
     /// The application has answered as it should.
-    pub(super) fn answered(&mut self) {
-        self.streak = 0;
+    pub(super) fn answered(&mut self, retry: &Retry) {
+        self.recent.note(false, retry.halt_of);
     }
 
     /// Whether to probe now; marks the probe as under way.
@@ -111,7 +109,21 @@ impl Circuit {
     /// The probe succeeded.
     pub(super) fn close(&mut self, now: Timestamp) {
         self.last = self.open.take().map(|open| (open.code, open.probes, now));
-        self.streak = 0;
+        self.recent = Recent::default();
+    }
+}
+
+/// How the last answers were, a bit each: set = failed.
+#[derive(Debug, Default)]
+struct Recent(u64);
+
+impl Recent {
+    fn note(&mut self, failed: bool, of: u32) {
+        let kept = u64::MAX >> (u64::BITS - of.clamp(1, u64::BITS));
+        self.0 = (self.0 << 1 | u64::from(failed)) & kept;
+    }
+    fn failures(&self) -> u32 {
+        self.0.count_ones()
     }
 }
 
@@ -155,5 +167,37 @@ mod tests {
         let later = retry::after(now, RELAPSE);
         assert!(circuit.trip(refusal("http-401"), &retry, later, 1.0));
         assert_eq!(circuit.next_probe(), Some(retry::after(later, retry.base)), "long ago");
+    }
+
+    #[test]
+    fn it_opens_when_too_many_of_the_last_answers_failed_however_they_are_mixed() {
+        let retry = policy().retry;
+        assert_eq!((retry.halt_at, retry.halt_of), (10, 20));
+        let refusal = Refusal {
+            code: "http-503".to_owned(),
+            reason: String::new(),
+        };
+        // For each pattern of answers (true = failed), repeated: after how many answers it opens.
+        let opens_after = |pattern: &[bool]| {
+            let mut circuit = Circuit::default();
+            pattern.iter().cycle().take(1000).position(|failed| {
+                if !*failed {
+                    circuit.answered(&retry);
+                }
+                *failed && circuit.failed(&refusal, &retry, at(0), 1.0)
+            })
+        };
+        assert_eq!(opens_after(&[true]), Some(9), "nothing but failures");
+        assert_eq!(opens_after(&[false, true]), Some(19), "every second one");
+        assert_eq!(opens_after(&[false, false, true]), None, "every third one");
+        assert_eq!(opens_after(&[true, true, false]), Some(13), "two of three");
+        // Closing begins anew.
+        let mut circuit = Circuit::default();
+        for _ in 0..9 {
+            assert!(!circuit.failed(&refusal, &retry, at(0), 1.0));
+        }
+        assert!(circuit.failed(&refusal, &retry, at(0), 1.0));
+        circuit.close(at(1));
+        assert!(!circuit.failed(&refusal, &retry, at(2), 1.0));
     }
 }

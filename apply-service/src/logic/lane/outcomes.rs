@@ -1,9 +1,11 @@
-//! What is said about results: outcomes and dead letters, with deterministic ids. Names and words, never values.
+//! What is said about results: outcomes and dead letters, with deterministic ids. Names and words; values only where the policy
+//! says so.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use usher_contract::{ChangeDeadLetter, Outcome, OutcomeResult, StateHash, UserChange, UserKey};
+use serde_json::Value;
+use usher_contract::{ChangeDeadLetter, Outcome, OutcomeResult, StateHash, TraceContext, UserChange, UserKey};
 
 use super::Lane;
 use crate::{
@@ -50,6 +52,7 @@ impl Lane {
             action: plan.action.as_str().to_owned(),
             reasons: plan.reasons.clone(),
             changed: plan.changed.iter().map(ToString::to_string).collect(),
+            values: self.recorded_values(plan),
             result,
             error_code: refusal.map(|refusal| refusal.code.clone()),
             error: refusal.map(|refusal| refusal.reason.clone()),
@@ -58,9 +61,21 @@ impl Lane {
             user_version: change.version,
             configuration: self.target.hash,
             at: now,
+            trace_id: Some(TraceContext::of(change).trace_id),
             cause: Some(change.cause.clone()),
             actor: None,
         }
+    }
+
+    /// Of what is written, the values that the policy wants recorded.
+    fn recorded_values(&self, plan: &Plan) -> BTreeMap<String, Value> {
+        let recorded = plan
+            .values
+            .iter()
+            .filter(|(path, _)| self.target.recorded.contains(*path));
+        recorded
+            .map(|(path, value)| (path.to_string(), value.clone()))
+            .collect()
     }
 
     /// An outcome of no action at the target: what it is about, and in words.
@@ -79,6 +94,7 @@ impl Lane {
             action: action.to_owned(),
             reasons,
             changed: vec![],
+            values: BTreeMap::new(),
             result,
             error_code: None,
             error: None,
@@ -87,6 +103,7 @@ impl Lane {
             user_version: 0,
             configuration: self.target.hash,
             at: now,
+            trace_id: None,
             cause: None,
             actor: None,
         }

@@ -29,7 +29,7 @@ const LEASE_OVER: &str = "lease-expired";
 const FORBIDDEN: &str = "http-403";
 
 /// The connector's word for being asked too often.
-const TOO_MANY: &str = "http-429";
+pub(super) const TOO_MANY: &str = "http-429";
 
 /// Somebody who was answered with "forbidden", with what was tried.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Lane {
         };
         match &result {
             Ok(_) => {
-                self.circuit.answered();
+                self.circuit.answered(&self.target.retry);
                 self.pacer.succeeded();
             }
             Err(Failure::Retry(refusal, asked)) if refusal.code == TOO_MANY => self.pacer.pushed_back(*asked, now),
@@ -231,7 +231,8 @@ impl Lane {
                 self.commits.ask();
             }
             Failure::Retry(refusal, asked) => {
-                if self.circuit.failed(&refusal, &self.target.retry, now, random) {
+                // Who says that it is asked too much is not sick: the pace goes down instead.
+                if refusal.code != TOO_MANY && self.circuit.failed(&refusal, &self.target.retry, now, random) {
                     self.tripped(&refusal, now);
                 }
                 self.failed(user, plan, change, Failed::Retry(refusal, asked), took, now, random);
@@ -248,7 +249,7 @@ impl Lane {
                 self.accused.insert(user, accused);
             }
             Failure::Reject(refusal) => {
-                self.circuit.answered();
+                self.circuit.answered(&self.target.retry);
                 let conflict = refusal.code == "scim-uniqueness";
                 let failed = if conflict {
                     Failed::Conflict(refusal)

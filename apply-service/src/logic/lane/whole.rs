@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use usher_contract::OutcomeResult;
 
-use super::{Answer, FirstSync, Lane, Mode, Remote};
+use super::{Answer, FirstSync, Lane, Mode, Remote, results::TOO_MANY};
 use crate::{
     connector::{CURSOR_REFUSED, Failure, LIST_INCOMPLETE, Refusal},
     logic::{
@@ -73,7 +73,7 @@ impl Lane {
                 }
                 *attempts += 1;
                 *next_try = after(now, delay(&retry, *attempts, asked, random));
-                if self.circuit.failed(&refusal, &retry, now, random) {
+                if refusal.code != TOO_MANY && self.circuit.failed(&refusal, &retry, now, random) {
                     self.tripped(&refusal, now);
                 }
             }

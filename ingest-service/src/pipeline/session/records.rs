@@ -1,7 +1,6 @@
 //! A batch as Kafka records: what subscribers read, then our bookkeeping, the position last.
 
-use sha2::{Digest as _, Sha256};
-use usher_contract::{CloudEvent, UserChange, UserKey};
+use usher_contract::{CloudEvent, TraceContext, UserKey};
 use usher_runtime::kafka::{OutRecord, TransactionBatch, partition_of};
 
 use super::Session;
@@ -21,7 +20,7 @@ impl Session<'_> {
             OutRecord {
                 topic: kafka.topic(topics::USER_CHANGE),
                 value: Some(bytes(change)),
-                headers: CloudEvent::of_user_change(change, Some(trace_parent(change))).headers(),
+                headers: CloudEvent::of_user_change(change, Some(TraceContext::of(change).to_string())).headers(),
                 partition: partition(&key),
                 key,
             }
@@ -64,23 +63,6 @@ impl Session<'_> {
             bookkeeping: owed.chain(held).chain(suppressed).chain(position).collect(),
         }
     }
-}
-
-/// W3C trace context: all messages of one source transaction share a trace. Derived from what the message says, so that
-/// a repeated message is identical.
-fn trace_parent(change: &UserChange) -> String {
-    let id = format!("{}:{}", change.user.key(), change.version);
-    let transaction = change.cause.transaction_key.as_deref().unwrap_or(&id);
-    let trace = Sha256::digest(format!("{}/{transaction}", change.user.org_id));
-    let span = Sha256::digest(&id);
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    let hex = |bytes: &[u8]| -> String {
-        bytes
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-            .collect()
-    };
-    format!("00-{}-{}-01", hex(&trace[..16]), hex(&span[..8]))
 }
 
 /// A record as bytes. Our own types serialize always: maps have text keys and no field is unknown without being left out.

@@ -42,6 +42,34 @@ fn a_create_sends_a_whole_account_without_empty_values() {
 }
 
 #[test]
+fn a_new_account_is_read_back_where_the_dialect_says_so_and_counts_also_when_it_cannot_be() {
+    let shown = |title: &str| {
+        let mut account = user("7", "x", "ada");
+        account["title"] = json!(title);
+        account
+    };
+    for (read, title) in [
+        (ok(shown("ae")), "ae"),
+        (answer(404, ""), "AE"),
+        (answer(503, ""), "AE"),
+    ] {
+        let connector = with(|config| config.verify_writes = true);
+        let script = vec![
+            on("POST /Users", answer(201, &shown("AE").to_string())),
+            on("GET /Users/7", read),
+        ];
+        let Ok(Reply::Written {
+            account: Some(account), ..
+        }) = run(&connector, create(), script)
+        else {
+            panic!("not written");
+        };
+        let held = connector.read_attribute(&account, &AttributePath("title".into()));
+        assert_eq!(held, Some(json!(title)));
+    }
+}
+
+#[test]
 fn a_lost_answer_is_looked_up_and_our_key_proves_it() {
     for lost in [
         broken(),

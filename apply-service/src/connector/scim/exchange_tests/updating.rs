@@ -83,6 +83,27 @@ fn active_is_read_back_unless_the_answer_shows_it() {
 }
 
 #[test]
+fn every_write_is_read_back_where_the_dialect_says_so() {
+    let verifying = || with(|config| config.verify_writes = true);
+    let retitled = || update(&[("title", json!("AE"))]);
+    for echoed in [done(), ok(changed("title", json!("AE")))] {
+        let kept = changed("title", json!("ae"));
+        let script = vec![on("PATCH /Users/7", echoed.clone()), on("GET /Users/7", ok(kept))];
+        let connector = verifying();
+        let Ok(Reply::Written {
+            account: Some(account), ..
+        }) = run(&connector, retitled(), script)
+        else {
+            panic!("not written");
+        };
+        let title = connector.read_attribute(&account, &AttributePath("title".into()));
+        assert_eq!(title, Some(json!("ae")), "what the target holds, not what it echoed");
+        let script = vec![on("PATCH /Users/7", echoed), on("GET /Users/7", answer(503, ""))];
+        assert_eq!(failure(run(&verifying(), retitled(), script)).0, "retry");
+    }
+}
+
+#[test]
 fn a_target_without_patch_gets_the_whole_account_by_put() {
     let mut held = changed("title", json!("SDR"));
     held["meta"] = json!({"version": "W/\"1\""});

@@ -1,6 +1,7 @@
 //! Order, retries, refusals, the circuit.
 
 use serde_json::Value;
+use usher_contract::TraceContext;
 
 use super::super::*;
 use super::world::{World, refusal, with_people};
@@ -346,4 +347,34 @@ fn a_first_listing_whose_cursor_expires_begins_anew_and_not_for_ever() {
     assert!(world.lane.status().first_sync.unwrap().not_listed.is_some());
     world.pass(10);
     assert_eq!(world.accounts.len(), 1, "looked up one by one");
+}
+
+#[test]
+fn an_outcome_carries_the_trace_of_its_message_and_only_the_values_that_are_wanted() {
+    let mut world = with_people(1..=1);
+    let change = person(1).version(2).titled("B").named("u1@new.example");
+    world.change(change.clone());
+    world.settle();
+    let outcome = world.outcomes.last().unwrap();
+    assert_eq!((outcome.action.as_str(), outcome.user_version), ("update", 2));
+    assert!(outcome.changed.len() > 1, "{:?}", outcome.changed);
+    assert_eq!(outcome.values, [("title".to_owned(), "B".into())].into());
+    assert_eq!(outcome.trace_id, Some(TraceContext::of(&change).trace_id));
+}
+
+#[test]
+fn a_target_that_is_asked_too_much_is_not_sick() {
+    let mut world = with_people(1..=1);
+    world.change(person(1).version(2).titled("B"));
+    let mut refused = 0;
+    while refused < 40 {
+        if let Some((id, _)) = world.open.first().cloned() {
+            refused += 1;
+            world.end(id, Err(Failure::Retry(refusal("http-429"), None)));
+        } else if !world.commit() {
+            world.now = world.lane.next_wake().unwrap().max(world.now);
+            world.give(Input::Tick);
+        }
+        assert_eq!(world.lane.status().circuit, None);
+    }
 }
