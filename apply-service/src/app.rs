@@ -108,8 +108,17 @@ impl App {
         topics::all(&config.kafka).ensure().await?;
 
         let (users, readiness) = (Arc::new(Users::default()), Readiness::waiting_for(&[USERS]));
-        let status = StatusHandle::new(Arc::clone(&users), warnings, Arc::clone(&metrics), config.alarms);
         let (directory, lanes) = (Arc::<Directory>::default(), Lanes::default());
+        let status = StatusHandle::new(
+            Arc::clone(&users),
+            Arc::clone(&directory),
+            warnings,
+            Arc::clone(&metrics),
+            config.alarms,
+        );
+        for (name, target) in &policy.targets {
+            status.declare(name, target.policy.mode.as_str());
+        }
         let routes = api::routes(Parts {
             status: status.clone(),
             access: Access::configured(&config.http),
@@ -197,16 +206,7 @@ impl App {
         });
         tasks.spawn("targets", async move {
             let _when_over = handed_back.drop_guard();
-            targets::run(
-                self.policy,
-                self.executors,
-                kafka,
-                self.users,
-                self.status,
-                self.lanes,
-                stop,
-            )
-            .await
+            targets::run(self.executors, kafka, self.users, self.status, self.lanes, stop).await
         });
         tasks.run(grace).await
     }

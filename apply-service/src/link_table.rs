@@ -21,8 +21,8 @@ use usher_contract::{Approval, TargetName, UserKey};
 use usher_runtime::{
     clock,
     kafka::{
-        CommitError, KafkaConfig, OutRecord, Partitions, Record, TopicError, TopicInput, TopicReader, TransactionBatch,
-        TransactionalProducer,
+        CommitError, FenceError, KafkaConfig, OutRecord, Partitions, Record, TopicError, TopicInput, TopicReader,
+        TransactionBatch, TransactionalProducer,
     },
 };
 
@@ -59,6 +59,15 @@ pub(crate) enum RestoreError {
     /// The topic.
     #[error("cannot read the links")]
     Start(#[from] TopicError),
+    /// The name of a target that is to be renamed.
+    #[error("cannot take over the name that the target had")]
+    Fence(#[from] FenceError),
+    /// The target runs under another name now.
+    #[error("{0} was renamed to {1}: take its file out of the policy folder, or rename it back with `formerly: {1}`")]
+    Renamed(TargetName, TargetName),
+    /// What is known under the former name cannot be moved whole.
+    #[error("{1} records of {0} cannot be read by this version; run the version that wrote them before renaming")]
+    Unmovable(TargetName, u64),
     /// Reading broke off.
     #[error("reading {0} broke off: {1}")]
     Failed(String, String),

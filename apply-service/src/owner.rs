@@ -23,6 +23,7 @@ use crate::{
     },
     reconciler::{self, Executor, LaneEnd, Surroundings},
     recorder::Recorder,
+    rename::{self, Standing},
     status::StatusHandle,
     users::Users,
 };
@@ -38,6 +39,9 @@ pub(crate) enum Order {
 
 /// What a take-over has read, and where the commands go on.
 type TakenOver = Result<(Restored, Inbox), RestoreError>;
+
+/// How long a target that was renamed is left alone before its record is read again.
+const RENAMED_PAUSE: Duration = Duration::from_secs(60);
 
 /// What is under way.
 enum Work {
@@ -225,8 +229,28 @@ impl Owner {
             self.executor.policy.name.clone(),
         );
         let (metrics, progress) = (Arc::clone(&self.executor.metrics), self.status.progress(&target));
+        let (formerly, status, name) = (
+            self.executor.policy.formerly.clone(),
+            self.status.clone(),
+            target.clone(),
+        );
         self.work = Work::Restoring(Box::pin(async move {
             let mut restored = link_table::restore(&kafka, &producer, &target, &progress).await?;
+            match Standing::of(restored.record.as_ref(), formerly.as_ref()) {
+                Standing::Current => {}
+                Standing::RenamedTo(other) => {
+                    // Nothing changes by itself: somebody has to take the file out.
+                    let error = RestoreError::Renamed(target, other.clone());
+                    status.problem(&name, Some(error.to_string()));
+                    tokio::time::sleep(RENAMED_PAUSE).await;
+                    return Err(error);
+                }
+                Standing::Moves(former) => {
+                    if rename::take_over(&kafka, &producer, &target, former, &progress).await? {
+                        restored = link_table::restore(&kafka, &producer, &target, &progress).await?;
+                    }
+                }
+            }
             let mut nothing_done = 0;
             let done = restored
                 .record

@@ -12,7 +12,7 @@ mod layers;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,7 +23,7 @@ use usher_runtime::yaml::Document;
 
 pub use self::connection::Connection;
 use self::layers::Layers;
-use crate::logic::policy::TargetPolicy;
+use crate::logic::policy::{Mode, TargetPolicy};
 
 /// The file whose keys stand below every target's own.
 const DEFAULTS: &str = "_defaults.yaml";
@@ -42,6 +42,8 @@ pub struct Target {
     pub policy: Arc<TargetPolicy>,
     /// How the application is reached.
     pub connection: Connection,
+    /// Targets of which it is known that they write to the same application.
+    pub shared_with: BTreeSet<TargetName>,
     /// Where it is written.
     pub file: PathBuf,
 }
@@ -131,11 +133,63 @@ pub fn from_texts(files: &[(PathBuf, String)]) -> Result<Policy, PolicyError> {
             _ => problems.extend(found),
         }
     }
+    problems.extend(renames(&policy));
+    problems.extend(shared_applications(&policy));
     if problems.is_empty() {
         Ok(policy)
     } else {
         Err(PolicyError(problems))
     }
+}
+
+/// Two targets that write to one application would undo each other's work unless their people are apart, which only
+/// whoever wrote the files can know.
+fn shared_applications(policy: &Policy) -> Vec<String> {
+    let writes = |target: &&Target| target.policy.mode != Mode::Off;
+    let targets: Vec<&Target> = policy.targets.values().filter(writes).collect();
+    let mut problems = Vec::new();
+    for (number, one) in targets.iter().enumerate() {
+        for other in &targets[number + 1..] {
+            let (name, other_name) = (&one.policy.name, &other.policy.name);
+            let declared = one.shared_with.contains(other_name) || other.shared_with.contains(name);
+            if one.policy.tenant == other.policy.tenant && !declared {
+                problems.push(format!(
+                    "{}: connection: {other_name} ({}) writes to the same application; two targets of one application fight \
+                     over its accounts. Take one out, tell them apart by connection.tenant, or, when nobody belongs to both, \
+                     say connection.sharedWith: [{other_name}]",
+                    one.file.display(),
+                    other.file.display()
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// What is wrong with names that targets had before.
+fn renames(policy: &Policy) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut former: BTreeMap<&TargetName, &Path> = BTreeMap::new();
+    for (name, target) in &policy.targets {
+        let Some(formerly) = &target.policy.formerly else {
+            continue;
+        };
+        let file = target.file.display();
+        if let Some(other) = policy.targets.get(formerly) {
+            problems.push(format!(
+                "{file}: formerly: {formerly} is the name of a target of this folder ({}); a name that is still in use \
+                 cannot be taken over",
+                other.file.display()
+            ));
+        }
+        if let Some(other) = former.insert(formerly, &target.file) {
+            problems.push(format!(
+                "{file}: formerly: {} says so too; only one of them can be {formerly} under a new name ({name})",
+                other.display()
+            ));
+        }
+    }
+    problems
 }
 
 /// Without the line itself: what cannot be parsed may be a secret as well as anything else.

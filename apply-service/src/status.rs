@@ -15,6 +15,7 @@ use usher_runtime::clock;
 
 use crate::{
     config::AlarmsConfig,
+    directory::Directory,
     logic::{lane::LaneStatus, ownership::State, retry::elapsed, target_record::FIRST_SYNC},
     metrics::Metrics,
     users::{Users, UsersStatus},
@@ -61,6 +62,9 @@ pub struct ServiceStatus {
     pub users: UsersStatus,
     /// By name.
     pub targets: BTreeMap<TargetName, TargetStatus>,
+    /// Targets that this service has run and that the policy folder does not have any more, with what became of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed: BTreeMap<TargetName, String>,
     /// Legal but risky settings.
     pub warnings: Vec<String>,
 }
@@ -73,19 +77,27 @@ pub struct StatusHandle {
     alarms: AlarmsConfig,
     progress: Arc<Mutex<BTreeMap<TargetName, Arc<AtomicU64>>>>,
     users: Arc<Users>,
+    directory: Arc<Directory>,
     targets: Arc<Mutex<BTreeMap<TargetName, TargetStatus>>>,
     warnings: Arc<[String]>,
     metrics: Arc<Metrics>,
 }
 
 impl StatusHandle {
-    pub(crate) fn new(users: Arc<Users>, warnings: Vec<String>, metrics: Arc<Metrics>, alarms: AlarmsConfig) -> Self {
+    pub(crate) fn new(
+        users: Arc<Users>,
+        directory: Arc<Directory>,
+        warnings: Vec<String>,
+        metrics: Arc<Metrics>,
+        alarms: AlarmsConfig,
+    ) -> Self {
         Self {
             instance: Arc::default(),
             address: Arc::default(),
             alarms,
             progress: Arc::default(),
             users,
+            directory,
             targets: Arc::default(),
             warnings: warnings.into(),
             metrics,
@@ -106,9 +118,32 @@ impl StatusHandle {
         ServiceStatus {
             instance: self.instance().to_owned(),
             users: self.users.status(),
+            removed: self.removed(&targets),
             targets,
             warnings: self.warnings.to_vec(),
         }
+    }
+
+    /// Targets of which there is a record and no file.
+    fn removed(&self, targets: &BTreeMap<TargetName, TargetStatus>) -> BTreeMap<TargetName, String> {
+        let records = self.directory.all().into_iter();
+        records
+            .filter(|(name, _)| !targets.contains_key(name))
+            .map(|(name, record)| {
+                let words = match (&record.renamed_to, record.released) {
+                    (Some(to), _) => format!("renamed to {to}"),
+                    (None, true) => format!(
+                        "not in the policy folder since {}: nobody runs it; its accounts and links stay as they are",
+                        record.at
+                    ),
+                    (None, false) => format!(
+                        "not in the policy folder; last run by {} at {}",
+                        record.owner, record.at
+                    ),
+                };
+                (name, words)
+            })
+            .collect()
     }
 
     /// How this process is named; the first call counts.

@@ -19,7 +19,7 @@ use crate::{
     logic::policy::Mode,
     metrics::Metrics,
     owner::{Order, Owner},
-    policy::{Policy, Target},
+    policy::Target,
     reconciler::Executor,
     status::StatusHandle,
     topics,
@@ -61,7 +61,6 @@ pub(crate) fn executor(target: &Target, metrics: &Arc<Metrics>) -> Result<Execut
 /// # Errors
 /// [`TargetsError`].
 pub(crate) async fn run(
-    policy: Policy,
     executors: Vec<Executor>,
     kafka: KafkaConfig,
     users: Arc<Users>,
@@ -71,9 +70,6 @@ pub(crate) async fn run(
 ) -> Result<(), TargetsError> {
     let mut tasks = JoinSet::new();
     let mut orders: BTreeMap<i32, Vec<mpsc::Sender<Order>>> = BTreeMap::new();
-    for target in policy.targets.values() {
-        status.declare(&target.policy.name, target.policy.mode.as_str());
-    }
     for executor in executors
         .into_iter()
         .filter(|executor| executor.policy.mode != Mode::Off)

@@ -243,6 +243,7 @@ impl Lane {
             owner: owner.address.to_owned(),
             owner_run: Some(owner.run.to_owned()),
             released: false,
+            renamed_to: None,
             mode: target.mode.as_str().to_owned(),
             first_sync,
             // Whoever has changed to `auto`, or only links, does not wait any longer.

@@ -203,6 +203,8 @@ pub struct Retry {
 pub struct TargetPolicy {
     /// The target.
     pub name: TargetName,
+    /// The name that it had: what is known under that one is taken over.
+    pub formerly: Option<TargetName>,
     /// How far it is switched on.
     pub mode: Mode,
     /// Whose people.

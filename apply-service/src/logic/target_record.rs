@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
-use usher_contract::{Approval, StateHash};
+use usher_contract::{Approval, StateHash, TargetName};
 
 use super::{drift::DriftReport, guard::Budget};
 
@@ -96,6 +96,9 @@ pub struct TargetRecord {
     pub owner_run: Option<String>,
     /// The owner has handed the target back and writes no more: a successor need not wait.
     pub released: bool,
+    /// The name under which the target goes on: whoever still has this one does not run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_to: Option<TargetName>,
     /// The mode it runs in.
     pub mode: String,
     /// The first sync, once it is done.
@@ -161,6 +164,7 @@ impl TargetRecord {
             owner: owner.to_owned(),
             owner_run: None,
             released: false,
+            renamed_to: None,
             mode: mode.to_owned(),
             first_sync: None,
             first_sync_waits: false,

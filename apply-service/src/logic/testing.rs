@@ -102,6 +102,7 @@ pub(crate) fn row(path: &str, from: &[&str]) -> AttributeRule {
 pub(crate) fn policy() -> TargetPolicy {
     TargetPolicy {
         name: TargetName::try_new("gong").unwrap(),
+        formerly: None,
         mode: Mode::Enforce,
         sources: [user_key(1).org].into(),
         features: Features {

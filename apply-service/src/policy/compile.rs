@@ -29,6 +29,7 @@ pub(super) fn target(
     warnings: &mut Vec<String>,
 ) -> Option<Target> {
     let name: Option<TargetName> = layers.require(&["target"], "the name of the target", problems);
+    let formerly: Option<TargetName> = layers.decode(&["formerly"], problems);
     preset(layers, problems);
     let mode = mode(layers, problems);
     let sources: Option<BTreeSet<OrgId>> = layers.require(
@@ -76,6 +77,8 @@ pub(super) fn target(
         problems,
     );
     let drift = drift(layers, problems);
+    let shared_with: Option<BTreeSet<TargetName>> = layers.decode(&["connection", "sharedWith"], problems);
+    let shared_with = shared_with.unwrap_or_default();
     let tenant = StateHash::of_value(&json!({
         "baseUrl": layers.get(&["connection", "baseUrl"]),
         "tenant": layers.get(&["connection", "tenant"]),
@@ -84,6 +87,7 @@ pub(super) fn target(
         tenant,
         hash: hash(layers, &attributes),
         name: name?,
+        formerly,
         mode: mode?,
         sources: sources?,
         features,
@@ -102,6 +106,7 @@ pub(super) fn target(
     Some(Target {
         policy: Arc::new(policy),
         connection: connection?,
+        shared_with,
         file: file.to_owned(),
     })
 }

@@ -9,6 +9,7 @@ const KNOWN: [(&str, &[&str]); 23] = [
         "",
         &[
             "target",
+            "formerly",
             "preset",
             "mode",
             "sources",
@@ -32,6 +33,7 @@ const KNOWN: [(&str, &[&str]); 23] = [
         &[
             "baseUrl",
             "tenant",
+            "sharedWith",
             "auth",
             "timeouts",
             "caFile",
@@ -82,7 +84,7 @@ const KNOWN: [(&str, &[&str]); 23] = [
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
 const LATER: [(&str, &[&str]); 4] = [
-    ("", &["assignments", "organization", "groups", "notify", "formerly"]),
+    ("", &["assignments", "organization", "groups", "notify"]),
     ("scope", &["skip"]),
     ("attributes.*", &["template", "map", "default"]),
     ("lifecycle", &["terminated", "outOfScope", "termination"]),

@@ -373,3 +373,45 @@ fn how_many_failures_halt_a_target_is_a_share_of_the_last_answers() {
         assert!(halt(wrong).unwrap_err().0[0].contains(words), "{wrong}");
     }
 }
+
+#[test]
+fn a_name_that_is_in_use_or_claimed_twice_cannot_be_taken_over() {
+    let named = |name: &str, formerly: &str| {
+        let host = format!("{name}.example");
+        GOOD.replace("helpdesk.example", &host)
+            .replace("target: helpdesk", &format!("target: {name}\nformerly: {formerly}"))
+    };
+    let crm = named("crm", "old-crm");
+    let policy = read(&[("policy/crm.yaml", &crm)]).unwrap();
+    let target = &policy.targets.values().next().unwrap().policy;
+    assert_eq!(target.formerly.as_ref().map(TargetName::as_str), Some("old-crm"));
+    let desk = named("desk", "crm");
+    let found = read(&[("policy/crm.yaml", &crm), ("policy/desk.yaml", &desk)])
+        .unwrap_err()
+        .0;
+    assert!(
+        found[0].contains("formerly: crm is the name of a target of this folder (policy/crm.yaml)"),
+        "{found:#?}"
+    );
+    let twice = named("sales", "old-crm");
+    let found = read(&[("policy/crm.yaml", &crm), ("policy/sales.yaml", &twice)])
+        .unwrap_err()
+        .0;
+    assert!(found[0].contains("policy/crm.yaml says so too"), "{found:#?}");
+    assert!(!problems(&named("desk", "desk")).is_empty(), "its own name");
+}
+
+#[test]
+fn two_targets_of_one_application_are_refused_unless_declared() {
+    let crm = GOOD.replace("target: helpdesk", "target: crm");
+    let files = |crm: &str| read(&[("policy/crm.yaml", crm), ("policy/helpdesk.yaml", GOOD)]);
+    let found = files(&crm).unwrap_err().0;
+    assert!(
+        found[0].starts_with("policy/crm.yaml: connection: helpdesk (policy/helpdesk.yaml) writes to the same"),
+        "{found:#?}"
+    );
+    let declared = crm.replace("connection: {", "connection: { sharedWith: [helpdesk],");
+    assert!(files(&declared).is_ok(), "by one of them");
+    let apart = crm.replace("connection: {", "connection: { tenant: eu,");
+    assert!(files(&apart).is_ok(), "another tenant");
+}
