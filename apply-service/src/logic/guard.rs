@@ -75,6 +75,9 @@ pub struct Guard {
     pub windows: Vec<Duration>,
     /// Whether accounts that the first import makes or takes over count as changes.
     pub counts_first_import: bool,
+    /// So long after the last account of a first import it is taken to be over. Longer: more is made without the guard's
+    /// looking; shorter: a directory that is filled slowly is held half-way.
+    pub import_quiet: Duration,
 }
 
 impl Default for Guard {
@@ -88,6 +91,7 @@ impl Default for Guard {
             changes_percent: 50,
             windows: vec![Duration::from_secs(3600), Duration::from_secs(24 * 3600)],
             counts_first_import: false,
+            import_quiet: Duration::from_secs(600),
         }
     }
 }

@@ -399,7 +399,9 @@ impl Lane {
         .into_iter()
         .flatten()
         .filter(|_| works);
-        let import = self.quiet_since.map(|since| after(since, guarding::IMPORT_QUIET));
+        let import = self
+            .quiet_since
+            .map(|since| after(since, self.target.guard.import_quiet));
         working
             .chain(self.queue.next_due())
             .chain(reconcile)

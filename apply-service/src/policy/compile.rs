@@ -385,6 +385,7 @@ fn guard(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<Str
         changes_percent: percent(&["guard", "changes", "percent"], default.changes_percent, problems),
         windows,
         counts_first_import,
+        import_quiet: duration(layers, &["guard", "importQuiet"], default.import_quiet, problems),
     }
 }
 

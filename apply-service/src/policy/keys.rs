@@ -68,7 +68,10 @@ const KNOWN: [(&str, &[&str]); 23] = [
         &["inactive", "removed", "frozen", "unlisted", "deleteAfter"],
     ),
     ("protect", &["accounts", "owner"]),
-    ("guard", &["removals", "changes", "windows", "firstImport"]),
+    (
+        "guard",
+        &["removals", "changes", "windows", "firstImport", "importQuiet"],
+    ),
     ("guard.removals", &["percent", "atLeast", "atMost"]),
     ("guard.changes", &["percent"]),
     ("pace", &["perSecond", "perDay", "concurrency", "leaverReserve"]),

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 mod history;
 mod kafka_proxy;
 mod service;
+pub mod stage;
 
 pub use history::History;
 pub use kafka_proxy::{EndTxn, KafkaProxy};

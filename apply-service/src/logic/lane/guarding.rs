@@ -21,10 +21,6 @@ use crate::logic::{
 /// does not grow any more.
 const OPEN_FOR: Duration = Duration::from_secs(60);
 
-/// So long after the last account of a first import it is taken to be over. Longer: more is made without the guard's looking;
-/// shorter: a directory that is filled slowly is held half-way.
-pub(super) const IMPORT_QUIET: Duration = Duration::from_secs(600);
-
 /// How an action passes the guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
@@ -164,7 +160,7 @@ impl Lane {
             self.quiet_since = None;
             return;
         }
-        if elapsed(*self.quiet_since.get_or_insert(now), now) >= IMPORT_QUIET {
+        if elapsed(*self.quiet_since.get_or_insert(now), now) >= self.target.guard.import_quiet {
             self.record.imported = Some(true);
             self.commits.ask();
         }
