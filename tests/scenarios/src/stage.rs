@@ -75,12 +75,12 @@ impl Stage {
     }
 
     pub async fn send(&self, service: &Service, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let method = method.parse().unwrap();
+        let method = method.parse().expect("a method");
         let request = reqwest::Client::new()
             .request(method, format!("{}{path}", service.url))
             .bearer_auth(APPROVER)
             .json(&body);
-        let answer = request.send().await.unwrap();
+        let answer = request.send().await.expect("an answer");
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
@@ -108,7 +108,7 @@ impl Stage {
     pub async fn order(&self, service: &Service, arguments: &[&str]) -> (i32, String) {
         let token = self.scene.token_file(APPROVER);
         let mut all = arguments.to_vec();
-        all.extend(["--url", &service.url, "--token-file", token.to_str().unwrap()]);
+        all.extend(["--url", &service.url, "--token-file", token.to_str().expect("a path in UTF-8")]);
         self.scene.command("apply-service", &all).await
     }
 
@@ -116,7 +116,7 @@ impl Stage {
     pub async fn local(&self, arguments: &[&str]) -> (i32, String) {
         let config = self.scene.apply_config(&json!({ "log": { "filter": "error" } }));
         let mut all = arguments.to_vec();
-        all.extend(["--config", config.to_str().unwrap()]);
+        all.extend(["--config", config.to_str().expect("a path in UTF-8")]);
         self.scene.command("apply-service", &all).await
     }
 
