@@ -72,6 +72,10 @@ pub(crate) struct Parts {
     pub(crate) forwarder: Forwarder,
 }
 
+/// Refused callers that wait for their answer at the same time; more are told at once to come back later. Not by address:
+/// behind a proxy everybody has the same.
+const REFUSED_MAX: usize = 64;
+
 /// One route.
 struct Endpoint {
     method: &'static str,
@@ -95,6 +99,7 @@ pub(crate) struct Served {
     api: Api,
     limits: Arc<Limits>,
     heavy: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
 }
 
 impl std::ops::Deref for Served {
@@ -336,6 +341,7 @@ pub(crate) fn routes(parts: Parts) -> Router {
         api: Api(Arc::new(parts)),
         limits: Arc::default(),
         heavy: Arc::new(Semaphore::new(HEAVY_MAX)),
+        refused: Arc::new(Semaphore::new(REFUSED_MAX)),
     };
     let router = ENDPOINTS.iter().fold(Router::new(), |router, endpoint| {
         let admit = from_fn_with_state((served.clone(), endpoint), call::admit);

@@ -340,6 +340,20 @@ async fn whoever_may_not_is_told_so_and_wrong_requests_are_refused_in_words() {
     assert!(described >= 20, "{described} operations");
     let (status, _) = scene.send(Method::DELETE, "/v1/targets", Some("approver"), None).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+
+    // Somebody tries tokens: few answers at a time, and whoever has one does not wait for them.
+    let guesses = (0..200).map(|_| scene.send(Method::GET, "/v1/targets", Some("stranger"), None));
+    let (refused, known) = tokio::join!(
+        futures::future::join_all(guesses),
+        scene.send(Method::GET, "/v1/targets", Some("viewer"), None)
+    );
+    assert_eq!(known.0, StatusCode::OK);
+    let count = |wanted: StatusCode| refused.iter().filter(|(status, _)| *status == wanted).count();
+    let (late, busy) = (count(StatusCode::UNAUTHORIZED), count(StatusCode::TOO_MANY_REQUESTS));
+    assert!(
+        late > 0 && busy > 0 && late + busy == 200,
+        "{late} refused, {busy} told to come back"
+    );
     let (status, said) = scene.get("/v1/nothing").await;
     assert_eq!((status, said["error"].is_string()), (StatusCode::NOT_FOUND, true));
 

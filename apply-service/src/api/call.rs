@@ -26,6 +26,8 @@ use super::{Endpoint, REQUEST_MAX, Served, forward::FORWARDED};
 
 /// How long a question waits for its turn among those that take much.
 const TURN_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// How late a refusal comes.
+const REFUSED_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// A refusal with words.
 #[derive(Debug)]
@@ -141,7 +143,7 @@ pub(super) async fn admit(
             .check_client(caller.names.as_ref(), authorization, from.ip(), role);
         match checked {
             Ok(actor) => caller.actor = actor,
-            Err(error) => return Problem::from(error).into_response(),
+            Err(error) => return refuse(&served, error).await.into_response(),
         }
     }
     if request.method() != Method::GET
@@ -155,6 +157,18 @@ pub(super) async fn admit(
         Ok(response) => response,
         Err(_) => Problem::later("it took too long; try again, or ask for less").into_response(),
     }
+}
+
+/// Who tries tokens gets few answers: each comes late, and there are only so many at once. Whoever has a good token waits for
+/// nobody.
+async fn refuse(served: &Served, error: AccessError) -> Problem {
+    let Ok(_permit) = served.refused.try_acquire() else {
+        return Problem::busy("too many requests that are refused; try again", 5);
+    };
+    if error == AccessError::Unknown {
+        tokio::time::sleep(REFUSED_PAUSE).await;
+    }
+    error.into()
 }
 
 impl Served {

@@ -108,7 +108,12 @@ impl Stage {
     pub async fn order(&self, service: &Service, arguments: &[&str]) -> (i32, String) {
         let token = self.scene.token_file(APPROVER);
         let mut all = arguments.to_vec();
-        all.extend(["--url", &service.url, "--token-file", token.to_str().expect("a path in UTF-8")]);
+        all.extend([
+            "--url",
+            &service.url,
+            "--token-file",
+            token.to_str().expect("a path in UTF-8"),
+        ]);
         self.scene.command("apply-service", &all).await
     }
 
