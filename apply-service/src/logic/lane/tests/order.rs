@@ -378,3 +378,63 @@ fn a_target_that_is_asked_too_much_is_not_sick() {
         assert_eq!(world.lane.status().circuit, None);
     }
 }
+
+#[test]
+fn a_target_that_never_answers_changes_nothing_for_another() {
+    // What happened at the good target and when, with and without a neighbour that hangs, in one simulated clock.
+    let story = |neighbour: bool| {
+        let (mut good, mut dead) = (with_people(1..=5), with_people(1..=5));
+        let mut story = Vec::new();
+        for second in 0..120_u64 {
+            let change = person(u32::try_from(second % 5).unwrap() + 1).version(2 + second);
+            let change = if second % 7 == 0 {
+                change.inactive()
+            } else {
+                change.titled(&format!("T{second}"))
+            };
+            if neighbour {
+                // Its operations stay open for ever; its commits work.
+                dead.now = good.now;
+                dead.change(change.clone());
+                dead.give(Input::Tick);
+                while dead.commit() {}
+            }
+            good.change(change);
+            good.pass(1);
+            story.extend(good.writes.drain(..).map(|write| (second, write)));
+        }
+        assert!(!neighbour || (dead.writes.is_empty() && dead.lane.status().pending == 5));
+        (story, good.lane.status().pending, good.outcomes.len())
+    };
+    let alone = story(false);
+    assert!(alone.0.len() > 100 && alone.1 == 0, "{}", alone.0.len());
+    assert_eq!(alone, story(true));
+}
+
+#[test]
+fn somebody_who_leaves_overtakes_an_initial_load_of_a_hundred_thousand() {
+    let mut world = with_people(1..=1);
+    for n in 2..=100_001 {
+        let change = Arc::new(person(n));
+        world.give(Input::User { change, again: false });
+    }
+    while world.commit() {}
+    let under_way = world.open.len();
+    assert!(under_way > 0 && world.lane.status().pending == 100_000);
+    world.change(person(1).version(2).inactive());
+    // Whatever is begun from now on begins with her.
+    for (id, operation) in world.open.clone() {
+        let answer = world.answer(&operation);
+        world.end(id, Ok(answer));
+    }
+    while world.commit() {}
+    let next = world.open.iter().find_map(|(_, operation)| match operation {
+        Operation::Update { id, values, .. } => Some((id.0.clone(), values.clone())),
+        _ => None,
+    });
+    let (account, values) = next.expect("she comes first");
+    let link = world.lane.links.get(&user_key(1)).unwrap().remote_id.clone().unwrap();
+    assert_eq!(account, link.0);
+    assert_eq!(values.get(&AttributePath("active".into())), Some(&Value::Bool(false)));
+    assert!(world.lane.status().pending > 99_000, "the others still wait");
+}
