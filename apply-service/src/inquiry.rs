@@ -11,12 +11,13 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
-use usher_contract::{TargetName, UserKey};
+use usher_contract::{TargetName, UserChange, UserKey};
 
 use crate::{
     logic::{
         lane::Links,
         link::{Link, LinkState},
+        map::origins,
         plan::{Plan, Question, Remote, plan as decide},
         policy::TargetPolicy,
         target_record::{FirstSyncReport, HeldSet, TargetRecord},
@@ -39,6 +40,9 @@ pub(crate) struct PlanView {
     /// What would be written.
     #[serde(default)]
     pub(crate) changed: Vec<String>,
+    /// Where each of these comes from: field, row of the policy, version of the message.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) sources: BTreeMap<String, String>,
     /// Why.
     #[serde(default)]
     pub(crate) reasons: Vec<String>,
@@ -52,9 +56,10 @@ pub(crate) struct PlanView {
     pub(crate) line: String,
 }
 
-impl From<&Plan> for PlanView {
-    fn from(plan: &Plan) -> Self {
+impl PlanView {
+    fn of(plan: &Plan, change: &UserChange, target: &TargetPolicy) -> Self {
         Self {
+            sources: origins(change, target, &plan.changed),
             action: plan.action.as_str().to_owned(),
             account: plan.account.as_ref().map(ToString::to_string),
             changed: plan.changed.iter().map(ToString::to_string).collect(),
@@ -197,7 +202,7 @@ impl Known<'_> {
             again: false,
             now: self.now,
         });
-        Some(PlanView::from(&plan))
+        Some(PlanView::of(&plan, &change, self.policy))
     }
 
     /// How somebody stands.

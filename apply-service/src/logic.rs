@@ -22,6 +22,7 @@ pub mod retry;
 pub mod scope;
 pub mod source;
 pub mod target_record;
+pub mod template;
 
 #[cfg(test)]
 pub(crate) mod testing;

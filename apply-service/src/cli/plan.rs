@@ -19,6 +19,7 @@ use crate::{
         guard::{Budget, Over},
         lane::{Answer, Links, ledger, look_up, match_values},
         link::LinkState,
+        map::origins,
         plan::{Action, Plan, Question, Remote, plan as decide},
         policy::Mode,
         target_record::TargetRecord,
@@ -42,7 +43,7 @@ pub(super) async fn plan(config: Config, args: PlanArgs) -> ExitCode {
             let text = if args.json {
                 as_json(&plans, &guarded)
             } else {
-                as_lines(&plans, &guarded, args.all)
+                as_lines(&plans, &guarded, args.all, args.user.is_some())
             };
             print(&text);
             let changes = plans.iter().any(|entry| entry.plan.action.acts());
@@ -60,6 +61,8 @@ struct Entry {
     user: UserKey,
     version: u64,
     plan: Plan,
+    /// Where each attribute comes from.
+    sources: BTreeMap<String, String>,
     /// Why a look-up at the target did not succeed.
     not_looked: Option<String>,
 }
@@ -167,6 +170,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                 user: *user,
                 version: change.version,
                 plan: ask(&Remote::NotLooked),
+                sources: BTreeMap::new(),
                 not_looked: None,
             };
             if args.look && entry.plan.action == Action::Look {
@@ -175,6 +179,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                     Err(reason) => entry.not_looked = Some(reason),
                 }
             }
+            entry.sources = origins(&change, &executor.policy, &entry.plan.changed);
             plans.push(entry);
         }
         // The guard looks at everybody: of one person it says nothing.
@@ -256,7 +261,7 @@ async fn look(executor: &Executor, values: &[(crate::logic::policy::MatchKey, St
     }
 }
 
-fn as_lines(plans: &[Entry], guarded: &[Guarded], all: bool) -> String {
+fn as_lines(plans: &[Entry], guarded: &[Guarded], all: bool, one: bool) -> String {
     let mut text = String::new();
     let mut counts: BTreeMap<(&TargetName, Action), usize> = BTreeMap::new();
     for entry in plans {
@@ -268,6 +273,10 @@ fn as_lines(plans: &[Entry], guarded: &[Guarded], all: bool) -> String {
                 .map_or_else(String::new, |reason| format!(" (look-up failed: {reason})"));
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{} {}: {}{not_looked}", entry.target, entry.user, entry.plan);
+            // Of many people this would be a book.
+            for (attribute, source) in entry.sources.iter().filter(|_| one) {
+                let _ = writeln!(text, "    {attribute}: from {source}");
+            }
         }
     }
     for ((target, action), count) in counts {
@@ -335,6 +344,7 @@ fn as_json(plans: &[Entry], guarded: &[Guarded]) -> String {
                 "action": entry.plan.action.as_str(),
                 "account": entry.plan.account,
                 "changed": entry.plan.changed,
+                "sources": entry.sources,
                 "reasons": entry.plan.reasons,
                 "refused": entry.plan.refusal.as_ref().map(|refusal| refusal.code.clone()),
                 "nextChange": entry.plan.next_change,

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use usher_contract::{Known, User, UserKey};
+use usher_contract::{Known, User, UserChange, UserKey};
 
 use super::{
     account::{AttributePath, RemoteId},
-    policy::{AttributeRule, TargetPolicy, ValueSource, WhenBlank, Write},
+    policy::{ACTIVE, AttributeRule, TargetPolicy, ValueMap, ValueSource, WhenBlank, Write},
     source::{SourceField, is_blank},
+    template::Template,
 };
 
 /// What one attribute should hold.
@@ -28,6 +29,8 @@ pub enum Wanted {
     Pending(UserKey),
     /// The source is blank and the policy then leaves the person alone.
     Skip,
+    /// The template does not work for this person; why, in words.
+    Failed(String),
 }
 
 /// Everything an account should hold besides `active` and our key.
@@ -43,30 +46,116 @@ pub fn map(user: &User, target: &TargetPolicy, account_of: &dyn Fn(&UserKey) -> 
 }
 
 fn wanted(user: &User, rule: &AttributeRule, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Wanted {
+    let found = match found(user, rule) {
+        Found::Unknown(field) => return Wanted::Unknown(field.to_string()),
+        Found::Failed(why) => return Wanted::Failed(why),
+        Found::Value(_, SourceOf::Field(SourceField::Manager)) => return reference(user, account_of),
+        Found::Value(value, _) => translated(value, &rule.values),
+        Found::Blank => rule.values.default.clone(),
+    };
+    match (found, rule.when_blank) {
+        (Some(value), _) => Wanted::Value(value),
+        (None, WhenBlank::Keep) => Wanted::Leave,
+        (None, WhenBlank::Clear) => Wanted::Clear,
+        (None, WhenBlank::Skip) => Wanted::Skip,
+    }
+}
+
+/// What the sources of a row say.
+enum Found<'a> {
+    Value(Value, SourceOf<'a>),
+    Blank,
+    Unknown(&'a SourceField),
+    Failed(String),
+}
+
+/// Which of them it was.
+enum SourceOf<'a> {
+    Field(&'a SourceField),
+    Constant,
+    Template(&'a Template),
+}
+
+fn found<'a>(user: &User, rule: &'a AttributeRule) -> Found<'a> {
     let fields = match &rule.source {
-        ValueSource::Constant(value) => return Wanted::Value(value.clone()),
+        ValueSource::Constant(value) => return Found::Value(value.clone(), SourceOf::Constant),
+        ValueSource::Template(template) => {
+            return match template.render(user) {
+                Ok(Ok(text)) if text.is_empty() => Found::Blank,
+                Ok(Ok(text)) => Found::Value(Value::String(text), SourceOf::Template(template)),
+                Ok(Err(field)) => Found::Unknown(field),
+                Err(why) => Found::Failed(why),
+            };
+        }
         ValueSource::From(fields) => fields,
     };
     for field in fields {
         match field.read(user) {
             // A later source must not stand in for one that nobody could read.
-            Known::Unknown => return Wanted::Unknown(field.to_string()),
+            Known::Unknown => return Found::Unknown(field),
             Known::Empty => {}
             Known::Value(value) if is_blank(&value) => {}
-            Known::Value(_) if matches!(field, SourceField::Manager) => {
-                return reference(user, account_of);
-            }
             Known::Value(Value::String(text)) => {
-                return Wanted::Value(Value::String(text.trim().to_owned()));
+                return Found::Value(Value::String(text.trim().to_owned()), SourceOf::Field(field));
             }
-            Known::Value(value) => return Wanted::Value(value),
+            Known::Value(value) => return Found::Value(value, SourceOf::Field(field)),
         }
     }
-    match rule.when_blank {
-        WhenBlank::Keep => Wanted::Leave,
-        WhenBlank::Clear => Wanted::Clear,
-        WhenBlank::Skip => Wanted::Skip,
+    Found::Blank
+}
+
+/// The target's word for a value; `None` counts as blank.
+fn translated(value: Value, map: &ValueMap) -> Option<Value> {
+    if map.values.is_empty() {
+        return Some(value);
     }
+    let word = match &value {
+        Value::String(text) => text.to_lowercase(),
+        other => other.to_string().to_lowercase(),
+    };
+    map.values.get(&word).or(map.default.as_ref()).cloned()
+}
+
+/// Where each of these attributes of a plan comes from: source field, row of the policy, version of the message. Names,
+/// never values.
+#[must_use]
+pub fn origins(change: &UserChange, target: &TargetPolicy, paths: &[AttributePath]) -> BTreeMap<String, String> {
+    let of = |path: &AttributePath| match target.attributes.iter().find(|rule| rule.path == *path) {
+        Some(rule) => origin(&change.user, rule),
+        None if path.0 == ACTIVE => "the life cycle".to_owned(),
+        None => "the person's key".to_owned(),
+    };
+    paths
+        .iter()
+        .map(|path| (path.to_string(), format!("{}; message {}", of(path), change.version)))
+        .collect()
+}
+
+/// Where the value of a row comes from for this person, in words and without values.
+#[must_use]
+pub fn origin(user: &User, rule: &AttributeRule) -> String {
+    let mapped = if rule.values.values.is_empty() {
+        ""
+    } else {
+        ", through the map"
+    };
+    let blank = if rule.values.default.is_some() {
+        "default, all sources are blank"
+    } else {
+        "all sources are blank"
+    };
+    let source = match found(user, rule) {
+        Found::Value(_, SourceOf::Field(field)) => format!("{field}{mapped}"),
+        Found::Value(_, SourceOf::Constant) => "constant".to_owned(),
+        Found::Value(_, SourceOf::Template(template)) => {
+            let fields: Vec<String> = template.fields().iter().map(ToString::to_string).collect();
+            format!("template over {}{mapped}", fields.join(", "))
+        }
+        Found::Blank => blank.to_owned(),
+        Found::Unknown(field) => format!("{field} is unknown"),
+        Found::Failed(why) => format!("the template {why}"),
+    };
+    format!("{source}; row {}", rule.row)
 }
 
 fn reference(user: &User, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Wanted {
@@ -152,5 +241,73 @@ mod tests {
         target.attributes = vec![row("manager.value", &["manager"])];
         let mapped = map(&user, &target, &|_| Some(RemoteId("r2".into())));
         assert_eq!(mapped.into_values().next().unwrap().0, Wanted::Value(json!("r2")));
+    }
+
+    #[test]
+    fn values_are_translated_and_what_is_not_in_the_map_is_the_default_or_blank() {
+        let mut user = person(1).user;
+        let mut rule = row("userType", &["department"]);
+        rule.values.values = [("sales".to_owned(), json!("seller")), ("true".to_owned(), json!(1))].into();
+        for (department, default, expected) in [
+            (Known::Value("Sales".to_owned()), None, Wanted::Value(json!("seller"))),
+            (Known::Value("Legal".to_owned()), None, Wanted::Clear),
+            (
+                Known::Value("Legal".to_owned()),
+                Some(json!("other")),
+                Wanted::Value(json!("other")),
+            ),
+            (Known::Empty, Some(json!("other")), Wanted::Value(json!("other"))),
+            (Known::Empty, None, Wanted::Clear),
+            (
+                Known::Unknown,
+                Some(json!("other")),
+                Wanted::Unknown("department".into()),
+            ),
+        ] {
+            user.department = department.clone();
+            rule.values.default = default.clone();
+            assert_eq!(one(&user, rule.clone()), expected, "{department:?} {default:?}");
+        }
+        let mut flag = row("userType", &["active"]);
+        flag.values = rule.values;
+        assert_eq!(one(&user, flag), Wanted::Value(json!(1)), "other values by their text");
+    }
+
+    #[test]
+    fn a_template_is_a_source_like_others() {
+        let mut user = person(1).user;
+        user.title = Known::Empty;
+        user.department = Known::Value("Sales".into());
+        let rule = |text: &str| AttributeRule {
+            source: ValueSource::Template(Template::parse(text).unwrap()),
+            ..row("title", &["title"])
+        };
+        assert_eq!(
+            one(&user, rule("{{ department | upper }}")),
+            Wanted::Value(json!("SALES"))
+        );
+        assert_eq!(one(&user, rule(" {{ title }} ")), Wanted::Clear, "blank");
+        let failing = one(&user, rule("{{ department | date_format('%Y') }}"));
+        assert!(matches!(failing, Wanted::Failed(_)), "{failing:?}");
+        user.department = Known::Unknown;
+        assert_eq!(
+            one(&user, rule("{{ department }}")),
+            Wanted::Unknown("department".into())
+        );
+    }
+
+    #[test]
+    fn where_a_value_comes_from_is_said_without_it() {
+        let mut user = person(1).user;
+        user.title = Known::Empty;
+        user.department = Known::Value("Sales".into());
+        let mut rule = row("title", &["title", "department"]);
+        rule.row = "policy/gong.yaml:12".into();
+        assert_eq!(origin(&user, &rule), "department; row policy/gong.yaml:12");
+        rule.source = ValueSource::Template(Template::parse("{{ department }} {{ title }}").unwrap());
+        assert_eq!(
+            origin(&user, &rule),
+            "template over department, title; row policy/gong.yaml:12"
+        );
     }
 }

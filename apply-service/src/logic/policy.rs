@@ -2,12 +2,15 @@
 //!
 //! How it is read from files is in `crate::policy`; the meaning of each rule is in the file of the rule.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
-use super::{account::AttributePath, guard::Guard, source::SourceField};
+use super::{account::AttributePath, guard::Guard, source::SourceField, template::Template};
 
 /// How far a target is switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,15 +118,30 @@ pub enum ValueSource {
     From(Vec<SourceField>),
     /// The same for everybody.
     Constant(Value),
+    /// A text over fields.
+    Template(Template),
+}
+
+/// What other words a target has for values of the source.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ValueMap {
+    /// Source value, lower case -> value at the target. Empty: values are taken as they are.
+    pub values: BTreeMap<String, Value>,
+    /// For whatever is not in the map, and for blank sources; without it both count as blank.
+    pub default: Option<Value>,
 }
 
 /// One row of the mapping.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttributeRule {
+    /// Where the row stands, `file:line`; `preset` for rows that no file has touched.
+    pub row: String,
     /// The attribute at the target.
     pub path: AttributePath,
     /// Its source.
     pub source: ValueSource,
+    /// Other words for its values.
+    pub values: ValueMap,
     /// When it is written.
     pub write: Write,
     /// What a blank source means.

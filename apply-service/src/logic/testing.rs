@@ -12,7 +12,7 @@ use super::{
     plan::Accounts,
     policy::{
         AttributeRule, Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy,
-        ValueSource, WhenBlank, Write,
+        ValueMap, ValueSource, WhenBlank, Write,
     },
     source::SourceField,
     target_record::OwnerId,
@@ -92,6 +92,8 @@ impl Change for UserChange {
 
 pub(crate) fn row(path: &str, from: &[&str]) -> AttributeRule {
     AttributeRule {
+        row: "test".to_owned(),
+        values: ValueMap::default(),
         path: AttributePath(path.to_owned()),
         source: ValueSource::From(from.iter().map(|name| SourceField::named(name).unwrap()).collect()),
         write: Write::Always,

@@ -11,8 +11,9 @@ use crate::{
     connector::Connector,
     logic::{
         account::AttributePath,
-        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, USER_NAME, ValueSource, WhenBlank, Write},
+        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, USER_NAME, ValueMap, ValueSource, WhenBlank, Write},
         source::SourceField,
+        template::{Template, TemplateError},
     },
 };
 
@@ -21,6 +22,9 @@ use crate::{
 struct Row {
     from: Option<OneOrMany>,
     constant: Option<Value>,
+    template: Option<String>,
+    map: Option<BTreeMap<String, Value>>,
+    default: Option<Value>,
     #[serde(default)]
     drop: bool,
     write: Option<WriteWord>,
@@ -48,6 +52,9 @@ enum BlankWord {
     Clear,
     Skip,
 }
+
+/// The keys of which a row has one.
+const SOURCES: [&str; 4] = ["from", "constant", "template", "drop"];
 
 /// The rows of a target, ordered by path.
 pub(super) fn attributes(
@@ -85,8 +92,8 @@ pub(super) fn attributes(
             let (shown, merged) = rows.entry(path).or_default();
             shown.clone_from(name);
             // A row has one source: a new one takes the place of the old one, whatever its kind.
-            if ["from", "constant", "drop"].iter().any(|key| row.contains_key(*key)) {
-                merged.retain(|key, _| !["from", "constant", "drop"].contains(&key.as_str()));
+            if SOURCES.iter().any(|key| row.contains_key(*key)) {
+                merged.retain(|key, _| !SOURCES.contains(&key.as_str()));
             }
             merged.extend(row.clone());
         }
@@ -125,18 +132,28 @@ fn rule(
         }
         return None;
     }
-    let source = match (row.from, row.constant) {
-        (Some(from), None) => ValueSource::From(fields(layers, name, from, problems)?),
-        (None, Some(constant)) if constant.is_array() || constant.is_object() => {
-            problems.push(layers.problem(
-                &["attributes", name, "constant"],
-                "must be a text, a number or true/false",
-            ));
-            return None;
+    let values = values(layers, name, row.map, row.default, problems);
+    let source = match (row.from, row.constant, row.template) {
+        (Some(from), None, None) => ValueSource::From(fields(layers, name, from, problems)?),
+        (None, Some(constant), None) => {
+            if !is_plain(&constant) {
+                problems.push(layers.problem(&["attributes", name, "constant"], PLAIN));
+                return None;
+            }
+            if values != ValueMap::default() {
+                problems.push(layers.problem(
+                    &["attributes", name],
+                    "map and default have no use with a constant; take them out",
+                ));
+            }
+            ValueSource::Constant(constant)
         }
-        (None, Some(constant)) => ValueSource::Constant(constant),
+        (None, None, Some(text)) => ValueSource::Template(template(layers, name, &text, problems)?),
         _ => {
-            problems.push(layers.problem(&["attributes", name], "needs exactly one of from, constant and drop"));
+            problems.push(layers.problem(
+                &["attributes", name],
+                "needs exactly one of from, constant, template and drop",
+            ));
             return None;
         }
     };
@@ -156,11 +173,58 @@ fn rule(
         ));
     }
     Some(AttributeRule {
+        row: layers.place(&["attributes", name]),
+        values,
         path,
         source,
         write,
         when_blank,
     })
+}
+
+const PLAIN: &str = "must be a text, a number or true/false";
+
+fn is_plain(value: &Value) -> bool {
+    value.is_string() || value.is_number() || value.is_boolean()
+}
+
+/// The words of the target for values of the source.
+fn values(
+    layers: &Layers<'_>,
+    name: &str,
+    map: Option<BTreeMap<String, Value>>,
+    default: Option<Value>,
+    problems: &mut Vec<String>,
+) -> ValueMap {
+    let mut values = BTreeMap::new();
+    for (word, value) in map.into_iter().flatten() {
+        let at = ["attributes", name, "map", word.as_str()];
+        if !is_plain(&value) {
+            problems.push(layers.problem(&at, PLAIN));
+        }
+        if values.insert(word.trim().to_lowercase(), value).is_some() {
+            problems.push(layers.problem(&at, "stands twice, apart from capital letters, which do not count"));
+        }
+    }
+    if default.as_ref().is_some_and(|default| !is_plain(default)) {
+        problems.push(layers.problem(&["attributes", name, "default"], PLAIN));
+    }
+    ValueMap { values, default }
+}
+
+fn template(layers: &Layers<'_>, name: &str, text: &str, problems: &mut Vec<String>) -> Option<Template> {
+    let at = ["attributes", name, "template"];
+    match Template::parse(text) {
+        Ok(template) => Some(template),
+        Err(TemplateError::Wrong(words)) => {
+            problems.push(layers.problem(&at, words));
+            None
+        }
+        Err(TemplateError::UnknownField(field)) => {
+            named(layers, &at, &field, problems);
+            None
+        }
+    }
 }
 
 fn fields(layers: &Layers<'_>, name: &str, from: OneOrMany, problems: &mut Vec<String>) -> Option<Vec<SourceField>> {

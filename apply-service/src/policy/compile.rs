@@ -500,7 +500,17 @@ pub(super) fn duration(layers: &Layers<'_>, path: &[&str], default: Duration, pr
 
 /// What a plan depends on. Pace, retries, schedule and credentials may change without anybody being planned anew.
 fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
-    let rows: Vec<Value> = attributes.iter().map(|rule| json!(format!("{rule:?}"))).collect();
+    // Not where a row stands: moving a line changes nobody.
+    let rows: Vec<Value> = attributes
+        .iter()
+        .map(|rule| {
+            let words = format!(
+                "{:?} {:?} {:?} {:?}",
+                rule.source, rule.values, rule.write, rule.when_blank
+            );
+            json!([rule.path, words])
+        })
+        .collect();
     let section = |name: &str| layers.get(&[name]).cloned().unwrap_or_default();
     StateHash::of_value(&json!({
         "sources": section("sources"),

@@ -62,7 +62,19 @@ const KNOWN: [(&str, &[&str]); 23] = [
     ("gate", &["require", "domains"]),
     ("gate.domains", &["primary", "additional", "convertToPrimary"]),
     ("match", &["by", "person", "firstSync", "inactiveAccount"]),
-    ("attributes.*", &["from", "constant", "drop", "write", "whenBlank"]),
+    (
+        "attributes.*",
+        &[
+            "from",
+            "constant",
+            "template",
+            "map",
+            "default",
+            "drop",
+            "write",
+            "whenBlank",
+        ],
+    ),
     (
         "lifecycle",
         &["inactive", "removed", "frozen", "unlisted", "deleteAfter"],
@@ -86,10 +98,9 @@ const KNOWN: [(&str, &[&str]); 23] = [
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 4] = [
+const LATER: [(&str, &[&str]); 3] = [
     ("", &["assignments", "organization", "groups", "notify"]),
     ("scope", &["skip"]),
-    ("attributes.*", &["template", "map", "default"]),
     ("lifecycle", &["terminated", "outOfScope", "termination"]),
 ];
 

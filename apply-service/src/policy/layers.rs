@@ -94,6 +94,15 @@ impl<'a> Layers<'a> {
         self.decode(path, problems)
     }
 
+    /// Where something is written: `file:line`; `preset` when no file says it.
+    pub(super) fn place(&self, path: &[&str]) -> String {
+        [Some(self.file), self.defaults]
+            .into_iter()
+            .flatten()
+            .find_map(|document| Some(format!("{}:{}", document.name(), document.place_at(path)?.line)))
+            .unwrap_or_else(|| "preset".to_owned())
+    }
+
     /// A problem, shown where it stands: in the file, else in the defaults, else at the nearest key above it.
     pub(super) fn problem(&self, path: &[&str], message: impl Into<String>) -> String {
         let (document, place) = [Some(self.file), self.defaults]

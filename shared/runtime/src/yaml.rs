@@ -57,6 +57,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// The name that messages show.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Parses; `name` is shown in messages (a file name).
     ///
     /// # Errors

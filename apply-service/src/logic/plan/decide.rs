@@ -112,6 +112,7 @@ fn desired_hash(q: &Question<'_>, standing: Standing, mapped: &Mapped) -> StateH
                 Wanted::Skip => json!("skip"),
                 Wanted::Unknown(_) => json!("unknown"),
                 Wanted::Pending(_) => json!("pending"),
+                Wanted::Failed(_) => json!("failed"),
             };
             (path.0.clone(), value)
         })
@@ -243,6 +244,13 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> 
             Action::Skip,
             format!("the sources of {path} are blank and whenBlank is skip"),
         );
+    }
+    if let Some((path, why)) = mapped.iter().find_map(|(path, (wanted, _))| match wanted {
+        Wanted::Failed(why) => Some((path, why)),
+        _ => None,
+    }) {
+        plan.reported = true;
+        return plan.because(Action::Skip, format!("the template of {path} {why}"));
     }
     let Some(link) = linked else {
         return unlinked(q, plan, key, mapped);

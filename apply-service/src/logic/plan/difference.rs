@@ -34,7 +34,7 @@ pub(super) fn difference(mapped: &Mapped, known: Known<'_>, wants: impl Fn(&Attr
         let value = match wanted {
             Wanted::Value(value) => value.clone(),
             Wanted::Clear => Value::Null,
-            Wanted::Leave | Wanted::Unknown(_) | Wanted::Pending(_) | Wanted::Skip => continue,
+            Wanted::Leave | Wanted::Unknown(_) | Wanted::Pending(_) | Wanted::Skip | Wanted::Failed(_) => continue,
         };
         if *write == Write::OnCreate && !matches!(known, Known::Nothing) {
             continue;
