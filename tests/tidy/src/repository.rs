@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Violation, dependencies, documents, files, purity};
+use crate::{Violation, dependencies, documents, files, mission, purity};
 
 fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -156,4 +156,17 @@ fn every_dependency_has_its_line_in_the_architecture() {
     let names = dependencies::foreign(&members());
     assert!(names.len() > 20);
     assert_none(&documents::unexplained("ARCHITECTURE.md", &text, &names));
+}
+
+#[test]
+fn the_mission_names_tests_that_exist() {
+    let root = root();
+    let text = fs::read_to_string(root.join("tests/mission.md")).expect("readable");
+    let tests = rust_files()
+        .iter()
+        .flat_map(|(_, text)| mission::tests_in(text))
+        .collect();
+    assert_none(&mission::violations("tests/mission.md", &text, &tests, &|path| {
+        root.join(path).exists()
+    }));
 }
