@@ -4,6 +4,7 @@
 //! be done comes back as values. Preview, start-up, reconcile and a live message all go through the same [`plan`].
 
 pub mod account;
+pub mod addresses;
 pub mod command;
 pub mod drift;
 pub mod first_sync;

@@ -146,7 +146,10 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
     let (mut plans, mut guarded) = (Vec::new(), Vec::new());
     for (name, target) in chosen {
         let begun = plans.len();
-        let links = by_target.remove(name).unwrap_or_default();
+        let mut links = by_target.remove(name).unwrap_or_default();
+        for change in users.keys().iter().filter_map(|user| users.get(user)) {
+            links.addresses.note(&change.user, &target.policy);
+        }
         let executor = targets::executor(target, &metrics).map_err(|error| chain(&error))?;
         for user in &people {
             let Some(change) = users.get(user) else {

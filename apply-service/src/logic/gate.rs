@@ -2,6 +2,8 @@
 //!
 //! Only ever a reason not to begin: a linked person who fails is left as is and reported (a blanked name, a rebrand).
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use usher_contract::{Known, User};
 
@@ -24,6 +26,7 @@ pub enum Passage {
 /// A field that is known to be blank closes the gate whatever else is unknown.
 #[must_use]
 pub fn gate(user: &User, gate: &Gate) -> Passage {
+    let user = &*with_primary_domain(user, gate);
     let mut missing = Vec::new();
     let mut unknown = None;
     for field in &gate.require {
@@ -49,6 +52,25 @@ pub fn gate(user: &User, gate: &Gate) -> Passage {
     }
 }
 
+/// The person with an address in the primary domain, where the policy converts: before matching, checking and writing.
+#[must_use]
+pub fn with_primary_domain<'a>(user: &'a User, gate: &Gate) -> Cow<'a, User> {
+    let Some(primary) = &gate.convert_to else {
+        return Cow::Borrowed(user);
+    };
+    let Known::Value(email) = &user.email else {
+        return Cow::Borrowed(user);
+    };
+    match email.trim().rsplit_once('@') {
+        Some((local, domain)) if !domain.eq_ignore_ascii_case(primary) => {
+            let mut user = user.clone();
+            user.email = Known::Value(format!("{local}@{primary}"));
+            Cow::Owned(user)
+        }
+        _ => Cow::Borrowed(user),
+    }
+}
+
 fn domain(user: &User) -> Known<String> {
     let email = SourceField::named("email").map_or(Known::Unknown, |field| field.read(user));
     match email {
@@ -69,6 +91,7 @@ mod tests {
         Gate {
             require: require.iter().map(|name| SourceField::named(name).unwrap()).collect(),
             domains: domains.iter().map(|d| (*d).to_owned()).collect(),
+            convert_to: None,
         }
     }
 
@@ -103,5 +126,31 @@ mod tests {
         );
         user.email = Known::Unknown;
         assert_eq!(gate(&user, &rule(&[], &["acme.com"])), Passage::Unknown("email".into()));
+    }
+
+    #[test]
+    fn conversion_comes_before_the_check() {
+        let mut user = person(1).user;
+        user.email = Known::Value(" Ada@old.example".into());
+        let mut converting = rule(&[], &["acme.com"]);
+        assert!(
+            matches!(gate(&user, &converting), Passage::Closed(_)),
+            "skipped by default"
+        );
+        converting.convert_to = Some("acme.com".into());
+        assert_eq!(gate(&user, &converting), Passage::Open);
+        assert_eq!(
+            with_primary_domain(&user, &converting).email,
+            Known::Value("Ada@acme.com".into())
+        );
+        for unchanged in [
+            Known::Value("ada@ACME.com".to_owned()),
+            Known::Value("nobody".into()),
+            Known::Empty,
+            Known::Unknown,
+        ] {
+            user.email = unchanged.clone();
+            assert_eq!(with_primary_domain(&user, &converting).email, unchanged);
+        }
     }
 }

@@ -337,7 +337,11 @@ impl Lane {
             return effects;
         }
         match input {
-            Input::User { change, again } => self.consider(change, again, now),
+            Input::User { change, again } => {
+                let touched = self.links.addresses.note(&change.user, &self.target);
+                effects.extend((!touched.is_empty()).then_some(Effect::Again(touched)));
+                self.consider(change, again, now);
+            }
             Input::Ended {
                 operation,
                 result,
@@ -349,7 +353,11 @@ impl Lane {
             }
             Input::Committed => self.committed(now, &mut effects),
             Input::Tick => {}
-            Input::Erased(user) => self.erase(user, now),
+            Input::Erased(user) => {
+                let touched = self.links.addresses.forget(user);
+                effects.extend((!touched.is_empty()).then_some(Effect::Again(touched)));
+                self.erase(user, now);
+            }
             Input::Command { offset, command } => self.command(offset, &command, now, &mut effects),
             Input::AllFed => {
                 self.everybody_fed();

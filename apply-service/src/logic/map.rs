@@ -9,6 +9,7 @@ use usher_contract::{Known, User, UserChange, UserKey};
 
 use super::{
     account::{AttributePath, RemoteId},
+    gate::with_primary_domain,
     policy::{ACTIVE, AttributeRule, TargetPolicy, ValueMap, ValueSource, WhenBlank, Write},
     source::{SourceField, is_blank},
     template::Template,
@@ -38,6 +39,7 @@ pub type Mapped = BTreeMap<AttributePath, (Wanted, Write)>;
 
 /// Maps a person by the target's rows. `account_of` tells the account that somebody has at this target.
 pub fn map(user: &User, target: &TargetPolicy, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Mapped {
+    let user = &*with_primary_domain(user, &target.gate);
     target
         .attributes
         .iter()

@@ -33,6 +33,10 @@ pub trait Accounts {
     fn holder(&self, account: &RemoteId) -> Option<UserKey>;
     /// The account that somebody has.
     fn account_of(&self, user: &UserKey) -> Option<RemoteId>;
+    /// Somebody else who would have the same e-mail address after the conversion to the primary domain.
+    fn sharing_address(&self, _user: &UserKey) -> Option<UserKey> {
+        None
+    }
     /// Whether this person may take over the account of that one: both are the same person by the configured field, and
     /// the account of the other record is off.
     fn may_relink(&self, _holder: &UserKey, _person: StateHash) -> bool {

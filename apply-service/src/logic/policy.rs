@@ -62,6 +62,8 @@ pub struct Gate {
     pub require: Vec<SourceField>,
     /// Domains of the e-mail address that are accepted, lower case; empty = every domain.
     pub domains: Vec<String>,
+    /// The domain that every e-mail address is given before anything looks at it; `None`: addresses stay as they are.
+    pub convert_to: Option<String>,
 }
 
 /// An attribute by which accounts that exist are found.

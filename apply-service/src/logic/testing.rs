@@ -116,6 +116,7 @@ pub(crate) fn policy() -> TargetPolicy {
         gate: Gate {
             require: vec![SourceField::named("familyName").unwrap()],
             domains: vec![],
+            convert_to: None,
         },
         matching: Match {
             by: vec![MatchKey::ExternalId, MatchKey::UserName],

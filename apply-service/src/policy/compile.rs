@@ -43,7 +43,7 @@ pub(super) fn target(
     let connection = connection(layers, problems, warnings);
     let features = features(layers, problems);
     scope(layers, problems);
-    let gate = gate(layers, problems);
+    let gate = gate(layers, problems, warnings);
     let scim = connection
         .as_ref()
         .map_or_else(ScimConfig::default, |connection| connection.scim.clone());
@@ -201,29 +201,67 @@ fn scope(layers: &Layers<'_>, problems: &mut Vec<String>) {
     }
 }
 
-fn gate(layers: &Layers<'_>, problems: &mut Vec<String>) -> Gate {
+/// A list, or one text of parts between commas or new lines.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a list, or one text of parts between commas or new lines"
+)]
+enum Words {
+    Text(String),
+    List(Vec<String>),
+}
+
+fn gate(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<String>) -> Gate {
     let names: Vec<String> = layers.decode(&["gate", "require"], problems).unwrap_or_default();
     let require = names
         .iter()
         .filter_map(|name| attributes::named(layers, &["gate", "require"], name, problems))
         .collect();
-    if layers.decode::<bool>(&["gate", "domains", "convertToPrimary"], problems) == Some(true) {
+    let primary: Option<String> = layers.decode(&["gate", "domains", "primary"], problems);
+    let additional: Option<Words> = layers.decode(&["gate", "domains", "additional"], problems);
+    let additional = match additional {
+        None => Vec::new(),
+        Some(Words::Text(text)) => vec![text],
+        Some(Words::List(list)) => list,
+    };
+    let mut domain = |key: &str, text: &str| {
+        let domain = text.trim().trim_start_matches('@').to_lowercase();
+        let plain = domain.contains('.') && !domain.contains(|c: char| c.is_whitespace() || c == '@' || c == '/');
+        if !domain.is_empty() && !plain {
+            problems.push(layers.problem(
+                &["gate", "domains", key],
+                format!("`{domain}` is no domain such as acme.com"),
+            ));
+        }
+        domain
+    };
+    let primary = primary
+        .map(|text| domain("primary", &text))
+        .filter(|domain| !domain.is_empty());
+    let additional: Vec<String> = additional
+        .iter()
+        .flat_map(|text| text.split([',', '\n']))
+        .map(|text| domain("additional", text))
+        .filter(|domain| !domain.is_empty())
+        .collect();
+    let converts = layers.decode(&["gate", "domains", "convertToPrimary"], problems) == Some(true);
+    if converts && primary.is_none() {
         problems.push(layers.problem(
             &["gate", "domains", "convertToPrimary"],
-            "is not supported in this version; set it to false",
+            "needs gate.domains.primary: the domain that addresses are given",
         ));
     }
-    let primary: Option<String> = layers.decode(&["gate", "domains", "primary"], problems);
-    let additional: Vec<String> = layers
-        .decode(&["gate", "domains", "additional"], problems)
-        .unwrap_or_default();
-    let domains = primary
-        .into_iter()
-        .chain(additional)
-        .map(|domain| domain.trim().trim_start_matches('@').to_lowercase());
+    if converts && !additional.is_empty() {
+        warnings.push(layers.problem(
+            &["gate", "domains", "additional"],
+            "has no effect with convertToPrimary: every address is given the primary domain",
+        ));
+    }
     Gate {
         require,
-        domains: domains.collect(),
+        convert_to: primary.clone().filter(|_| converts),
+        domains: primary.into_iter().chain(additional).collect(),
     }
 }
 

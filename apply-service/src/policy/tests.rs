@@ -485,3 +485,40 @@ fn moving_a_line_changes_nobody() {
     let changed = GOOD.replace("constant: Employee", "constant: Contractor");
     assert_ne!(hash(GOOD), hash(&changed));
 }
+
+#[test]
+fn domains_come_as_a_list_or_between_commas_and_new_lines() {
+    let gate = |domains: &str| {
+        let text = GOOD.replace(
+            "domains: { primary: acme.example, additional: [Acme.io] }",
+            &format!("domains: {domains}"),
+        );
+        read(&[("policy/helpdesk.yaml", &text)])
+            .map(|policy| policy.targets.values().next().unwrap().policy.gate.clone())
+    };
+    for domains in [
+        "{ primary: Acme.example, additional: [acme.io, \" @ACME.org \"] }",
+        "{ primary: acme.example, additional: \"acme.io, , acme.org\" }",
+        "{ primary: acme.example, additional: \"Acme.io\\nacme.org\\n\" }",
+    ] {
+        let gate = gate(domains).unwrap();
+        assert_eq!(gate.domains, ["acme.example", "acme.io", "acme.org"], "{domains}");
+        assert_eq!(gate.convert_to, None);
+    }
+    assert_eq!(
+        gate("{ primary: acme.example, convertToPrimary: true }")
+            .unwrap()
+            .convert_to,
+        Some("acme.example".into())
+    );
+    for (domains, words) in [
+        (
+            "{ additional: [acme.io], convertToPrimary: true }",
+            "needs gate.domains.primary",
+        ),
+        ("{ primary: acme }", "`acme` is no domain"),
+        ("{ additional: \"acme.io acme.org\" }", "is no domain"),
+    ] {
+        assert!(gate(domains).unwrap_err().0[0].contains(words), "{domains}");
+    }
+}

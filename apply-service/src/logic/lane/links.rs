@@ -6,6 +6,7 @@ use usher_contract::{StateHash, UserKey};
 
 use crate::logic::{
     account::RemoteId,
+    addresses::Addresses,
     link::{Link, LinkState},
     plan::Accounts,
 };
@@ -20,6 +21,8 @@ pub struct Links {
     states: BTreeMap<&'static str, usize>,
     /// Members per held set.
     held: BTreeMap<String, usize>,
+    /// Who would have which address.
+    pub(crate) addresses: Addresses,
     /// People whose record cannot be read.
     unreadable: HashSet<UserKey>,
 }
@@ -123,6 +126,9 @@ impl Accounts for Links {
     }
     fn account_of(&self, user: &UserKey) -> Option<RemoteId> {
         self.links.get(user)?.remote_id.clone()
+    }
+    fn sharing_address(&self, user: &UserKey) -> Option<UserKey> {
+        self.addresses.sharing(user)
     }
     fn may_relink(&self, holder: &UserKey, person: StateHash) -> bool {
         self.links

@@ -235,6 +235,13 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> 
         }
         Passage::Open => {}
     }
+    if let Some(other) = q.accounts.sharing_address(key) {
+        plan.reported = true;
+        return plan.because(
+            Action::Skip,
+            format!("in the primary domain the e-mail address would be that of {other}, too: neither is written"),
+        );
+    }
     if let Some(path) = mapped
         .iter()
         .find_map(|(path, (wanted, _))| (*wanted == Wanted::Skip).then_some(path))

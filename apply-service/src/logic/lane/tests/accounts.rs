@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use usher_contract::Known;
 
 use super::super::*;
 use super::world::{World, refusal, with_people};
@@ -445,4 +446,34 @@ fn somebody_waiting_for_a_name_does_not_run_out_of_tries_because_others_come_and
     world.end(id, Ok(answer));
     world.settle();
     assert_eq!(world.lane.status().pending, 0);
+}
+
+#[test]
+fn two_people_who_become_one_address_are_both_reported_until_one_has_another() {
+    let mut target = policy();
+    target.gate.convert_to = Some("acme.com".into());
+    let mut world = World::new(target);
+    let with_email = |n: u32, version: u64, email: &str| {
+        let mut change = person(n).version(version);
+        change.user.email = Known::Value(email.to_owned());
+        change
+    };
+    world.change(with_email(1, 1, "ada@old.example"));
+    world.change(with_email(2, 1, "ada@new.example"));
+    world.change(with_email(3, 1, "bob@old.example"));
+    world.pass(60);
+    assert_eq!(world.accounts.len(), 1, "only the third");
+    let said = |world: &World, n: u32, other: u32| {
+        world.outcomes.iter().any(|outcome| {
+            outcome.user == Some(user_key(n))
+                && outcome
+                    .reasons
+                    .iter()
+                    .any(|reason| reason.contains(&user_key(other).to_string()))
+        })
+    };
+    assert!(said(&world, 1, 2) && said(&world, 2, 1), "{:?}", world.outcomes);
+    world.change(with_email(2, 2, "ada.b@new.example"));
+    world.pass(60);
+    assert_eq!(world.accounts.len(), 3, "each has one now");
 }
