@@ -158,6 +158,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                     remote,
                     target,
                     accounts: &links,
+                    people: &*users,
                     again: false,
                     now: clock::now(),
                 })

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
-use super::{account::AttributePath, guard::Guard, source::SourceField};
+use super::{account::AttributePath, guard::Guard, scope::Scope, source::SourceField};
 
 /// How far a target is switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,6 +150,8 @@ pub struct Lifecycle {
     pub frozen: Disposition,
     /// Missing from the last complete report.
     pub unlisted: Disposition,
+    /// Not of those for whom the target is, by filter or skip rule.
+    pub out_of_scope: Disposition,
 }
 
 /// How fast the target may be asked.
@@ -203,6 +205,8 @@ pub struct TargetPolicy {
     pub mode: Mode,
     /// Whose people.
     pub sources: BTreeSet<OrgId>,
+    /// Who of them belongs.
+    pub scope: Scope,
     /// What may be done.
     pub features: Features,
     /// What a person must have.

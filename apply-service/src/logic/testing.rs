@@ -14,6 +14,7 @@ use super::{
         AttributeRule, Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy,
         ValueSource, WhenBlank, Write,
     },
+    scope::Scope,
     source::SourceField,
     target_record::OwnerId,
 };
@@ -104,6 +105,7 @@ pub(crate) fn policy() -> TargetPolicy {
         name: TargetName::try_new("gong").unwrap(),
         mode: Mode::Enforce,
         sources: [user_key(1).org].into(),
+        scope: Scope::default(),
         features: Features {
             create: true,
             update: true,
@@ -132,6 +134,7 @@ pub(crate) fn policy() -> TargetPolicy {
             inactive: Disposition::Deactivate,
             frozen: Disposition::Keep,
             unlisted: Disposition::Keep,
+            out_of_scope: Disposition::Deactivate,
         },
         pace: Pace {
             per_second: 1000.0,

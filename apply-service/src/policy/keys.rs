@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 21] = [
+const KNOWN: [(&str, &[&str]); 22] = [
     (
         "",
         &[
@@ -15,6 +15,7 @@ const KNOWN: [(&str, &[&str]); 21] = [
             "connection",
             "features",
             "scope",
+            "filters",
             "gate",
             "match",
             "attributes",
@@ -55,14 +56,18 @@ const KNOWN: [(&str, &[&str]); 21] = [
             "invite",
         ],
     ),
-    ("scope", &["filter"]),
+    ("scope", &["filter", "skip"]),
+    (
+        "filters",
+        &["timeZone", "weekStarts", "fiscalYearStarts", "nullMatchesNot"],
+    ),
     ("gate", &["require", "domains"]),
     ("gate.domains", &["primary", "additional", "convertToPrimary"]),
     ("match", &["by", "person", "firstSync", "inactiveAccount"]),
     ("attributes.*", &["from", "constant", "drop", "write", "whenBlank"]),
     (
         "lifecycle",
-        &["inactive", "removed", "frozen", "unlisted", "deleteAfter"],
+        &["inactive", "removed", "frozen", "unlisted", "outOfScope", "deleteAfter"],
     ),
     ("protect", &["accounts", "owner"]),
     ("guard", &["removals", "changes", "windows", "firstImport"]),
@@ -78,11 +83,10 @@ const KNOWN: [(&str, &[&str]); 21] = [
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 4] = [
+const LATER: [(&str, &[&str]); 3] = [
     ("", &["assignments", "organization", "groups", "notify", "formerly"]),
-    ("scope", &["skip"]),
     ("attributes.*", &["template", "map", "default"]),
-    ("lifecycle", &["terminated", "outOfScope", "termination"]),
+    ("lifecycle", &["terminated", "termination"]),
 ];
 
 /// Reports every key that is unknown or not supported yet.
