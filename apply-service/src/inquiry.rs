@@ -199,6 +199,7 @@ impl Known<'_> {
             remote: &Remote::NotLooked,
             target: self.policy,
             accounts: self.links,
+            people: self.users,
             again: false,
             now: self.now,
         });

@@ -16,6 +16,7 @@ use crate::{
     connector::lease::{Lease, LeaseTerms},
     inquiry::Lanes,
     link_table::{self, RestoreError, Restored},
+    logic::scope::Everybody,
     logic::{
         lane::Lane,
         ownership::{Effect, Input, Predecessor, State, WRITE_ENDS_WITHIN, WRITE_STARTS_WITHIN, next_wake, step},
@@ -291,7 +292,10 @@ impl Owner {
                 run: &self.run,
             },
             clock::now(),
-        );
+        )
+        .among(Everybody::new(
+            Arc::clone(&self.users) as Arc<dyn usher_filter::People + Send + Sync>
+        ));
         let around = Surroundings {
             executor: self.executor.clone(),
             recorder,

@@ -8,6 +8,7 @@ mod compile;
 mod connection;
 mod keys;
 mod layers;
+mod scope;
 #[cfg(test)]
 mod tests;
 

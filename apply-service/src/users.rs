@@ -15,7 +15,8 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
-use usher_contract::{Known, UserChange, UserId, UserKey, cloud_event::user_change_version};
+use usher_contract::{Known, User, UserChange, UserId, UserKey, cloud_event::user_change_version};
+use usher_filter::People;
 use usher_runtime::{
     kafka::{KafkaConfig, Partitions, Record, TopicInput, TopicReader},
     shutdown::CancellationToken,
@@ -281,6 +282,14 @@ impl Users {
                     });
                 }
             }
+        }
+    }
+}
+
+impl People for Users {
+    fn look(&self, key: UserKey, then: &mut dyn FnMut(&User)) {
+        if let Some(change) = self.get(&key) {
+            then(&change.user);
         }
     }
 }

@@ -148,7 +148,9 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
         let begun = plans.len();
         let mut links = by_target.remove(name).unwrap_or_default();
         for change in users.keys().iter().filter_map(|user| users.get(user)) {
-            links.addresses.note(&change.user, &target.policy);
+            links
+                .addresses
+                .note(&change.user, &target.policy, &*users, clock::now());
         }
         let executor = targets::executor(target, &metrics).map_err(|error| chain(&error))?;
         for user in &people {
@@ -164,6 +166,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                     remote,
                     target,
                     accounts: &links,
+                    people: &*users,
                     again: false,
                     now: clock::now(),
                 })

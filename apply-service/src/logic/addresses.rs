@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use usher_contract::{Known, StateHash, User, UserKey};
+use usher_filter::People;
 
 use super::{
     gate::with_primary_domain,
     lifecycle::{Standing, standing},
     policy::TargetPolicy,
-    scope::in_sources,
+    scope::{Belonging, in_sources},
 };
 
 /// Addresses and the people who would have them.
@@ -22,8 +24,8 @@ pub struct Addresses {
 
 impl Addresses {
     /// Takes the newest state of a person; gives everybody whose answer changes by it, except the person.
-    pub fn note(&mut self, user: &User, target: &TargetPolicy) -> Vec<UserKey> {
-        self.put(user.key(), address(user, target))
+    pub fn note(&mut self, user: &User, target: &TargetPolicy, people: &dyn People, now: Timestamp) -> Vec<UserKey> {
+        self.put(user.key(), address(user, target, people, now))
     }
 
     /// There is no state of this person (any more).
@@ -71,9 +73,12 @@ impl Addresses {
 }
 
 /// The address that a person would have; nobody who is not to have an account takes one from others.
-fn address(user: &User, target: &TargetPolicy) -> Option<StateHash> {
+fn address(user: &User, target: &TargetPolicy, people: &dyn People, now: Timestamp) -> Option<StateHash> {
     target.gate.convert_to.as_ref()?;
-    if !in_sources(user, target) || standing(user, &target.lifecycle) != Standing::Present {
+    let belongs = in_sources(user, target)
+        && standing(user, &target.lifecycle) == Standing::Present
+        && target.scope.judge(user, people, now).0 == Belonging::In;
+    if !belongs {
         return None;
     }
     match &with_primary_domain(user, &target.gate).email {
@@ -85,7 +90,14 @@ fn address(user: &User, target: &TargetPolicy) -> Option<StateHash> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::testing::{Change, person, policy, user_key};
+    use crate::logic::{
+        scope::Everybody,
+        testing::{Change, at, person, policy, user_key},
+    };
+
+    fn note(addresses: &mut Addresses, user: &User, target: &TargetPolicy) -> Vec<UserKey> {
+        addresses.note(user, target, &Everybody::default(), at(0))
+    }
 
     fn with_email(n: u32, email: &str) -> User {
         let mut user = person(n).user;
@@ -98,31 +110,31 @@ mod tests {
         let mut target = policy();
         target.gate.convert_to = Some("acme.com".into());
         let (mut addresses, one, two) = (Addresses::default(), user_key(1), user_key(2));
-        assert_eq!(addresses.note(&with_email(1, "Ada@old.example"), &target), []);
+        assert_eq!(note(&mut addresses, &with_email(1, "Ada@old.example"), &target), []);
         assert_eq!(addresses.sharing(&one), None);
-        assert_eq!(addresses.note(&with_email(2, "ada@ACME.com"), &target), [one]);
+        assert_eq!(note(&mut addresses, &with_email(2, "ada@ACME.com"), &target), [one]);
         assert_eq!(
             (addresses.sharing(&one), addresses.sharing(&two)),
             (Some(two), Some(one))
         );
         // The same again is no news.
-        assert_eq!(addresses.note(&with_email(2, "ada@acme.com "), &target), []);
-        assert_eq!(addresses.note(&with_email(2, "ada.b@acme.com"), &target), [one]);
+        assert_eq!(note(&mut addresses, &with_email(2, "ada@acme.com "), &target), []);
+        assert_eq!(note(&mut addresses, &with_email(2, "ada.b@acme.com"), &target), [one]);
         assert_eq!(addresses.sharing(&one), None);
-        addresses.note(&with_email(2, "ada@acme.com"), &target);
+        note(&mut addresses, &with_email(2, "ada@acme.com"), &target);
         assert_eq!(addresses.forget(two), [one]);
         // Whoever has left takes no address from anybody.
         let mut left = person(2).inactive().user;
         left.email = Known::Value("ada@acme.com".to_owned());
-        assert_eq!(addresses.note(&left, &target), []);
+        assert_eq!(note(&mut addresses, &left, &target), []);
         assert_eq!(addresses.sharing(&one), None);
     }
 
     #[test]
     fn nothing_is_kept_where_nothing_is_converted() {
         let mut addresses = Addresses::default();
-        addresses.note(&with_email(1, "ada@acme.com"), &policy());
-        addresses.note(&with_email(2, "ada@acme.com"), &policy());
+        note(&mut addresses, &with_email(1, "ada@acme.com"), &policy());
+        note(&mut addresses, &with_email(2, "ada@acme.com"), &policy());
         assert!(addresses.people.is_empty() && addresses.sharing(&user_key(1)).is_none());
     }
 }

@@ -28,6 +28,7 @@ mod simulation;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waking;
 mod whole;
 
 use std::{
@@ -57,6 +58,7 @@ use super::{
     plan::{Action, Plan, Remote},
     policy::{Mode, TargetPolicy},
     retry::{after, elapsed},
+    scope::Everybody,
     target_record::{FORMAT, OwnerId, TargetRecord},
 };
 
@@ -206,6 +208,10 @@ pub struct Lane {
     batch: bool,
     circuit: Circuit,
     drifting: Option<drifting::Drifting>,
+    /// Managers of people, and everybody else whom the rules may look at.
+    everybody: Everybody,
+    reports: waking::Reports,
+    due: waking::Due,
     commits: Commits,
     first: FirstSync,
     last_success: Option<Timestamp>,
@@ -316,6 +322,9 @@ impl Lane {
             pacer: Pacer::new(target.pace, restored_day, now),
             circuit: Circuit::default(),
             drifting: None,
+            everybody: Everybody::default(),
+            reports: waking::Reports::new(target.scope.managers()),
+            due: waking::Due::default(),
             // The first commit says who the owner is and makes the first write start without waiting for one.
             commits: Commits::asked(),
             first,
@@ -329,6 +338,13 @@ impl Lane {
         }
     }
 
+    /// The table in which the rules find people's managers.
+    #[must_use]
+    pub fn among(mut self, everybody: Everybody) -> Self {
+        self.everybody = everybody;
+        self
+    }
+
     /// Takes one step. `random` is in `[0, 1)`.
     pub fn step(&mut self, input: Input, now: Timestamp, random: f64) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -338,8 +354,12 @@ impl Lane {
         }
         match input {
             Input::User { change, again } => {
-                let touched = self.links.addresses.note(&change.user, &self.target);
+                let touched = self
+                    .links
+                    .addresses
+                    .note(&change.user, &self.target, &self.everybody, now);
                 effects.extend((!touched.is_empty()).then_some(Effect::Again(touched)));
+                self.note_manager(&change, &mut effects);
                 self.consider(change, again, now);
             }
             Input::Ended {
@@ -356,6 +376,7 @@ impl Lane {
             Input::Erased(user) => {
                 let touched = self.links.addresses.forget(user);
                 effects.extend((!touched.is_empty()).then_some(Effect::Again(touched)));
+                self.forget_manager(user, &mut effects);
                 self.erase(user, now);
             }
             Input::Command { offset, command } => self.command(offset, &command, now, &mut effects),
@@ -367,6 +388,7 @@ impl Lane {
         }
         self.void_links(&mut effects, now);
         self.wake_delayed(now);
+        self.wake_due(now, &mut effects);
         self.reconcile(now, &mut effects);
         self.dispatch(now, &mut effects);
         self.look_for_drift(now, &mut effects);
@@ -414,6 +436,7 @@ impl Lane {
             .chain(self.queue.next_due())
             .chain(reconcile)
             .chain(import)
+            .chain(self.due.first())
             .min()
     }
 
@@ -450,6 +473,7 @@ impl Lane {
             remote,
             target: &self.target,
             accounts: &self.links,
+            people: &self.everybody,
             again,
             now,
         })

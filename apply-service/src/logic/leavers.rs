@@ -51,6 +51,8 @@ impl Leavers {
                 remote: &Remote::NotLooked,
                 target,
                 accounts: links,
+                // Leavers are told by their own record.
+                people: &(),
                 // Also what was refused: they are still in.
                 again: true,
                 now,

@@ -1,5 +1,5 @@
 //! Whether a person is to have an account, and if not, for which cause. First that holds wins: removed, inactive,
-//! frozen, unlisted.
+//! frozen, unlisted; after these, in `scope.rs`, outOfScope.
 
 use usher_contract::{Known, User};
 
@@ -16,6 +16,8 @@ pub enum Cause {
     Frozen,
     /// Missing from the last complete report.
     Unlisted,
+    /// Not of those for whom the target is.
+    OutOfScope,
 }
 
 impl Cause {
@@ -27,6 +29,7 @@ impl Cause {
             Self::Inactive => "inactive in the source",
             Self::Frozen => "frozen in the source",
             Self::Unlisted => "missing from the last complete report",
+            Self::OutOfScope => "out of scope",
         }
     }
     /// The key of the policy file that decides about it.
@@ -37,6 +40,7 @@ impl Cause {
             Self::Inactive => "inactive",
             Self::Frozen => "frozen",
             Self::Unlisted => "unlisted",
+            Self::OutOfScope => "outOfScope",
         }
     }
 }
@@ -91,6 +95,7 @@ mod tests {
         inactive: Disposition::Deactivate,
         frozen: Disposition::Deactivate,
         unlisted: Disposition::Deactivate,
+        out_of_scope: Disposition::Deactivate,
     };
 
     #[test]

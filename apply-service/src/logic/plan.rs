@@ -7,12 +7,15 @@ mod apply;
 mod decide;
 mod difference;
 #[cfg(test)]
+mod scope_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 use jiff::Timestamp;
 use usher_contract::{StateHash, UserChange, UserKey};
+use usher_filter::People;
 
 pub use self::{
     apply::link_after,
@@ -116,6 +119,8 @@ pub struct Question<'a> {
     pub target: &'a TargetPolicy,
     /// Claims and references.
     pub accounts: &'a dyn Accounts,
+    /// The other people, where the rules look at managers.
+    pub people: &'a dyn People,
     /// Ask again although it was refused before: reconcile, redrive.
     pub again: bool,
     /// The time.

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
-use super::{account::AttributePath, guard::Guard, source::SourceField, template::Template};
+use super::{account::AttributePath, guard::Guard, scope::Scope, source::SourceField, template::Template};
 
 /// How far a target is switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,6 +170,8 @@ pub struct Lifecycle {
     pub frozen: Disposition,
     /// Missing from the last complete report.
     pub unlisted: Disposition,
+    /// Not of those for whom the target is, by filter or skip rule.
+    pub out_of_scope: Disposition,
 }
 
 /// How fast the target may be asked.
@@ -229,6 +231,8 @@ pub struct TargetPolicy {
     pub mode: Mode,
     /// Whose people.
     pub sources: BTreeSet<OrgId>,
+    /// Who of them belongs.
+    pub scope: Scope,
     /// What may be done.
     pub features: Features,
     /// What a person must have.

@@ -1,6 +1,13 @@
-//! Who belongs to a target at all: the organizations it lists. All users of them; filters are a later room.
+//! Who belongs to a target: people of the organizations it lists for whom its filter holds and none of its skip rules does.
+//!
+//! Three-valued: a field that would decide and is unknown leaves it open, and nothing is written. A rule that decides
+//! whatever the unknown field holds, decides.
 
-use usher_contract::User;
+use std::{fmt, sync::Arc};
+
+use jiff::{Timestamp, civil::Weekday, tz::TimeZone};
+use usher_contract::{User, UserKey};
+use usher_filter::{Clock, Filter, People, Truth};
 
 use super::policy::TargetPolicy;
 
@@ -8,4 +15,196 @@ use super::policy::TargetPolicy;
 #[must_use]
 pub fn in_sources(user: &User, target: &TargetPolicy) -> bool {
     target.sources.contains(&user.org_id)
+}
+
+/// The rules of one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scope {
+    /// Who belongs; `None` for everybody.
+    pub filter: Option<Filter>,
+    /// Who does not, although the filter holds: import rules.
+    pub skip: Vec<Filter>,
+    /// Where *today* is.
+    pub zone: TimeZone,
+    /// The first day of a week.
+    pub week_starts: Weekday,
+    /// The first month of a fiscal year.
+    pub fiscal_year_starts: i8,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            filter: None,
+            skip: Vec::new(),
+            zone: TimeZone::UTC,
+            week_starts: Weekday::Sunday,
+            fiscal_year_starts: 1,
+        }
+    }
+}
+
+/// Whether somebody belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Belonging {
+    /// They do.
+    In,
+    /// They do not, for this reason.
+    Out(String),
+    /// These fields would decide and are unknown.
+    Unknown(Vec<String>),
+}
+
+impl Scope {
+    /// Judges somebody, and says when time alone may change the answer.
+    #[must_use]
+    pub fn judge(&self, user: &User, people: &dyn People, now: Timestamp) -> (Belonging, Option<Timestamp>) {
+        if self.filter.is_none() && self.skip.is_empty() {
+            return (Belonging::In, None);
+        }
+        let clock = Clock::new(now, self.zone.clone())
+            .week_starting(self.week_starts)
+            .fiscal_year_starting(self.fiscal_year_starts);
+        let rules = || self.filter.iter().chain(&self.skip);
+        let next = rules().filter_map(|rule| rule.next_change(user, people, &clock)).min();
+        (self.belonging(user, people, &clock), next)
+    }
+
+    fn belonging(&self, user: &User, people: &dyn People, clock: &Clock) -> Belonging {
+        let mut unknown: Vec<String> = Vec::new();
+        let mut open = |rule: &Filter| {
+            for name in rule.unknowns(user, people, clock) {
+                if !unknown.iter().any(|known| known == name) {
+                    unknown.push(name.to_owned());
+                }
+            }
+        };
+        if let Some(filter) = &self.filter {
+            match filter.evaluate(user, people, clock) {
+                Truth::True => {}
+                Truth::False => return Belonging::Out("scope.filter does not hold".to_owned()),
+                Truth::Unknown(_) => open(filter),
+            }
+        }
+        for rule in &self.skip {
+            match rule.evaluate(user, people, clock) {
+                Truth::True => return Belonging::Out(format!("scope.skip says so: {rule}")),
+                Truth::False => {}
+                Truth::Unknown(_) => open(rule),
+            }
+        }
+        if unknown.is_empty() {
+            Belonging::In
+        } else {
+            Belonging::Unknown(unknown)
+        }
+    }
+
+    /// How many managers up the rules look: whoever they are to somebody, their changes concern that person.
+    #[must_use]
+    pub fn managers(&self) -> usize {
+        let rules = self.filter.iter().chain(&self.skip);
+        rules.map(|rule| rule.reads().managers).max().unwrap_or(0)
+    }
+}
+
+/// The table of people, as the rules see it.
+#[derive(Clone)]
+pub struct Everybody(Arc<dyn People + Send + Sync>);
+
+impl Everybody {
+    /// This table.
+    #[must_use]
+    pub fn new(people: Arc<dyn People + Send + Sync>) -> Self {
+        Self(people)
+    }
+}
+
+impl Default for Everybody {
+    /// Nobody is known.
+    fn default() -> Self {
+        Self(Arc::new(()))
+    }
+}
+impl People for Everybody {
+    fn look(&self, key: UserKey, then: &mut dyn FnMut(&User)) {
+        self.0.look(key, then);
+    }
+}
+impl fmt::Debug for Everybody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Everybody")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use usher_contract::Known;
+    use usher_filter::Fields;
+
+    use super::*;
+    use crate::logic::testing::{at, person};
+
+    fn scope(filter: &str, skip: &[&str]) -> Scope {
+        let parse = |text: &str| Filter::parse(text, &Fields::default()).unwrap();
+        Scope {
+            filter: (filter != "all").then(|| parse(filter)),
+            skip: skip.iter().map(|text| parse(text)).collect(),
+            ..Scope::default()
+        }
+    }
+
+    #[test]
+    fn the_filter_and_every_skip_rule_decide() {
+        let mut user = person(1).user;
+        user.department = Known::Value("Sales".to_owned());
+        user.company = Known::Empty;
+        let out = |reason: &str| Belonging::Out(reason.to_owned());
+        let open = |fields: &[&str]| Belonging::Unknown(fields.iter().map(|field| (*field).to_owned()).collect());
+        for (filter, skip, expected) in [
+            ("all", &[][..], Belonging::In),
+            ("Department = 'sales'", &[], Belonging::In),
+            ("Department = 'IT'", &[], out("scope.filter does not hold")),
+            ("Phone = '1'", &[], open(&["phone"])),
+            ("all", &["Title = 'AE'"], out("scope.skip says so: Title = 'AE'")),
+            ("all", &["Title = 'x'", "CompanyName LIKE '%Sky%'"], Belonging::In),
+            (
+                "Department = 'Sales'",
+                &["Phone = '1'", "Division = 'x'"],
+                open(&["phone", "division"]),
+            ),
+            ("Phone = '1'", &["Phone != '1'"], open(&["phone"])),
+            // One rule that holds is enough, whatever is unknown.
+            (
+                "Phone = '1'",
+                &["Title = 'AE'"],
+                out("scope.skip says so: Title = 'AE'"),
+            ),
+            ("Department = 'IT'", &["Phone = '1'"], out("scope.filter does not hold")),
+            ("Manager.Email = 'x'", &[], open(&["managerId"])),
+        ] {
+            let (found, next) = scope(filter, skip).judge(&user, &(), at(0));
+            assert_eq!((found, next), (expected, None), "{filter} {skip:?}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_change_of_any_rule_counts() {
+        let mut user = person(1).user;
+        user.termination_date = Known::Value("2027-01-20".parse().unwrap());
+        // The tests' time is 15 January 2027, eight in the morning.
+        let (_, next) = scope("terminationDate > TODAY", &["terminationDate = N_DAYS_AGO:1"]).judge(&user, &(), at(0));
+        assert_eq!(next, Some("2027-01-20T00:00:00Z".parse().unwrap()));
+        let (_, never) = scope("terminationDate < TODAY", &[]).judge(&person(1).user, &(), at(0));
+        assert_eq!(never, None);
+    }
+
+    #[test]
+    fn rules_say_how_far_up_they_look() {
+        assert_eq!(scope("all", &[]).managers(), 0);
+        assert_eq!(
+            scope("Title = 'x'", &["Manager.Manager.Title = 'y'", "Manager.Title = 'x'"]).managers(),
+            2
+        );
+    }
 }

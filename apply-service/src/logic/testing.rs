@@ -14,6 +14,7 @@ use super::{
         AttributeRule, Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy,
         ValueMap, ValueSource, WhenBlank, Write,
     },
+    scope::Scope,
     source::SourceField,
     target_record::OwnerId,
 };
@@ -107,6 +108,7 @@ pub(crate) fn policy() -> TargetPolicy {
         formerly: None,
         mode: Mode::Enforce,
         sources: [user_key(1).org].into(),
+        scope: Scope::default(),
         features: Features {
             create: true,
             update: true,
@@ -137,6 +139,7 @@ pub(crate) fn policy() -> TargetPolicy {
             inactive: Disposition::Deactivate,
             frozen: Disposition::Keep,
             unlisted: Disposition::Keep,
+            out_of_scope: Disposition::Deactivate,
         },
         pace: Pace {
             per_second: 1000.0,

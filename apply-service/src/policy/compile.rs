@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use usher_contract::{OrgId, StateHash, TargetName};
 use usher_runtime::yaml::nearest;
 
-use super::{PRESETS, Target, attributes, connection::connection, layers::Layers};
+use super::{PRESETS, Target, attributes, connection::connection, layers::Layers, scope};
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
     logic::{
@@ -42,7 +42,7 @@ pub(super) fn target(
     }
     let connection = connection(layers, problems, warnings);
     let features = features(layers, problems);
-    scope(layers, problems);
+    let scope = scope::scope(layers, problems, warnings);
     let gate = gate(layers, problems, warnings);
     let scim = connection
         .as_ref()
@@ -90,6 +90,7 @@ pub(super) fn target(
         formerly,
         mode: mode?,
         sources: sources?,
+        scope,
         features,
         gate,
         matching: matching?,
@@ -186,18 +187,6 @@ fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
         update: on("update"),
         deactivate: on("deactivate"),
         reactivate: on("reactivate"),
-    }
-}
-
-fn scope(layers: &Layers<'_>, problems: &mut Vec<String>) {
-    let path = ["scope", "filter"];
-    if let Some(filter) = layers.require::<String>(
-        &path,
-        "which users belong; all users are said with the word all",
-        problems,
-    ) && filter.trim() != "all"
-    {
-        problems.push(layers.problem(&path, "only `all` is supported in this version; filters are not"));
     }
 }
 
@@ -357,6 +346,7 @@ fn lifecycle(layers: &Layers<'_>, problems: &mut Vec<String>) -> Lifecycle {
         // Only where somebody says so: an org whose frozen state or report is not read would stop everybody.
         frozen: of("frozen", Disposition::Keep),
         unlisted: of("unlisted", Disposition::Keep),
+        out_of_scope: of("outOfScope", Disposition::Deactivate),
     }
 }
 
@@ -554,6 +544,7 @@ fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
         "sources": section("sources"),
         "features": section("features"),
         "scope": section("scope"),
+        "filters": section("filters"),
         "gate": section("gate"),
         "match": section("match"),
         "lifecycle": section("lifecycle"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 23] = [
+const KNOWN: [(&str, &[&str]); 24] = [
     (
         "",
         &[
@@ -16,6 +16,7 @@ const KNOWN: [(&str, &[&str]); 23] = [
             "connection",
             "features",
             "scope",
+            "filters",
             "gate",
             "match",
             "attributes",
@@ -58,7 +59,11 @@ const KNOWN: [(&str, &[&str]); 23] = [
             "invite",
         ],
     ),
-    ("scope", &["filter"]),
+    ("scope", &["filter", "skip"]),
+    (
+        "filters",
+        &["timeZone", "weekStarts", "fiscalYearStarts", "nullMatchesNot"],
+    ),
     ("gate", &["require", "domains"]),
     ("gate.domains", &["primary", "additional", "convertToPrimary"]),
     ("match", &["by", "person", "firstSync", "inactiveAccount"]),
@@ -77,7 +82,7 @@ const KNOWN: [(&str, &[&str]); 23] = [
     ),
     (
         "lifecycle",
-        &["inactive", "removed", "frozen", "unlisted", "deleteAfter"],
+        &["inactive", "removed", "frozen", "unlisted", "outOfScope", "deleteAfter"],
     ),
     ("protect", &["accounts", "owner"]),
     (
@@ -98,10 +103,9 @@ const KNOWN: [(&str, &[&str]); 23] = [
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 3] = [
+const LATER: [(&str, &[&str]); 2] = [
     ("", &["assignments", "organization", "groups", "notify"]),
-    ("scope", &["skip"]),
-    ("lifecycle", &["terminated", "outOfScope", "termination"]),
+    ("lifecycle", &["terminated", "termination"]),
 ];
 
 /// Reports every key that is unknown or not supported yet.

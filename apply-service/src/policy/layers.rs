@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use usher_filter::FilterError;
 use usher_runtime::{
     config::overlay,
     yaml::{Document, Problem, decode},
@@ -101,6 +102,24 @@ impl<'a> Layers<'a> {
             .flatten()
             .find_map(|document| Some(format!("{}:{}", document.name(), document.place_at(path)?.line)))
             .unwrap_or_else(|| "preset".to_owned())
+    }
+
+    /// A mistake inside of a text, shown at its place within the YAML, or with the text below.
+    pub(super) fn problem_inside(&self, path: &[&str], text: &str, error: &FilterError) -> String {
+        let documents = [Some(self.file), self.defaults].into_iter().flatten();
+        let mut written = documents.filter(|document| document.place_at(path).is_some());
+        let place = written.next().and_then(|document| {
+            let place = document.place_inside(path, text, error.span.start)?;
+            Some((document, place))
+        });
+        match place {
+            Some((document, place)) => document.show(&Problem {
+                place: Some(place),
+                path: path.join("."),
+                message: error.to_string(),
+            }),
+            None => format!("{}\n{}", self.problem(path, error.to_string()), error.marked(text)),
+        }
     }
 
     /// A problem, shown where it stands: in the file, else in the defaults, else at the nearest key above it.

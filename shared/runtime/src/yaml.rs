@@ -167,6 +167,43 @@ impl Document {
         Some(place)
     }
 
+    /// Where the byte `offset` of the text below these keys stands. `None` where it is not written as it is read: with
+    /// escapes, or folded over lines.
+    #[must_use]
+    pub fn place_inside(&self, keys: &[&str], text: &str, offset: usize) -> Option<Place> {
+        let mut node = &self.root;
+        for key in keys {
+            node = match &node.content {
+                Content::List(items) => items.get(key.parse::<usize>().ok()?)?,
+                Content::Map(entries) => &entries.iter().find(|(name, ..)| name == key)?.2,
+                Content::Scalar(_) => return None,
+            };
+        }
+        let before = text.get(..offset.min(text.len()))?;
+        let line_before = before.rsplit('\n').next().unwrap_or_default();
+        let number = before.matches('\n').count();
+        let wanted = text.lines().nth(number).unwrap_or_default();
+        // A block begins on the line behind its sign; everything else where the value stands.
+        let first = usize::try_from(node.place.line).ok()?.checked_sub(1)?;
+        let indent = usize::try_from(node.place.column).ok()?.checked_sub(1)?;
+        let source: Vec<&str> = self.text.lines().skip(first).take(number + 2).collect();
+        let found = source.iter().enumerate().skip(number).find_map(|(line, written)| {
+            let skipped: usize = written
+                .chars()
+                .take(if line == 0 { indent } else { 0 })
+                .map(char::len_utf8)
+                .sum();
+            let at = written.get(skipped..)?.find(wanted)?;
+            let column = written[..skipped + at].chars().count() + line_before.chars().count();
+            Some((line, column))
+        });
+        let (line, column) = found?;
+        Some(Place {
+            line: node.place.line + u64::try_from(line).ok()?,
+            column: u64::try_from(column).ok()? + 1,
+        })
+    }
+
     /// Every key that `sample` does not have at the same path, with the nearest name that it has. Below a `sample`
     /// value that is an empty map, `null`, a list or a scalar nothing is checked: the struct decides. A list of one map
     /// in the sample stands for every entry.

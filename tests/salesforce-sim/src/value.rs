@@ -103,7 +103,8 @@ impl FieldValue {
     }
 }
 
-/// Text comparison ignores case (SOQL and SOSL Reference, "Comparison Operators").
+/// Text comparison ignores case (SOQL and SOSL Reference, "Comparison Operators"). The two small sigmas are one letter,
+/// wherever they stand: `to_lowercase` tells them apart by what follows.
 pub(crate) fn fold(text: &str) -> String {
-    text.to_lowercase()
+    text.to_lowercase().replace('ς', "σ")
 }

@@ -47,6 +47,8 @@ enum Storey {
     /// Brokers, simulated systems, tidy: know nothing of ours.
     Proof,
     Contract,
+    /// The condition language: rules, like the contract, and knows its shapes.
+    Filter,
     Runtime,
     Service,
     /// Sandbox, scenarios: put it all together.
@@ -56,6 +58,7 @@ enum Storey {
 fn storey(member: &Member) -> Storey {
     match member.folder.as_str() {
         "shared/contract" => Storey::Contract,
+        "shared/filter" => Storey::Filter,
         "shared/runtime" => Storey::Runtime,
         "tests/kafka" | "tests/salesforce-sim" | "tests/target-sims" | "tests/tidy" => Storey::Proof,
         folder if folder.starts_with("tests/") => Storey::Whole,
@@ -76,7 +79,7 @@ const KEPT: &[(&str, &[&str], &str)] = &[
         "gRPC is Salesforce's event stream only",
     ),
 ];
-/// Foreign crates that the pure contract does without.
+/// Foreign crates that the pure contract and filter do without.
 const NOT_IN_CONTRACT: &[&str] = &["tokio", "rdkafka", "reqwest", "tracing", "rand", "axum", "tonic"];
 
 /// Needs that point the wrong way.
@@ -104,8 +107,10 @@ pub fn violations(members: &[Member]) -> Vec<Violation> {
                     ));
                 }
             }
-            if own == Storey::Contract && NOT_IN_CONTRACT.contains(&name.as_str()) {
-                report(format!("{} needs {name}: the contract is pure", member.name));
+            // What only tests of the filter need may be anything: they ask a simulated org over HTTP.
+            let pure = own == Storey::Contract || own == Storey::Filter && !only_tests;
+            if pure && NOT_IN_CONTRACT.contains(&name.as_str()) {
+                report(format!("{} needs {name}: it is pure", member.name));
             }
             let kept = KEPT.iter().find(|(kept, _, _)| kept == name).filter(|_| !only_tests);
             if let Some((_, keepers, why)) = kept
@@ -142,6 +147,7 @@ mod tests {
     fn workspace(needs: &[(&str, &str, bool)]) -> Vec<Member> {
         let places = [
             ("usher-contract", "shared/contract"),
+            ("usher-filter", "shared/filter"),
             ("usher-runtime", "shared/runtime"),
             ("ingest-service", "ingest-service"),
             ("apply-service", "apply-service"),
@@ -175,6 +181,10 @@ mod tests {
             ("usher-runtime", "rdkafka", false),
             ("apply-service", "rdkafka", true),
             ("usher-contract", "serde", false),
+            ("usher-filter", "usher-contract", false),
+            ("usher-filter", "salesforce-sim", true),
+            ("usher-filter", "tokio", true),
+            ("apply-service", "usher-filter", false),
         ]);
         assert_eq!(violations(&fine), []);
     }
@@ -185,6 +195,9 @@ mod tests {
             ("usher-contract", "usher-runtime", false),
             ("usher-contract", "usher-runtime", true),
             ("usher-contract", "tokio", false),
+            ("usher-contract", "usher-filter", false),
+            ("usher-filter", "usher-runtime", false),
+            ("usher-filter", "tokio", false),
             ("usher-runtime", "apply-service", false),
             ("ingest-service", "apply-service", false),
             ("apply-service", "ingest-service", true),

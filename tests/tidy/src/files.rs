@@ -42,6 +42,7 @@ pub fn is_pure(path: &Path) -> bool {
     let is_code = path.extension().is_some_and(|extension| extension == "rs");
     is_code
         && (text.starts_with("shared/contract/src/")
+            || text.starts_with("shared/filter/src/")
             || in_logic
             || text == "apply-service/src/connector/scim.rs"
             || text.starts_with("apply-service/src/connector/scim/"))
@@ -106,6 +107,7 @@ mod tests {
     fn code_that_decides_is_known_by_its_place() {
         for pure in [
             "shared/contract/src/user.rs",
+            "shared/filter/src/check.rs",
             "ingest-service/src/logic.rs",
             "ingest-service/src/logic/writer/batch.rs",
             "apply-service/src/connector/scim.rs",

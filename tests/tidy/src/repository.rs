@@ -68,6 +68,7 @@ fn what_decides_is_pure() {
         .collect();
     for part in [
         "shared/contract/src",
+        "shared/filter/src",
         "ingest-service/src/logic",
         "apply-service/src/logic",
         "apply-service/src/connector/scim",

@@ -175,6 +175,7 @@ impl Lane {
             return;
         }
         let plan = self.plan(&slot.newest, &Remote::NotLooked, slot.again, now);
+        self.due.set(user, plan.next_change);
         // What is not done in this mode is counted: nothing is asked in `observe`, nothing is written in `link`.
         let done = match self.target.mode {
             Mode::Enforce => true,

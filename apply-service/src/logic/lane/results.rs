@@ -420,6 +420,7 @@ impl Lane {
             remote: &remote,
             target: &self.target,
             accounts: &self.links,
+            people: &(),
             again: false,
             now: change.cause.observed_at,
         })

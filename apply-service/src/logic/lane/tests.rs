@@ -4,4 +4,5 @@ mod accounts;
 mod drifting;
 mod guarding;
 mod order;
+mod scope;
 mod world;

@@ -18,7 +18,7 @@ use crate::{
         map::{Mapped, Wanted, map},
         matching::{Seen, pick},
         policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, WORK_EMAIL, is_identifier},
-        scope::in_sources,
+        scope::{Belonging, in_sources},
         source::is_blank,
     },
 };
@@ -52,7 +52,24 @@ pub fn plan(q: &Question<'_>) -> Plan {
             format!("organization {} is not among the target's sources", key.org),
         );
     }
-    let standing = standing(user, &q.target.lifecycle);
+    let mut standing = standing(user, &q.target.lifecycle);
+    // Why a rule of scope leaves somebody out, or what it would have to know.
+    let mut detail = String::new();
+    if standing == Standing::Present {
+        let (belonging, next) = q.target.scope.judge(user, q.people, q.now);
+        plan.next_change = next;
+        match belonging {
+            Belonging::In => {}
+            Belonging::Out(why) => {
+                standing = Standing::Gone(Cause::OutOfScope, q.target.lifecycle.out_of_scope);
+                detail = why;
+            }
+            Belonging::Unknown(fields) => {
+                standing = Standing::Unknown("scope");
+                detail = fields.join(" and ");
+            }
+        }
+    }
     let mapped = map(user, q.target, &|key| q.accounts.account_of(key));
     plan.desired = desired_hash(q, standing, &mapped);
     plan.missing = mapped
@@ -71,8 +88,15 @@ pub fn plan(q: &Question<'_>) -> Plan {
         return plan.because(Action::Skip, "the account is protected: it is never written".to_owned());
     }
     let plan = match standing {
+        Standing::Unknown(_) if !detail.is_empty() => plan.because(Action::Wait, format!("{detail} unknown")),
         Standing::Unknown(field) => plan.because(Action::Wait, format!("{field} unknown")),
-        Standing::Gone(cause, disposition) => gone(q, plan, cause, disposition, &mapped),
+        Standing::Gone(cause, disposition) => {
+            let mut plan = gone(q, plan, cause, disposition, &mapped);
+            if !detail.is_empty() {
+                plan.reasons.push(detail);
+            }
+            plan
+        }
         Standing::Present => present(q, plan, &key, &mapped),
     };
     hold_refused(q, plan)
@@ -169,7 +193,7 @@ fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition
 /// who has not.
 fn is_inferred(q: &Question<'_>, cause: Cause, link: &Link) -> bool {
     let concluded = match cause {
-        Cause::Unlisted => true,
+        Cause::Unlisted | Cause::OutOfScope => true,
         Cause::Removed => matches!(q.change.cause.origin, Origin::Report | Origin::Query),
         Cause::Inactive | Cause::Frozen => false,
     };

@@ -18,6 +18,7 @@ fn ask(change: &UserChange, link: Option<&Link>, remote: &Remote, target: &Targe
         remote,
         target,
         accounts: &Nobody,
+        people: &(),
         again: false,
         now: at(10),
     })
@@ -232,6 +233,7 @@ fn a_claimed_account_is_refused_with_both_names() {
         remote: &remote,
         target: &target,
         accounts: &Held("r1", user_key(2)),
+        people: &(),
         again: false,
         now: at(0),
     };
@@ -277,6 +279,7 @@ fn what_was_refused_waits_for_a_change() {
         remote: &Remote::NotLooked,
         target: &target,
         accounts: &Nobody,
+        people: &(),
         again: true,
         now: at(0),
     };

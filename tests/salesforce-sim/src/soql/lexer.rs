@@ -20,6 +20,9 @@ pub(crate) type LexError = (String, usize);
 
 const SYMBOLS: [&str; 11] = ["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", ",", ":"];
 
+/// 1700-01-01 to 4000-12-31: the dates that Salesforce has (SOQL Reference, "Date Formats and Date Literals").
+const DATES_MS: std::ops::Range<i64> = -8_520_336_000_000..64_092_211_200_000;
+
 /// Longest string literal in a WHERE clause.
 const TEXT_MAX: usize = 4000;
 
@@ -64,13 +67,20 @@ fn next(rest: &str) -> Result<(Token, usize), String> {
 }
 
 fn number(text: &str) -> Result<Token, String> {
+    let within = |ms: i64, token: Token| {
+        if DATES_MS.contains(&ms) {
+            Ok(token)
+        } else {
+            Err(format!("Date {text} out of range"))
+        }
+    };
     if let Some(ms) = clock::parse_date(text) {
-        return Ok(Token::Date(ms));
+        return within(ms, Token::Date(ms));
     }
     if text.contains('T')
         && let Some(ms) = clock::parse_datetime(text)
     {
-        return Ok(Token::DateTime(ms));
+        return within(ms, Token::DateTime(ms));
     }
     text.parse()
         .map(Token::Number)
@@ -120,18 +130,25 @@ fn string(rest: &str) -> Result<(Token, usize), String> {
     Err("unterminated string literal".to_owned())
 }
 
-/// The text of a literal outside LIKE: kept pairs become the character itself.
-pub(crate) fn plain(text: &str) -> String {
+/// The text of a literal outside LIKE, where `\%` and `\_` are pairs like any other that does not exist (SOQL Reference,
+/// "Quoted String Escape Sequences").
+pub(crate) fn plain(text: &str) -> Result<String, String> {
     let mut plain = String::with_capacity(text.len());
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
-        plain.push(if letter == '\\' {
-            letters.next().unwrap_or('\\')
-        } else {
-            letter
+        plain.push(match letter {
+            '\\' => match letters.next() {
+                Some(wild @ ('%' | '_')) => {
+                    return Err(format!(
+                        "Invalid string literal. Illegal character sequence '\\{wild}' in string literal"
+                    ));
+                }
+                other => other.unwrap_or('\\'),
+            },
+            other => other,
         });
     }
-    plain
+    Ok(plain)
 }
 
 #[cfg(test)]
@@ -144,7 +161,8 @@ mod tests {
         let Token::Text(text) = &read[0].0 else {
             panic!("not a text")
         };
-        assert_eq!(plain(text), "O'Neill \\ é");
+        assert_eq!(plain(text).unwrap(), "O'Neill \\ é");
+        assert!(plain(r"100\%").is_err());
         assert!(tokens(r"'a\qb'").is_err());
         assert!(tokens("'open").is_err());
     }

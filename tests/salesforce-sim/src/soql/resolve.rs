@@ -194,6 +194,8 @@ fn operand(field: &FieldDef, operator: Operator, literal: &Literal, now_ms: i64)
             format!("invalid operator on field '{}'", field.name),
         )
     };
+    let plain =
+        |text: &str| lexer::plain(text).map_err(|message| SalesforceError::bad_request("MALFORMED_QUERY", message));
     let equality = matches!(operator, Operator::Equal | Operator::NotEqual);
     if field.kind == FieldKind::Boolean && !equality {
         return Err(invalid_operator());
@@ -219,7 +221,7 @@ fn operand(field: &FieldDef, operator: Operator, literal: &Literal, now_ms: i64)
             return Ok(Operand::Range(start, end));
         }
         (FieldKind::Id | FieldKind::Reference, Literal::Text(text)) => {
-            let text = lexer::plain(text);
+            let text = plain(text)?;
             if text.is_empty() {
                 FieldValue::Null
             } else {
@@ -229,7 +231,7 @@ fn operand(field: &FieldDef, operator: Operator, literal: &Literal, now_ms: i64)
                 FieldValue::text(&id)
             }
         }
-        (kind, Literal::Text(text)) if kind.is_text() => FieldValue::text(&lexer::plain(text)),
+        (kind, Literal::Text(text)) if kind.is_text() => FieldValue::text(&plain(text)?),
         _ => return Err(wrong_type(field)),
     };
     Ok(Operand::Value(value))
