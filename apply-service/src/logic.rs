@@ -24,6 +24,7 @@ pub mod scope;
 pub mod source;
 pub mod target_record;
 pub mod template;
+pub mod termination;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,6 +13,7 @@ use super::{
     lifecycle::{Standing, standing},
     policy::TargetPolicy,
     scope::{Belonging, in_sources},
+    termination::Judgement,
 };
 
 /// Addresses and the people who would have them.
@@ -76,7 +77,7 @@ impl Addresses {
 fn address(user: &User, target: &TargetPolicy, people: &dyn People, now: Timestamp) -> Option<StateHash> {
     target.gate.convert_to.as_ref()?;
     let belongs = in_sources(user, target)
-        && standing(user, &target.lifecycle) == Standing::Present
+        && standing(user, &target.lifecycle, &Judgement::None) == Standing::Present
         && target.scope.judge(user, people, now).0 == Belonging::In;
     if !belongs {
         return None;

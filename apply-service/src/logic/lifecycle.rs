@@ -1,9 +1,12 @@
 //! Whether a person is to have an account, and if not, for which cause. First that holds wins: removed, inactive,
-//! frozen, unlisted; after these, in `scope.rs`, outOfScope.
+//! terminated, frozen, unlisted; after these, in `scope.rs`, outOfScope.
 
 use usher_contract::{Known, User};
 
-use super::policy::{Disposition, Lifecycle};
+use super::{
+    policy::{Disposition, Lifecycle},
+    termination::Judgement,
+};
 
 /// Why somebody is not to have an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub enum Cause {
     Removed,
     /// Inactive in the source.
     Inactive,
+    /// The termination date has come.
+    Terminated,
     /// Log-in frozen in the source.
     Frozen,
     /// Missing from the last complete report.
@@ -27,6 +32,7 @@ impl Cause {
         match self {
             Self::Removed => "removed from the source",
             Self::Inactive => "inactive in the source",
+            Self::Terminated => "the termination date has come",
             Self::Frozen => "frozen in the source",
             Self::Unlisted => "missing from the last complete report",
             Self::OutOfScope => "out of scope",
@@ -38,6 +44,7 @@ impl Cause {
         match self {
             Self::Removed => "removed",
             Self::Inactive => "inactive",
+            Self::Terminated => "terminated",
             Self::Frozen => "frozen",
             Self::Unlisted => "unlisted",
             Self::OutOfScope => "outOfScope",
@@ -58,7 +65,7 @@ pub enum Standing {
 
 /// Guarantee: an unknown field decides nothing; frozen and unlisted count only where the policy acts on them.
 #[must_use]
-pub fn standing(user: &User, lifecycle: &Lifecycle) -> Standing {
+pub fn standing(user: &User, lifecycle: &Lifecycle, terminated: &Judgement) -> Standing {
     if user.removed {
         return Standing::Gone(Cause::Removed, lifecycle.removed);
     }
@@ -67,6 +74,13 @@ pub fn standing(user: &User, lifecycle: &Lifecycle) -> Standing {
         // An empty checkbox does not exist at the source; whoever wrote null could not tell.
         Known::Unknown | Known::Empty => return Standing::Unknown("active"),
         Known::Value(true) => {}
+    }
+    match terminated {
+        Judgement::Over => return Standing::Gone(Cause::Terminated, lifecycle.terminated),
+        Judgement::Unknown if lifecycle.terminated == Disposition::Deactivate => {
+            return Standing::Unknown("the termination date");
+        }
+        Judgement::None | Judgement::At(_) | Judgement::Stale(_) | Judgement::Unknown => {}
     }
     let further = [
         ("frozen", &user.frozen, true, lifecycle.frozen, Cause::Frozen),
@@ -96,32 +110,43 @@ mod tests {
         frozen: Disposition::Deactivate,
         unlisted: Disposition::Deactivate,
         out_of_scope: Disposition::Deactivate,
+        terminated: Disposition::Deactivate,
+        termination: None,
+        delete_after: None,
     };
+
+    fn stands(user: &User, lifecycle: &Lifecycle) -> Standing {
+        standing(user, lifecycle, &Judgement::None)
+    }
 
     #[test]
     fn the_first_cause_wins() {
         let mut user = person(1).user;
         user.frozen = Known::Value(false);
         user.listed = Known::Value(true);
-        assert_eq!(standing(&user, &ALL), Standing::Present);
+        assert_eq!(stands(&user, &ALL), Standing::Present);
         user.listed = Known::Value(false);
         assert_eq!(
-            standing(&user, &ALL),
+            stands(&user, &ALL),
             Standing::Gone(Cause::Unlisted, Disposition::Deactivate)
         );
         user.frozen = Known::Value(true);
         assert_eq!(
-            standing(&user, &ALL),
+            stands(&user, &ALL),
             Standing::Gone(Cause::Frozen, Disposition::Deactivate)
+        );
+        assert_eq!(
+            standing(&user, &ALL, &Judgement::Over),
+            Standing::Gone(Cause::Terminated, Disposition::Deactivate)
         );
         user.active = Known::Value(false);
         assert_eq!(
-            standing(&user, &ALL),
+            standing(&user, &ALL, &Judgement::Over),
             Standing::Gone(Cause::Inactive, Disposition::Deactivate)
         );
         user.removed = true;
         assert_eq!(
-            standing(&user, &ALL),
+            stands(&user, &ALL),
             Standing::Gone(Cause::Removed, Disposition::Deactivate)
         );
     }
@@ -131,9 +156,9 @@ mod tests {
         let mut user = person(1).user;
         user.listed = Known::Value(true);
         user.frozen = Known::Unknown;
-        assert_eq!(standing(&user, &ALL), Standing::Unknown("frozen"));
+        assert_eq!(stands(&user, &ALL), Standing::Unknown("frozen"));
         assert_eq!(
-            standing(
+            stands(
                 &user,
                 &Lifecycle {
                     frozen: Disposition::Keep,
@@ -143,11 +168,34 @@ mod tests {
             Standing::Present
         );
         user.active = Known::Unknown;
-        assert_eq!(standing(&user, &ALL), Standing::Unknown("active"));
+        assert_eq!(stands(&user, &ALL), Standing::Unknown("active"));
         user.removed = true;
         assert_eq!(
-            standing(&user, &ALL),
+            stands(&user, &ALL),
             Standing::Gone(Cause::Removed, Disposition::Deactivate)
+        );
+    }
+
+    #[test]
+    fn a_termination_date_that_cannot_be_read_decides_nothing_unless_the_account_is_kept() {
+        let mut user = person(1).user;
+        (user.frozen, user.listed) = (Known::Value(false), Known::Value(true));
+        assert_eq!(
+            standing(&user, &ALL, &Judgement::Unknown),
+            Standing::Unknown("the termination date")
+        );
+        let keeping = Lifecycle {
+            terminated: Disposition::Keep,
+            ..ALL
+        };
+        assert_eq!(standing(&user, &keeping, &Judgement::Unknown), Standing::Present);
+        assert_eq!(
+            standing(&user, &keeping, &Judgement::Over),
+            Standing::Gone(Cause::Terminated, Disposition::Keep)
+        );
+        assert_eq!(
+            standing(&user, &ALL, &Judgement::Stale(crate::logic::testing::at(0))),
+            Standing::Present
         );
     }
 }

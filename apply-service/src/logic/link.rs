@@ -141,6 +141,12 @@ pub struct Link {
     /// When the account was last switched off by us: the guard's windows are recounted from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
+    /// When the source last began to say that the person is out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<Timestamp>,
+    /// When the person came back, as the source said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_since: Option<Timestamp>,
     /// That removal was concluded, not stated by the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removal_inferred: bool,
@@ -165,6 +171,8 @@ impl Link {
             state: LinkState::Settled,
             changed_at: None,
             removed_at: None,
+            left_at: None,
+            active_since: None,
             removal_inferred: false,
             released: false,
         }

@@ -75,6 +75,8 @@ pub enum Action {
     Relink,
     /// Write what differs.
     Update,
+    /// Remove an account for good that has been off for long. Last: whoever waits for a change is more urgent.
+    Delete,
     /// Everything is as it should be.
     Noop,
     /// A field that would decide is unknown.
@@ -95,6 +97,7 @@ impl Action {
             Self::Adopt => "adopt",
             Self::Relink => "relink",
             Self::Update => "update",
+            Self::Delete => "delete",
             Self::Noop => "noop",
             Self::Wait => "wait",
             Self::Skip => "skip",
@@ -167,8 +170,8 @@ impl Plan {
     #[must_use]
     pub fn budget(&self) -> Option<Budget> {
         match self.action {
-            Action::Deactivate if self.inferred => Some(Budget::InferredRemovals),
-            Action::Deactivate => Some(Budget::StatedRemovals),
+            Action::Deactivate | Action::Delete if self.inferred => Some(Budget::InferredRemovals),
+            Action::Deactivate | Action::Delete => Some(Budget::StatedRemovals),
             Action::Adopt if self.values.is_empty() => None,
             Action::Reactivate | Action::Create | Action::Adopt | Action::Relink | Action::Update => {
                 Some(Budget::Changes)

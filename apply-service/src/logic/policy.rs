@@ -10,7 +10,10 @@ use std::{
 use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
-use super::{account::AttributePath, guard::Guard, scope::Scope, source::SourceField, template::Template};
+use super::{
+    account::AttributePath, guard::Guard, scope::Scope, source::SourceField, template::Template,
+    termination::Termination,
+};
 
 /// How far a target is switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +56,8 @@ pub struct Features {
     pub deactivate: bool,
     /// Switch accounts on again.
     pub reactivate: bool,
+    /// Delete accounts for good, a time after they were switched off.
+    pub delete: bool,
 }
 
 /// What a person must have to be created or adopted.
@@ -160,12 +165,18 @@ pub enum Disposition {
 }
 
 /// The disposition per cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lifecycle {
     /// Gone from the source or outside the population.
     pub removed: Disposition,
     /// `active` is false.
     pub inactive: Disposition,
+    /// The termination date has come.
+    pub terminated: Disposition,
+    /// How that date is read; `None`: there is none.
+    pub termination: Option<Termination>,
+    /// So long after an account was switched off by us it is deleted; `None`: never.
+    pub delete_after: Option<Duration>,
     /// Log-in frozen.
     pub frozen: Disposition,
     /// Missing from the last complete report.

@@ -114,6 +114,7 @@ pub(crate) fn policy() -> TargetPolicy {
             update: true,
             deactivate: true,
             reactivate: true,
+            delete: false,
         },
         gate: Gate {
             require: vec![SourceField::named("familyName").unwrap()],
@@ -140,6 +141,9 @@ pub(crate) fn policy() -> TargetPolicy {
             frozen: Disposition::Keep,
             unlisted: Disposition::Keep,
             out_of_scope: Disposition::Deactivate,
+            terminated: Disposition::Deactivate,
+            termination: None,
+            delete_after: None,
         },
         pace: Pace {
             per_second: 1000.0,

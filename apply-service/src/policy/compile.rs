@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, tz::TimeZone};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use usher_contract::{OrgId, StateHash, TargetName};
@@ -18,6 +18,7 @@ use crate::{
             AttributeRule, Disposition, Drift, DriftMode, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace,
             Retry, TargetPolicy, WORK_EMAIL,
         },
+        termination::Termination,
     },
 };
 
@@ -66,7 +67,7 @@ pub(super) fn target(
         ));
     }
     let recorded = recorded(layers, &attributes, problems, warnings);
-    let lifecycle = lifecycle(layers, problems);
+    let lifecycle = lifecycle(layers, features, problems, warnings);
     let guard = guard(layers, problems, warnings);
     let pace = pace(layers, problems);
     let retry = retry(layers, problems);
@@ -173,7 +174,7 @@ fn mode(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Mode> {
 }
 
 fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
-    for key in ["delete", "groups", "invite"] {
+    for key in ["groups", "invite"] {
         if layers.decode::<bool>(&["features", key], problems) == Some(true) {
             problems.push(layers.problem(
                 &["features", key],
@@ -187,6 +188,8 @@ fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
         update: on("update"),
         deactivate: on("deactivate"),
         reactivate: on("reactivate"),
+        // What cannot be taken back is said, never assumed.
+        delete: layers.decode(&["features", "delete"], problems).unwrap_or(false),
     }
 }
 
@@ -313,14 +316,73 @@ fn matching(layers: &Layers<'_>, keeps_external_ids: bool, problems: &mut Vec<St
     })
 }
 
-fn lifecycle(layers: &Layers<'_>, problems: &mut Vec<String>) -> Lifecycle {
-    if layers
+/// How a termination date is read; `None` when the section is not there.
+fn termination(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Termination> {
+    let at = |key| ["lifecycle", "termination", key];
+    layers.get(&at("field")[..2])?;
+    let name: String = layers
+        .decode(&at("field"), problems)
+        .unwrap_or_else(|| "terminationDate".to_owned());
+    let field = attributes::named(layers, &at("field"), &name, problems)?;
+    let day: Option<String> = layers.decode(&at("at"), problems);
+    let end_of_day = match day.as_deref() {
+        None | Some("endOfDay") => true,
+        Some("startOfDay") => false,
+        Some(other) => {
+            problems.push(layers.problem(&at("at"), format!("`{other}` is neither startOfDay nor endOfDay")));
+            true
+        }
+    };
+    let mut zone = |key: &str| -> Option<TimeZone> {
+        let path = ["lifecycle", "termination", key];
+        let name: String = layers.decode(&path, problems)?;
+        if key == "timeZone" && name == "user" {
+            return None;
+        }
+        TimeZone::get(&name)
+            .map_err(|_| {
+                problems.push(layers.problem(&path, format!("`{name}` is no time zone such as Europe/Berlin")))
+            })
+            .ok()
+    };
+    Some(Termination {
+        field,
+        end_of_day,
+        zone: zone("timeZone"),
+        fallback: zone("fallbackTimeZone").unwrap_or(TimeZone::UTC),
+    })
+}
+
+fn lifecycle(
+    layers: &Layers<'_>,
+    features: Features,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Lifecycle {
+    let termination = termination(layers, problems);
+    let never = layers
         .get(&["lifecycle", "deleteAfter"])
-        .is_some_and(|value| *value != json!("never"))
-    {
-        problems.push(layers.problem(
+        .is_none_or(|value| *value == json!("never"));
+    let delete_after = (!never).then(|| duration(layers, &["lifecycle", "deleteAfter"], Duration::MAX, problems));
+    match (delete_after.is_some(), features.delete) {
+        (true, false) => problems.push(layers.problem(
             &["lifecycle", "deleteAfter"],
-            "only `never` is supported in this version",
+            "deletes accounts for good, which needs features.delete: true",
+        )),
+        (false, true) => warnings.push(layers.problem(
+            &["features", "delete"],
+            "has no effect: nothing is deleted while lifecycle.deleteAfter is never",
+        )),
+        (true, true) => warnings.push(layers.problem(
+            &["lifecycle", "deleteAfter"],
+            "accounts that have been off for so long are deleted for good",
+        )),
+        (false, false) => {}
+    }
+    if termination.is_none() && layers.get(&["lifecycle", "terminated"]).is_some() {
+        problems.push(layers.problem(
+            &["lifecycle", "terminated"],
+            "needs lifecycle.termination, which says where the date stands",
         ));
     }
     let mut of = |key: &str, default| {
@@ -343,6 +405,9 @@ fn lifecycle(layers: &Layers<'_>, problems: &mut Vec<String>) -> Lifecycle {
     Lifecycle {
         inactive: of("inactive", Disposition::Deactivate),
         removed: of("removed", Disposition::Deactivate),
+        terminated: of("terminated", Disposition::Deactivate),
+        termination,
+        delete_after,
         // Only where somebody says so: an org whose frozen state or report is not read would stop everybody.
         frozen: of("frozen", Disposition::Keep),
         unlisted: of("unlisted", Disposition::Keep),
@@ -513,14 +578,24 @@ pub(super) fn duration(layers: &Layers<'_>, path: &[&str], default: Duration, pr
     let Some(value) = layers.get(path) else {
         return default;
     };
-    let parsed = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok());
+    // Days of 24 hours: nobody means a day of a calendar here.
+    let in_days = |text: &str| {
+        let span = text.parse::<jiff::Span>().ok()?;
+        span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
+    };
+    let parsed = value
+        .as_str()
+        .and_then(|text| text.parse::<SignedDuration>().ok().or_else(|| in_days(text)));
     match parsed
         .and_then(|parsed| Duration::try_from(parsed).ok())
         .filter(|parsed| !parsed.is_zero())
     {
         Some(parsed) => parsed,
         None => {
-            problems.push(layers.problem(path, "must be a duration with its unit, such as 500ms, 30s, 15m or 24h"));
+            problems.push(layers.problem(
+                path,
+                "must be a duration with its unit, such as 500ms, 30s, 15m, 24h or 90d",
+            ));
             default
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 24] = [
+const KNOWN: [(&str, &[&str]); 25] = [
     (
         "",
         &[
@@ -82,7 +82,20 @@ const KNOWN: [(&str, &[&str]); 24] = [
     ),
     (
         "lifecycle",
-        &["inactive", "removed", "frozen", "unlisted", "outOfScope", "deleteAfter"],
+        &[
+            "inactive",
+            "removed",
+            "frozen",
+            "unlisted",
+            "outOfScope",
+            "terminated",
+            "termination",
+            "deleteAfter",
+        ],
+    ),
+    (
+        "lifecycle.termination",
+        &["field", "at", "timeZone", "fallbackTimeZone"],
     ),
     ("protect", &["accounts", "owner"]),
     (
@@ -103,10 +116,7 @@ const KNOWN: [(&str, &[&str]); 24] = [
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 2] = [
-    ("", &["assignments", "organization", "groups", "notify"]),
-    ("lifecycle", &["terminated", "termination"]),
-];
+const LATER: [(&str, &[&str]); 1] = [("", &["assignments", "organization", "groups", "notify"])];
 
 /// Reports every key that is unknown or not supported yet.
 pub(super) fn check(document: &Document, problems: &mut Vec<String>) {

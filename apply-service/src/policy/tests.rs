@@ -283,12 +283,22 @@ fn all_problems_of_all_files_are_shown_together() {
 #[test]
 fn what_this_version_does_not_do_is_refused() {
     for (change, words) in [
-        ("features: { delete: true }", "features.delete: is not supported"),
+        ("features: { groups: true }", "features.groups: is not supported"),
+        ("lifecycle: { terminated: deactivate }", "needs lifecycle.termination"),
+        ("lifecycle: { deleteAfter: 30d }", "needs features.delete: true"),
         (
-            "lifecycle: { terminated: deactivate }",
-            "lifecycle.terminated: is not supported",
+            "lifecycle: { termination: { field: endDate } }",
+            "unknown field `endDate`",
         ),
-        ("lifecycle: { deleteAfter: 30d }", "only `never` is supported"),
+        (
+            "lifecycle: { termination: { at: noon } }",
+            "neither startOfDay nor endOfDay",
+        ),
+        (
+            "lifecycle: { termination: { timeZone: Mars } }",
+            "`Mars` is no time zone",
+        ),
+        ("lifecycle: { termination: { zone: UTC } }", "unknown key"),
         (
             "lifecycle: { inactive: delete }",
             "`delete` is not supported; use deactivate or keep",
@@ -672,4 +682,48 @@ fn domains_come_as_a_list_or_between_commas_and_new_lines() {
     ] {
         assert!(gate(domains).unwrap_err().0[0].contains(words), "{domains}");
     }
+}
+
+#[test]
+fn a_termination_date_and_a_time_to_delete_are_read_as_written() {
+    let lifecycle = |text: &str| {
+        let text = GOOD.replace(
+            "lifecycle: { removed: keep }",
+            &format!("features: {{ delete: true }}\nlifecycle: {{ {text} }}"),
+        );
+        let policy = read(&[("policy/helpdesk.yaml", &text)]).unwrap_or_else(|error| panic!("{error}"));
+        (
+            policy.targets.values().next().unwrap().policy.lifecycle.clone(),
+            policy.warnings,
+        )
+    };
+    let (read, warnings) =
+        lifecycle("deleteAfter: 90d, terminated: keep, termination: { field: custom.End__c, at: startOfDay }");
+    let termination = read.termination.unwrap();
+    assert_eq!(
+        (termination.field.to_string().as_str(), termination.end_of_day),
+        ("custom.End__c", false)
+    );
+    assert_eq!(
+        (termination.zone, termination.fallback.iana_name()),
+        (None, Some("UTC"))
+    );
+    assert_eq!(read.delete_after.unwrap().as_secs(), 90 * 24 * 3600);
+    assert_eq!(read.terminated, Disposition::Keep);
+    assert!(
+        warnings.iter().any(|warning| warning.contains("deleted for good")),
+        "{warnings:?}"
+    );
+    let (read, warnings) = lifecycle("termination: { timeZone: Europe/Berlin }, deleteAfter: never");
+    let termination = read.termination.unwrap();
+    assert_eq!(termination.zone.unwrap().iana_name(), Some("Europe/Berlin"));
+    assert_eq!(
+        (termination.field.to_string().as_str(), termination.end_of_day),
+        ("terminationDate", true)
+    );
+    assert_eq!(read.delete_after, None);
+    assert!(
+        warnings.iter().any(|warning| warning.contains("has no effect")),
+        "{warnings:?}"
+    );
 }

@@ -223,6 +223,10 @@ impl Lane {
                     None => return self.settle(user, plan, now),
                 }
             }
+            Action::Delete => match plan.account.clone() {
+                Some(id) => Operation::Delete(id),
+                None => return self.settle(user, plan, now),
+            },
             Action::Noop | Action::Wait | Action::Skip => return self.settle(user, plan, now),
         };
         match self.pass(user, &plan, now) {

@@ -14,6 +14,7 @@ use crate::{
         matching::Seen,
         plan::{Action, Plan, Remote, link_after},
         retry::{after, delay, elapsed},
+        termination::remembered,
     },
 };
 
@@ -174,7 +175,10 @@ impl Lane {
         link.active = None;
         link.create_intent = false;
         link.user_version = change.version;
-        if plan.action == Action::Deactivate {
+        (link.left_at, link.active_since) = remembered(Some(&link), change);
+        if matches!(plan.action, Action::Deactivate | Action::Delete) {
+            // Deleted is what was wanted; a leaver who is not there is out.
+            let refusal = (plan.action == Action::Deactivate).then_some(&refusal);
             link.state = LinkState::Settled;
             link.removed_at = Some(now);
             link.removal_inferred = plan.inferred;
@@ -184,7 +188,7 @@ impl Lane {
                 plan,
                 change,
                 OutcomeResult::Done,
-                Some(&refusal),
+                refusal,
                 self.attempt(&user, plan.desired),
                 took,
                 now,

@@ -9,6 +9,7 @@ use super::{Lane, Stage, results::Failed};
 use crate::logic::{
     link::{Link, LinkState},
     plan::{Action, Plan},
+    termination::remembered,
 };
 
 impl Lane {
@@ -61,15 +62,20 @@ impl Lane {
             && let Some(link) = link
             && (link.state != LinkState::Settled
                 || link.create_intent
-                || (link.remote_id.is_some() && link.person != self.person_of(&change)))
+                || (link.remote_id.is_some() && link.person != self.person_of(&change))
+                || (self.target.lifecycle.termination.is_some()
+                    && (link.left_at, link.active_since) != remembered(Some(&link), &change)))
         {
             let person = self.person_of(&change);
+            let (left_at, active_since) = remembered(Some(&link), &change);
             // What was outstanding has become void: an open intent or refusal must not stay on the books.
             let link = Link {
                 state: LinkState::Settled,
                 create_intent: false,
                 user_version: change.version,
                 person,
+                left_at,
+                active_since,
                 ..link.into_owned()
             };
             self.conflicts.remove(&user);

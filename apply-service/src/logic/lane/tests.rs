@@ -3,6 +3,7 @@
 mod accounts;
 mod drifting;
 mod guarding;
+mod leaving;
 mod order;
 mod scope;
 mod world;

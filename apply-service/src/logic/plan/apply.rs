@@ -9,6 +9,7 @@ use crate::logic::{
     link::{Link, LinkState, Written},
     matching::Seen,
     policy::TargetPolicy,
+    termination::remembered,
 };
 
 /// The link after success. `shown` is the account as the target showed it afterwards, when it did.
@@ -45,6 +46,7 @@ pub fn link_after(
         let written = Written::now(hash, returned, link.written.get(path));
         link.written.insert(path.clone(), written);
     }
+    (link.left_at, link.active_since) = remembered(before, change);
     link.active = Some(plan.active);
     link.create_intent = false;
     link.user_version = change.version;

@@ -18,8 +18,10 @@ use crate::{
         map::{Mapped, Wanted, map},
         matching::{Seen, pick},
         policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, WORK_EMAIL, is_identifier},
+        retry::after,
         scope::{Belonging, in_sources},
         source::is_blank,
+        termination::Judgement,
     },
 };
 
@@ -52,12 +54,21 @@ pub fn plan(q: &Question<'_>) -> Plan {
             format!("organization {} is not among the target's sources", key.org),
         );
     }
-    let mut standing = standing(user, &q.target.lifecycle);
+    let termination = q.target.lifecycle.termination.as_ref();
+    let terminated = termination.map_or(Judgement::None, |rule| rule.judge(q.change, q.link, q.now));
+    let mut standing = standing(user, &q.target.lifecycle, &terminated);
     // Why a rule of scope leaves somebody out, or what it would have to know.
     let mut detail = String::new();
     if standing == Standing::Present {
         let (belonging, next) = q.target.scope.judge(user, q.people, q.now);
         plan.next_change = next;
+        match terminated {
+            Judgement::At(moment) => plan.next_change = Some(next.map_or(moment, |next| next.min(moment))),
+            Judgement::Stale(back) => plan.reasons.push(format!(
+                "the termination date is of before {back}, when they came back: it does not count"
+            )),
+            Judgement::None | Judgement::Over | Judgement::Unknown => {}
+        }
         match belonging {
             Belonging::In => {}
             Belonging::Out(why) => {
@@ -168,6 +179,14 @@ fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition
             update(q, plan, differing)
         }
         Disposition::Deactivate if link.active == Some(false) => {
+            let due = link.removed_at.zip(q.target.lifecycle.delete_after);
+            let due = due.map(|(off, time)| after(off, time));
+            if due.is_some_and(|due| due <= q.now) {
+                plan.inferred = link.removal_inferred;
+                let why = format!("{}; the account was switched off long enough ago", cause.in_words());
+                return plan.because(Action::Delete, why);
+            }
+            plan.next_change = plan.next_change.into_iter().chain(due).min();
             plan.reasons.push(format!("{}; the account is off", cause.in_words()));
             update(q, plan, differing)
         }
@@ -195,7 +214,7 @@ fn is_inferred(q: &Question<'_>, cause: Cause, link: &Link) -> bool {
     let concluded = match cause {
         Cause::Unlisted | Cause::OutOfScope => true,
         Cause::Removed => matches!(q.change.cause.origin, Origin::Report | Origin::Query),
-        Cause::Inactive | Cause::Frozen => false,
+        Cause::Inactive | Cause::Terminated | Cause::Frozen => false,
     };
     let configuration = link.configuration != q.target.hash && link.user_version == q.change.version;
     concluded || configuration

@@ -293,6 +293,7 @@ fn switches_that_are_off_are_reported_not_done() {
         update: true,
         deactivate: true,
         reactivate: true,
+        delete: true,
     };
     let target = policy();
     let (link, off_link) = (linked(&person(1), &target), off(&person(1), &target));

@@ -18,6 +18,7 @@ use crate::logic::{
 pub(super) struct World {
     pub(super) lane: Lane,
     pub(super) now: Timestamp,
+    pub(super) begun: Timestamp,
     /// Operations that wait for their answer.
     pub(super) open: Vec<(OperationId, Operation)>,
     pub(super) batch: Option<Batch>,
@@ -45,6 +46,7 @@ impl World {
         Self {
             lane: Lane::new(Arc::new(target), links, record, OWNER, now),
             now,
+            begun: now,
             open: vec![],
             batch: None,
             accounts: BTreeMap::new(),
@@ -115,6 +117,29 @@ impl World {
         users.sort();
         users.dedup();
         assert_eq!(users.len(), all, "two actions of one person in flight");
+    }
+
+    /// Another owner takes over what is on the log, and is fed everybody.
+    pub(super) fn restart(&mut self) {
+        self.settle();
+        let mut links = Links::default();
+        for (user, link) in self.lane.links.iter() {
+            links.put(*user, Some(link.clone()));
+        }
+        self.lane = Lane::new(
+            Arc::clone(&self.lane.target),
+            links,
+            self.record.clone(),
+            OWNER,
+            self.now,
+        );
+        self.open.clear();
+        self.batch = None;
+        for change in self.people.values().cloned().collect::<Vec<_>>() {
+            self.give(Input::User { change, again: false });
+        }
+        self.give(Input::AllFed);
+        self.settle();
     }
 
     pub(super) fn change(&mut self, change: UserChange) {
@@ -196,7 +221,12 @@ impl World {
                     None => Answer::Absent,
                 }
             }
-            Operation::Read(_) | Operation::Delete(_) => unreachable!("the lane does not do that"),
+            Operation::Delete(id) => {
+                self.writes.push(format!("delete {id}"));
+                self.accounts.remove(&id.0);
+                Answer::Absent
+            }
+            Operation::Read(_) => unreachable!("the lane does not do that"),
         }
     }
 
