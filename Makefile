@@ -52,7 +52,7 @@ broker: build ## tests in tests/ folders: real broker, real binaries, third-part
 # Never part of `test`: figures depend on the machine, and a full run takes an hour on two cores.
 bench: ## speed and memory, as ratios (ARGS="--quick"; one of them: cargo bench -p ingest-service --bench snapshot)
 	@scripts/setup.sh test
-	cargo bench -p ingest-service -- $(ARGS)
+	cargo bench -p usher-filter -p ingest-service -- $(ARGS)
 
 docs: ## build the documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items

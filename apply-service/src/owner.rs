@@ -16,10 +16,10 @@ use crate::{
     connector::lease::{Lease, LeaseTerms},
     inquiry::Lanes,
     link_table::{self, RestoreError, Restored},
-    logic::scope::Everybody,
     logic::{
         lane::Lane,
         ownership::{Effect, Input, Predecessor, State, WRITE_ENDS_WITHIN, WRITE_STARTS_WITHIN, next_wake, step},
+        scope::Everybody,
         target_record::OwnerId,
     },
     reconciler::{self, Executor, LaneEnd, Surroundings},

@@ -31,21 +31,29 @@ pub(crate) fn fold(text: &str) -> Box<str> {
 }
 
 /// How a text compares with a folded one.
-pub(crate) fn compare(text: &str, folded: &str) -> Ordering {
+fn compare(text: &str, folded: &str) -> Ordering {
+    if text.is_ascii() {
+        // Bytes of UTF-8 are ordered as the characters are.
+        return text.bytes().map(|byte| byte.to_ascii_lowercase()).cmp(folded.bytes());
+    }
     text.chars().map(fold_char).cmp(folded.chars())
 }
 
 /// Whether a text is the folded one.
 pub(crate) fn equals(text: &str, folded: &str) -> bool {
-    if text.is_ascii() {
-        // Folded texts have no capitals, so one side needs no folding.
-        return text.len() == folded.len()
-            && text
-                .bytes()
-                .zip(folded.bytes())
-                .all(|(a, b)| a.to_ascii_lowercase() == b);
+    // Letters beyond ASCII that are small already are the same in both.
+    if text.len() == folded.len() && same(text.as_bytes(), folded.as_bytes()) {
+        return true;
     }
-    text.chars().map(fold_char).eq(folded.chars())
+    !text.is_ascii() && text.chars().map(fold_char).eq(folded.chars())
+}
+
+/// Whether bytes are those of a folded text, capitals of ASCII apart.
+fn same(bytes: &[u8], folded: &[u8]) -> bool {
+    bytes
+        .iter()
+        .zip(folded)
+        .all(|(byte, folded)| byte.to_ascii_lowercase() == *folded)
 }
 
 /// Whether a text is one of these, which are folded and sorted.
@@ -120,6 +128,11 @@ impl Pattern {
 }
 
 fn begins(text: &str, folded: &str) -> bool {
+    if let Some(beginning) = text.as_bytes().get(..folded.len())
+        && beginning.is_ascii()
+    {
+        return same(beginning, folded.as_bytes());
+    }
     let mut found = text.chars().map(fold_char);
     folded.chars().all(|c| found.next() == Some(c))
 }

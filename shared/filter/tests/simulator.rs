@@ -258,7 +258,7 @@ fn the_simulated_org_finds_the_same_people() {
         .unwrap();
     let table = Everybody(people.iter().map(|user| (user.key(), user.clone())).collect());
     let mut runner = TestRunner::new(ProptestConfig {
-        cases: 2_000,
+        cases: 8 * ProptestConfig::default().cases,
         failure_persistence: None,
         ..ProptestConfig::default()
     });

@@ -498,7 +498,7 @@ fn masked(user: &User, mask: u8) -> User {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     #[test]
     fn sqlite_finds_the_same_people(tree in trees(), join in joins(), mask in any::<u8>()) {

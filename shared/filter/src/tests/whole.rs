@@ -145,7 +145,7 @@ fn judge(filter: &Filter) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_printed_is_parsed_to_the_same(text in valid()) {
