@@ -1,0 +1,92 @@
+//! Writes to a fast SCIM application, from messages on a real Kafka, beside a plain HTTP load generator at the same
+//! concurrency that sends the same requests to the same application.
+//!
+//! Rates are requests per second between the first and the last write at the application. `--people N`, `--concurrency N`,
+//! `--rounds N`, `--quick`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a bench"
+)]
+
+mod common;
+
+use common::{
+    generator::{self, Mix},
+    people,
+    service::{Service, config, policies},
+    sink::Sink,
+    until,
+};
+use kafka_harness::{
+    Kafka,
+    figures::{machine, process_cpu_seconds, size},
+};
+
+const TARGET: &str = "helpdesk";
+
+#[tokio::main]
+async fn main() {
+    let (many, concurrency) = (size("--people", 20_000, 1_000), size("--concurrency", 16, 16) as usize);
+    println!("writes for {many} people, {concurrency} at once, on {}", machine());
+    let kafka = Kafka::shared().await;
+    let (mut own, mut raw) = ([0.0_f64; 2], [0.0_f64; 2]);
+    for round in 1..=size("--rounds", 3, 1) {
+        let sink = Sink::start().await;
+        let rates = service(&kafka, &sink, many, concurrency).await;
+        println!(
+            "round {round}, service:   create {:>7.0}/s, update {:>7.0}/s",
+            rates[0], rates[1]
+        );
+        own = [own[0].max(rates[0]), own[1].max(rates[1])];
+        let [post, patch] = sink.bodies();
+        sink.clear();
+        let create = generator::run(&sink, Mix::Create, many, concurrency, &post).await;
+        let update = generator::run(&sink, Mix::Update, many, concurrency, &patch).await;
+        println!("round {round}, generator: create {create:>7.0}/s, update {update:>7.0}/s");
+        raw = [raw[0].max(create), raw[1].max(update)];
+    }
+    println!(
+        "create (look-up and POST): {:>7.0} requests/s; ratio: {:.2} of the generator",
+        own[0],
+        own[0] / raw[0]
+    );
+    println!(
+        "update (PATCH):            {:>7.0} requests/s; ratio: {:.2} of the generator",
+        own[1],
+        own[1] / raw[1]
+    );
+}
+
+/// Everybody is created, then everybody is updated. Requests per second of each.
+async fn service(kafka: &Kafka, sink: &Sink, many: u64, concurrency: usize) -> [f64; 2] {
+    let prefix = kafka.unique_prefix();
+    let config = config(kafka, &prefix);
+    apply_service::topics::all(&config.kafka).ensure().await.unwrap();
+    people::publish(kafka, &prefix, 0..many, 0);
+    let service = Service::start(config, policies(&[(TARGET, &sink.url)], concurrency)).await;
+    let mut rates = [0.0; 2];
+    for (edition, rate) in rates.iter_mut().enumerate() {
+        if edition > 0 {
+            people::publish(kafka, &prefix, 0..many, edition as u64);
+        }
+        let cpu = process_cpu_seconds();
+        until("everybody is written", || sink.writes() as u64 >= many).await;
+        service.until_rests(&[TARGET]).await;
+        let writes = sink.take();
+        assert_eq!((writes.len() as u64, sink.accounts() as u64), (many, many));
+        let took = writes[writes.len() - 1].at - writes[0].at;
+        // A look-up comes before each account that is made.
+        let requests = if edition == 0 { 2 * many } else { many };
+        *rate = requests as f64 / took.as_secs_f64();
+        println!(
+            "  {:.1} s, {:.1} s CPU",
+            took.as_secs_f64(),
+            process_cpu_seconds() - cpu
+        );
+    }
+    service.stop().await;
+    rates
+}
