@@ -13,6 +13,8 @@
 
 mod common;
 
+use std::time::Instant;
+
 use common::{
     generator::{self, Mix},
     people,
@@ -66,13 +68,12 @@ async fn service(kafka: &Kafka, sink: &Sink, many: u64, concurrency: usize) -> [
     let config = config(kafka, &prefix);
     apply_service::topics::all(&config.kafka).ensure().await.unwrap();
     people::publish(kafka, &prefix, 0..many, 0);
-    let service = Service::start(config, policies(&[(TARGET, &sink.url)], concurrency)).await;
     let mut rates = [0.0; 2];
     for (edition, rate) in rates.iter_mut().enumerate() {
-        if edition > 0 {
-            people::publish(kafka, &prefix, 0..many, edition as u64);
-        }
-        let cpu = process_cpu_seconds();
+        // Written while nobody reads: publishing would take the cores that are measured.
+        people::publish(kafka, &prefix, 0..many, edition as u64);
+        let (cpu, began) = (process_cpu_seconds(), Instant::now());
+        let service = Service::start(config.clone(), policies(&[(TARGET, &sink.url)], concurrency)).await;
         until("everybody is written", || sink.writes() as u64 >= many).await;
         service.until_rests(&[TARGET]).await;
         let writes = sink.take();
@@ -81,12 +82,15 @@ async fn service(kafka: &Kafka, sink: &Sink, many: u64, concurrency: usize) -> [
         // A look-up comes before each account that is made.
         let requests = if edition == 0 { 2 * many } else { many };
         *rate = requests as f64 / took.as_secs_f64();
+        let (count, seconds) = service.commits(TARGET).await;
         println!(
-            "  {:.1} s, {:.1} s CPU",
+            "  {:.1} s from start to first write, {:.1} s to the last; {:.1} s CPU; {count} transactions of {:.1} ms",
+            (writes[0].at - began).as_secs_f64(),
             took.as_secs_f64(),
-            process_cpu_seconds() - cpu
+            process_cpu_seconds() - cpu,
+            seconds / count * 1e3
         );
+        service.stop().await;
     }
-    service.stop().await;
     rates
 }

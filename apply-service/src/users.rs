@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 use usher_contract::{Known, UserChange, UserId, UserKey, cloud_event::user_change_version};
 use usher_runtime::{
-    kafka::{KafkaConfig, Partitions, Record, TopicInput, TopicReader},
+    kafka::{KafkaConfig, Partitions, Record, RecordRef, TopicInput, TopicReader},
     shutdown::CancellationToken,
 };
 
@@ -37,6 +37,19 @@ enum Malformed {
     Content,
     #[error("key-of-somebody-else")]
     OtherKey,
+}
+
+/// A record of the topic, read: on a reading thread, so that whoever takes it has little left to do.
+#[derive(Debug)]
+enum Message {
+    /// A newer state.
+    Change(UserKey, Arc<UserChange>),
+    /// Nobody any more.
+    Erased(UserKey),
+    /// What is known already, or older: nothing of it is looked at but its version.
+    Repeated,
+    /// Not what it should be, and where it is.
+    Malformed(i32, i64, Malformed),
 }
 
 /// Reading does not go on.
@@ -76,6 +89,8 @@ pub struct Users {
     table: RwLock<HashMap<UserKey, Arc<UserChange>>>,
     caught_up: watch::Sender<bool>,
     subscribers: Mutex<Vec<Weak<Subscription>>>,
+    /// Erasures that are read and not put yet: what comes behind one is not a repetition of what the table still has.
+    erasing: Mutex<HashMap<UserKey, usize>>,
     malformed: AtomicU64,
     last_malformed: Mutex<Option<String>>,
 }
@@ -123,6 +138,7 @@ impl Default for Users {
             table: RwLock::default(),
             caught_up: watch::Sender::new(false),
             subscribers: Mutex::default(),
+            erasing: Mutex::default(),
             malformed: AtomicU64::new(0),
             last_malformed: Mutex::default(),
         }
@@ -206,26 +222,59 @@ impl Users {
 
     /// Takes records; those that are not what they should be are counted and passed over.
     pub fn take(&self, topic: &str, records: &[Record], metrics: &Metrics) {
+        let messages = records.iter().map(|record| self.read(&record.as_ref())).collect();
+        self.put(topic, messages, metrics);
+    }
+
+    /// Reads a record; the table stays as it is.
+    fn read(&self, record: &RecordRef<'_>) -> Message {
+        let known = |user: &UserKey| {
+            // Asked in this order: once the erasure is put, the table no longer has them.
+            if lock(&self.erasing).contains_key(user) {
+                return None;
+            }
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            table.get(user).map(|known| known.version)
+        };
+        let message = decode(record, known)
+            .unwrap_or_else(|reason| Message::Malformed(record.partition(), record.offset(), reason));
+        if let Message::Erased(user) = message {
+            *lock(&self.erasing).entry(user).or_default() += 1;
+        }
+        message
+    }
+
+    fn put(&self, topic: &str, messages: Vec<Message>, metrics: &Metrics) {
         let mut changed = Vec::new();
         {
             let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-            for record in records {
-                match decode(record) {
-                    Ok((user, None)) => {
-                        // Erased: whoever has an account keeps it; there is nobody to decide about any more. Lanes are
-                        // told, so that what is outstanding ends and the account is reported.
+            for message in messages {
+                match message {
+                    // Erased: whoever has an account keeps it; there is nobody to decide about any more. Lanes are told, so
+                    // that what is outstanding ends and the account is reported.
+                    Message::Erased(user) => {
                         if table.remove(&user).is_some() {
                             changed.push(user);
                         }
+                        let mut erasing = lock(&self.erasing);
+                        if let Some(count) = erasing.get_mut(&user) {
+                            *count -= 1;
+                            if *count == 0 {
+                                erasing.remove(&user);
+                            }
+                        }
                     }
-                    Ok((user, Some(change))) => {
-                        // A repeated or older record changes nothing.
+                    // A repeated or older record changes nothing.
+                    Message::Change(user, change) => {
                         if table.get(&user).is_none_or(|known| known.version < change.version) {
-                            table.insert(user, Arc::new(*change));
+                            table.insert(user, change);
                             changed.push(user);
                         }
                     }
-                    Err(reason) => self.pass_over(topic, record, reason, metrics),
+                    Message::Repeated => {}
+                    Message::Malformed(partition, offset, reason) => {
+                        self.pass_over(topic, partition, offset, reason, metrics);
+                    }
                 }
             }
             metrics.users_known.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
@@ -239,11 +288,11 @@ impl Users {
     }
 
     /// Place and reason are said, the content never: it is somebody's data.
-    fn pass_over(&self, topic: &str, record: &Record, reason: Malformed, metrics: &Metrics) {
+    fn pass_over(&self, topic: &str, partition: i32, offset: i64, reason: Malformed, metrics: &Metrics) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
         metrics.users_malformed.inc();
-        let place = format!("{topic}/{}/{}: {reason}", record.partition, record.offset);
-        warn!(topic, partition = record.partition, offset = record.offset, %reason, "a record is not a user change and was passed over");
+        let place = format!("{topic}/{partition}/{offset}: {reason}");
+        warn!(topic, partition, offset, %reason, "a record is not a user change and was passed over");
         *lock(&self.last_malformed) = Some(place);
     }
 
@@ -258,14 +307,16 @@ impl Users {
         stop: CancellationToken,
     ) -> Result<(), UsersError> {
         let topic = kafka.topic(USER_CHANGE);
-        let mut reader = TopicReader::start(&kafka, &topic, Partitions::All).await?;
+        let users = Arc::clone(&self);
+        let read = move |record: RecordRef<'_>| users.read(&record);
+        let mut reader = TopicReader::start_with(&kafka, &topic, Partitions::All, reading_threads(), read).await?;
         loop {
             let input = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 input = reader.next() => input,
             };
             match input {
-                Some(TopicInput::Records(records)) => self.take(&topic, &records, &metrics),
+                Some(TopicInput::Records(messages)) => self.put(&topic, messages, &metrics),
                 Some(TopicInput::CaughtUp(_)) => {
                     let status = self.status();
                     info!(users = status.known, malformed = status.malformed, "the users are read");
@@ -318,22 +369,37 @@ fn value(field: &Known<String>) -> Option<&str> {
     }
 }
 
-fn decode(record: &Record) -> Result<(UserKey, Option<Box<UserChange>>), Malformed> {
-    let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-    let user: UserKey = key.and_then(|key| key.parse().ok()).ok_or(Malformed::Key)?;
-    let Some(value) = &record.value else {
-        return Ok((user, None));
+/// Threads that read the topic. More than four gain nothing: they meet in the one who takes.
+fn reading_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+/// `known` tells the version of a person in the table.
+fn decode(record: &RecordRef<'_>, known: impl Fn(&UserKey) -> Option<u64>) -> Result<Message, Malformed> {
+    let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
+    let (key, user): (&str, UserKey) = key
+        .and_then(|key| Some((key, key.parse().ok()?)))
+        .ok_or(Malformed::Key)?;
+    let Some(value) = record.value() else {
+        return Ok(Message::Erased(user));
     };
     if let Some(ce_type) = record.header("ce_type")
         && user_change_version(ce_type) != Some(SCHEMA_VERSION)
     {
         return Err(Malformed::SchemaVersion);
     }
+    // The id is `<key>:<version>`. Of a repeated message nothing else is read.
+    let version: Option<u64> = record
+        .header("ce_id")
+        .and_then(|id| id.strip_prefix(key)?.strip_prefix(':')?.parse().ok());
+    if version.is_some_and(|version| known(&user).is_some_and(|known| version <= known)) {
+        return Ok(Message::Repeated);
+    }
     let change: UserChange = serde_json::from_slice(value).map_err(|_| Malformed::Content)?;
     if change.user.key() != user {
         return Err(Malformed::OtherKey);
     }
-    Ok((user, Some(Box::new(change))))
+    Ok(Message::Change(user, Arc::new(change)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -405,6 +471,32 @@ mod tests {
             assert_eq!(find(text, 5), (vec![user_key(3)], false), "{text}");
         }
         assert_eq!(find("zz", 5), (vec![], false));
+    }
+
+    #[test]
+    fn of_a_repeated_message_only_the_version_is_read() {
+        let (users, metrics) = (Users::default(), Metrics::new(&prometheus::Registry::new()).unwrap());
+        let (key, ada) = (
+            user_key(1).to_string(),
+            serde_json::to_string(&person(1).version(5)).unwrap(),
+        );
+        let with_id = |text: Option<&str>, version: u64| {
+            let mut record = record(0, &key, text, V1);
+            let id = format!("{key}:{version}");
+            record.headers.push(("ce_id".into(), id.into_bytes()));
+            record
+        };
+        users.take("t", &[with_id(Some(&ada), 5)], &metrics);
+        // Whatever it says: it was read before.
+        users.take("t", &[with_id(Some("{"), 5), with_id(Some("{"), 4)], &metrics);
+        assert_eq!((users.status().known, users.status().malformed), (1, 0));
+        users.take("t", &[with_id(Some("{"), 6)], &metrics);
+        assert_eq!(users.status().malformed, 1);
+        // Erased and back in one batch: not a repetition of what the table still has while the batch is read.
+        let back = serde_json::to_string(&person(1).version(2)).unwrap();
+        users.take("t", &[with_id(None, 5), with_id(Some(&back), 2)], &metrics);
+        assert_eq!(users.get(&user_key(1)).map(|change| change.version), Some(2));
+        assert!(lock(&users.erasing).is_empty());
     }
 
     #[test]

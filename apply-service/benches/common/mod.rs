@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each bench uses a part")]
 
 pub(crate) mod generator;
+pub(crate) mod links;
 pub(crate) mod people;
 pub(crate) mod service;
 pub(crate) mod sink;

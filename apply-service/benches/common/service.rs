@@ -1,6 +1,6 @@
 //! The service in this process, against a real Kafka and one or more sinks.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use apply_service::{App, Config, StatusHandle, config::DEFAULTS, policy, status::TargetStatus};
 use kafka_harness::Kafka;
@@ -29,7 +29,12 @@ pub(crate) fn policies(targets: &[(&str, &str)], concurrency: usize) -> policy::
         .iter()
         .map(|(name, url)| policy_text(name, url, concurrency))
         .collect();
-    policy::from_texts(&texts).unwrap()
+    let mut policy = policy::from_texts(&texts).unwrap();
+    for target in policy.targets.values_mut() {
+        // More than may be configured: what limits here is to be the service.
+        Arc::make_mut(&mut target.policy).pace.per_second = 1e6;
+    }
+    policy
 }
 
 /// The service's settings for this broker.
@@ -44,6 +49,7 @@ pub(crate) fn config(kafka: &Kafka, prefix: &str) -> Config {
 /// The service, running.
 pub(crate) struct Service {
     pub(crate) status: StatusHandle,
+    metrics: String,
     stop: CancellationToken,
     ended: JoinHandle<Result<(), ServiceError>>,
 }
@@ -52,8 +58,14 @@ impl Service {
     pub(crate) async fn start(config: Config, policy: policy::Policy) -> Self {
         let app = App::build_with(config, policy).await.unwrap();
         let (status, stop) = (app.status(), CancellationToken::new());
+        let metrics = format!("http://{}/metrics", app.address());
         let ended = tokio::spawn(app.run(stop.clone()));
-        Self { status, stop, ended }
+        Self {
+            status,
+            metrics,
+            stop,
+            ended,
+        }
     }
     pub(crate) fn target(&self, name: &str) -> Option<TargetStatus> {
         let name = TargetName::try_new(name).unwrap();
@@ -66,6 +78,16 @@ impl Service {
     }
     pub(crate) async fn until_rests(&self, names: &[&str]) {
         until("the targets rest", || names.iter().all(|name| self.rests(name))).await;
+    }
+    /// The transactions of a target so far, and the seconds that they took.
+    pub(crate) async fn commits(&self, name: &str) -> (f64, f64) {
+        let text = reqwest::get(&self.metrics).await.unwrap().text().await.unwrap();
+        let value = |part: &str| {
+            let series = format!("apply_commit_seconds_{part}{{target=\"{name}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&series));
+            line.map_or(0.0, |value| value.parse::<f64>().unwrap())
+        };
+        (value("count"), value("sum"))
     }
     pub(crate) async fn stop(self) {
         self.stop.cancel();

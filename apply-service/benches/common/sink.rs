@@ -86,6 +86,13 @@ impl Sink {
     pub(crate) fn writes(&self) -> usize {
         lock(&self.shared.arrivals).len()
     }
+    /// The writes after the first `seen`.
+    pub(crate) fn since(&self, seen: usize) -> Vec<Arrival> {
+        lock(&self.shared.arrivals)[seen..].to_vec()
+    }
+    pub(crate) fn has(&self, id: &str) -> bool {
+        lock(&self.shared.accounts).contains(id)
+    }
     /// Takes the writes that came in.
     pub(crate) fn take(&self) -> Vec<Arrival> {
         std::mem::take(&mut *lock(&self.shared.arrivals))

@@ -2,8 +2,6 @@
 //!
 //! What is unknown or refers to somebody who is not there yet is left out; it is never written as blank.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use usher_contract::{Known, User, UserKey};
 
@@ -30,16 +28,28 @@ pub enum Wanted {
     Skip,
 }
 
-/// Everything an account should hold besides `active` and our key.
-pub type Mapped = BTreeMap<AttributePath, (Wanted, Write)>;
+/// Everything an account should hold besides `active` and our key, in the order of the target's rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mapped<'a>(Vec<(&'a AttributeRule, Wanted)>);
+
+impl<'a> Mapped<'a> {
+    /// Each attribute, with what it should hold and when that is written.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a AttributePath, &Wanted, Write)> {
+        self.0.iter().map(|(rule, wanted)| (&rule.path, wanted, rule.write))
+    }
+    /// What one attribute should hold.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Wanted> {
+        self.0
+            .iter()
+            .find_map(|(rule, wanted)| (rule.path.0 == path).then_some(wanted))
+    }
+}
 
 /// Maps a person by the target's rows. `account_of` tells the account that somebody has at this target.
-pub fn map(user: &User, target: &TargetPolicy, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Mapped {
-    target
-        .attributes
-        .iter()
-        .map(|rule| (rule.path.clone(), (wanted(user, rule, account_of), rule.write)))
-        .collect()
+pub fn map<'a>(user: &User, target: &'a TargetPolicy, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Mapped<'a> {
+    let rows = target.attributes.iter();
+    Mapped(rows.map(|rule| (rule, wanted(user, rule, account_of))).collect())
 }
 
 fn wanted(user: &User, rule: &AttributeRule, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Wanted {
@@ -57,7 +67,12 @@ fn wanted(user: &User, rule: &AttributeRule, account_of: &dyn Fn(&UserKey) -> Op
                 return reference(user, account_of);
             }
             Known::Value(Value::String(text)) => {
-                return Wanted::Value(Value::String(text.trim().to_owned()));
+                let trimmed = text.trim();
+                return Wanted::Value(Value::String(if trimmed.len() == text.len() {
+                    text
+                } else {
+                    trimmed.to_owned()
+                }));
             }
             Known::Value(value) => return Wanted::Value(value),
         }
@@ -87,7 +102,7 @@ mod tests {
     fn one(user: &User, rule: AttributeRule) -> Wanted {
         let mut target = policy();
         target.attributes = vec![rule];
-        map(user, &target, &|_| None).into_values().next().unwrap().0
+        map(user, &target, &|_| None).iter().next().unwrap().1.clone()
     }
 
     #[test]
@@ -151,6 +166,6 @@ mod tests {
         let mut target = policy();
         target.attributes = vec![row("manager.value", &["manager"])];
         let mapped = map(&user, &target, &|_| Some(RemoteId("r2".into())));
-        assert_eq!(mapped.into_values().next().unwrap().0, Wanted::Value(json!("r2")));
+        assert_eq!(mapped.get("manager.value"), Some(&Wanted::Value(json!("r2"))));
     }
 }
