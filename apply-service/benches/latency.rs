@@ -2,7 +2,8 @@
 //! commit at the simulated Salesforce.
 //!
 //! The service runs in this process against a real Kafka; the applications are sinks on loopback that note when a write comes
-//! in. `--changes N`, `--creates N`, `--quick`. The last part needs the binary of ingest-service in the same target folder.
+//! in. `--changes N`, `--creates N`, `--part idle|dead|leavers|whole`, `--quick`. The last part needs the binary of
+//! ingest-service in the same target folder.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -55,11 +56,21 @@ async fn main() {
     let (changes, creates) = (size("--changes", 300, 20), size("--creates", 100_000, 2_000));
     println!("latency on {}", machine());
     let kafka = Kafka::shared().await;
-    one_target(&kafka, changes).await;
-    several(&kafka, changes, false).await;
-    several(&kafka, changes, true).await;
-    leavers(&kafka, creates).await;
-    whole(&kafka, changes).await;
+    let part = std::env::args().skip_while(|argument| argument != "--part").nth(1);
+    let runs = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    if runs("idle") {
+        one_target(&kafka, changes).await;
+    }
+    if runs("dead") {
+        several(&kafka, changes, false).await;
+        several(&kafka, changes, true).await;
+    }
+    if runs("leavers") {
+        leavers(&kafka, creates).await;
+    }
+    if runs("whole") {
+        whole(&kafka, changes).await;
+    }
 }
 
 fn tell(what: &str, times: &[Duration]) {

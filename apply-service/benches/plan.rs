@@ -31,7 +31,7 @@ use common::{
     people::{message, person},
     service::policies,
 };
-use kafka_harness::figures::{machine, memory_bytes, size, thread_cpu_seconds};
+use kafka_harness::figures::{machine, size, thread_cpu_seconds};
 use usher_contract::{UserChange, UserKey};
 use usher_runtime::kafka::Record;
 
@@ -48,10 +48,8 @@ fn main() {
     let target = Arc::clone(&policies.targets.values().next().unwrap().policy);
     alone(people, &target);
     nothing(people, &target);
-    let mut users = most / 100;
-    while users <= most {
+    for users in [most / 100, most / 10, most] {
         growth(users, &target);
-        users *= 10;
     }
 }
 
@@ -99,8 +97,7 @@ fn alone(people: u64, target: &TargetPolicy) {
 /// Messages that change nothing: redelivered ones, and new versions in which nothing differs that the target has.
 fn nothing(people: u64, target: &Arc<TargetPolicy>) {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-    let (users, subscription) = (Users::default(), Arc::new(Users::default()));
-    drop(subscription);
+    let users = Users::default();
     let subscription = users.subscribe();
     let mut lane = Running::new(people, target);
     let first: Vec<Record> = (0..people).map(|number| record(&person(number, 0))).collect();
@@ -151,9 +148,7 @@ fn nothing(people: u64, target: &Arc<TargetPolicy>) {
 
 /// What a start costs per person, and a change among so many.
 fn growth(people: u64, target: &Arc<TargetPolicy>) {
-    let before = memory_bytes("VmRSS");
     let mut lane = Running::new(people, target);
-    let link_bytes = (memory_bytes("VmRSS").saturating_sub(before)) as f64 / people as f64;
     let mut spent = 0.0;
     for first in (0..people).step_by(FEED as usize) {
         let some: Vec<Arc<UserChange>> = (first..people.min(first + FEED))
@@ -180,7 +175,7 @@ fn growth(people: u64, target: &Arc<TargetPolicy>) {
     let per_change = (thread_cpu_seconds() - began) / changes as f64;
     assert_eq!(lane.executed, changes);
     println!(
-        "{people:>9} people: start {:.2} µs per person and {:.1} ms at its end, a change {:.1} µs, {link_bytes:.0} bytes per link",
+        "{people:>9} people: start {:.2} µs per person and {:.1} ms at its end, a change {:.1} µs",
         spent / people as f64 * 1e6,
         judged * 1e3,
         per_change * 1e6

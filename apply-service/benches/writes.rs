@@ -32,12 +32,23 @@ const TARGET: &str = "helpdesk";
 #[tokio::main]
 async fn main() {
     let (many, concurrency) = (size("--people", 20_000, 1_000), size("--concurrency", 16, 16) as usize);
-    println!("writes for {many} people, {concurrency} at once, on {}", machine());
     let kafka = Kafka::shared().await;
+    // An application that answers at once leaves only the CPU to compare; one that takes 5 ms is a fast one.
+    for (answer_ms, many) in [(0, many), (5, many / 4)] {
+        beside(&kafka, answer_ms, many, concurrency).await;
+    }
+}
+
+async fn beside(kafka: &Kafka, answer_ms: u64, many: u64, concurrency: usize) {
+    println!(
+        "writes for {many} people, {concurrency} at once, answers after {answer_ms} ms, on {}",
+        machine()
+    );
     let (mut own, mut raw) = ([0.0_f64; 2], [0.0_f64; 2]);
     for round in 1..=size("--rounds", 3, 1) {
         let sink = Sink::start().await;
-        let rates = service(&kafka, &sink, many, concurrency).await;
+        sink.answers_after(answer_ms);
+        let rates = service(kafka, &sink, many, concurrency).await;
         println!(
             "round {round}, service:   create {:>7.0}/s, update {:>7.0}/s",
             rates[0], rates[1]

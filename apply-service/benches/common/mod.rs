@@ -9,6 +9,10 @@ pub(crate) mod sink;
 
 use std::time::{Duration, Instant};
 
+/// As in the service's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Longer than any step of a bench takes.
 const PATIENCE: Duration = Duration::from_secs(600);
 

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -39,6 +39,8 @@ struct Shared {
     requests: AtomicU64,
     /// Takes requests and never answers.
     dead: AtomicBool,
+    /// How long an answer takes, in milliseconds.
+    answer_ms: AtomicU64,
 }
 
 /// The application, serving until the process ends.
@@ -66,6 +68,10 @@ impl Sink {
         Self { url, shared }
     }
 
+    /// From now on every answer takes this long.
+    pub(crate) fn answers_after(&self, milliseconds: u64) {
+        self.shared.answer_ms.store(milliseconds, Ordering::Relaxed);
+    }
     /// From now on no request is answered.
     pub(crate) fn die(&self) {
         self.shared.dead.store(true, Ordering::Relaxed);
@@ -114,12 +120,8 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
     shared.requests.fetch_add(1, Ordering::Relaxed);
     let id = uri.path().strip_prefix("/scim/Users/").unwrap_or_default().to_owned();
     if method == Method::GET {
-        let dead = shared.dead.load(Ordering::Relaxed);
-        return if dead {
-            std::future::pending().await
-        } else {
-            read(&shared, &uri)
-        };
+        wait(&shared).await;
+        return read(&shared, &uri);
     }
     let (id, place, status) = if method == Method::POST {
         let new: NewAccount = serde_json::from_slice(&body).unwrap();
@@ -132,10 +134,18 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
     let resource = account(&id, !off);
     lock(&shared.bodies)[place] = Some(body);
     lock(&shared.arrivals).push(Arrival { method, id, at });
+    wait(&shared).await;
+    scim(status, resource)
+}
+
+async fn wait(shared: &Shared) {
     if shared.dead.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }
-    scim(status, resource)
+    let milliseconds = shared.answer_ms.load(Ordering::Relaxed);
+    if milliseconds > 0 {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
 }
 
 /// A look-up by external id, a list, or what the service asks about the application itself.
