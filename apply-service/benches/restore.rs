@@ -68,7 +68,7 @@ async fn main() {
     for round in 1..=rounds {
         let (cpu, before, began) = (process_cpu_seconds(), memory_bytes("VmRSS"), Instant::now());
         // Each round one person has changed: the write tells that everybody was planned.
-        let changed = vec![message(&person(users / 2, round))];
+        let changed = [message(&person(users / 2, round))];
         transaction(
             &producer(&kafka, &format!("{prefix}bench-change")),
             &format!("{prefix}{}", topics::USER_CHANGE),

@@ -38,7 +38,6 @@ pub(crate) fn fill(kafka: &Kafka, topic: &str, users: u64) {
                         .map(|(name, value)| (name.to_owned(), value.into_bytes()))
                         .collect(),
                     partition: None,
-                    partition: None,
                 }
             })
             .collect();

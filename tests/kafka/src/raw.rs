@@ -104,6 +104,7 @@ fn reader(kafka: &Kafka) -> ClientConfig {
 }
 
 /// Polls a topic from its beginning to its end. Gives the time that it took.
+#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 pub fn read_all(kafka: &Kafka, topic: &str, partitions: i32, mut each: impl FnMut(&BorrowedMessage<'_>)) -> Duration {
     let began = Instant::now();
     let consumer: BaseConsumer = reader(kafka).create().expect("a consumer");
