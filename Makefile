@@ -49,10 +49,13 @@ broker: build ## tests in tests/ folders: real broker, real binaries, third-part
 	cargo test --workspace --test '*' -- --test-threads=1
 	cargo test --workspace --doc
 
-# Never part of `test`: figures depend on the machine, and a full run takes an hour on two cores.
+# Never part of `test`: figures depend on the machine, and a full run takes more than an hour on two cores.
+# One bench of apply-service starts the binary of ingest-service.
 bench: ## speed and memory, as ratios (ARGS="--quick"; one of them: cargo bench -p ingest-service --bench snapshot)
 	@scripts/setup.sh test
 	cargo bench -p usher-filter -p ingest-service -- $(ARGS)
+	cargo build --release -p ingest-service
+	cargo bench -p apply-service -- $(ARGS)
 
 docs: ## build the documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use usher_contract::{Known, User, UserChange, UserId, UserKey, cloud_event::user_change_version};
 use usher_filter::People;
 use usher_runtime::{
-    kafka::{KafkaConfig, Partitions, Record, TopicInput, TopicReader},
+    kafka::{KafkaConfig, Partitions, Record, RecordRef, TopicInput, TopicReader},
     shutdown::CancellationToken,
 };
 
@@ -38,6 +38,19 @@ enum Malformed {
     Content,
     #[error("key-of-somebody-else")]
     OtherKey,
+}
+
+/// A record of the topic, read: on a reading thread, so that whoever takes it has little left to do.
+#[derive(Debug)]
+enum Message {
+    /// A newer state.
+    Change(UserKey, Arc<UserChange>),
+    /// Nobody any more.
+    Erased(UserKey),
+    /// What is known already, or older: nothing of it is looked at but its version.
+    Repeated,
+    /// Not what it should be, and where it is.
+    Malformed(i32, i64, Malformed),
 }
 
 /// Reading does not go on.
@@ -77,6 +90,8 @@ pub struct Users {
     table: RwLock<HashMap<UserKey, Arc<UserChange>>>,
     caught_up: watch::Sender<bool>,
     subscribers: Mutex<Vec<Weak<Subscription>>>,
+    /// Erasures that are read and not put yet: what comes behind one is not a repetition of what the table still has.
+    erasing: Mutex<HashMap<UserKey, usize>>,
     malformed: AtomicU64,
     last_malformed: Mutex<Option<String>>,
 }
@@ -124,6 +139,7 @@ impl Default for Users {
             table: RwLock::default(),
             caught_up: watch::Sender::new(false),
             subscribers: Mutex::default(),
+            erasing: Mutex::default(),
             malformed: AtomicU64::new(0),
             last_malformed: Mutex::default(),
         }
@@ -207,26 +223,59 @@ impl Users {
 
     /// Takes records; those that are not what they should be are counted and passed over.
     pub fn take(&self, topic: &str, records: &[Record], metrics: &Metrics) {
+        let messages = records.iter().map(|record| self.read(&record.as_ref())).collect();
+        self.put(topic, messages, metrics);
+    }
+
+    /// Reads a record; the table stays as it is.
+    fn read(&self, record: &RecordRef<'_>) -> Message {
+        let known = |user: &UserKey| {
+            // Asked in this order: once the erasure is put, the table no longer has them.
+            if lock(&self.erasing).contains_key(user) {
+                return None;
+            }
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            table.get(user).map(|known| known.version)
+        };
+        let message = decode(record, known)
+            .unwrap_or_else(|reason| Message::Malformed(record.partition(), record.offset(), reason));
+        if let Message::Erased(user) = message {
+            *lock(&self.erasing).entry(user).or_default() += 1;
+        }
+        message
+    }
+
+    fn put(&self, topic: &str, messages: Vec<Message>, metrics: &Metrics) {
         let mut changed = Vec::new();
         {
             let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-            for record in records {
-                match decode(record) {
-                    Ok((user, None)) => {
-                        // Erased: whoever has an account keeps it; there is nobody to decide about any more. Lanes are
-                        // told, so that what is outstanding ends and the account is reported.
+            for message in messages {
+                match message {
+                    // Erased: whoever has an account keeps it; there is nobody to decide about any more. Lanes are told, so
+                    // that what is outstanding ends and the account is reported.
+                    Message::Erased(user) => {
                         if table.remove(&user).is_some() {
                             changed.push(user);
                         }
+                        let mut erasing = lock(&self.erasing);
+                        if let Some(count) = erasing.get_mut(&user) {
+                            *count -= 1;
+                            if *count == 0 {
+                                erasing.remove(&user);
+                            }
+                        }
                     }
-                    Ok((user, Some(change))) => {
-                        // A repeated or older record changes nothing.
+                    // A repeated or older record changes nothing.
+                    Message::Change(user, change) => {
                         if table.get(&user).is_none_or(|known| known.version < change.version) {
-                            table.insert(user, Arc::new(*change));
+                            table.insert(user, change);
                             changed.push(user);
                         }
                     }
-                    Err(reason) => self.pass_over(topic, record, reason, metrics),
+                    Message::Repeated => {}
+                    Message::Malformed(partition, offset, reason) => {
+                        self.pass_over(topic, partition, offset, reason, metrics);
+                    }
                 }
             }
             metrics.users_known.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
@@ -240,11 +289,11 @@ impl Users {
     }
 
     /// Place and reason are said, the content never: it is somebody's data.
-    fn pass_over(&self, topic: &str, record: &Record, reason: Malformed, metrics: &Metrics) {
+    fn pass_over(&self, topic: &str, partition: i32, offset: i64, reason: Malformed, metrics: &Metrics) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
         metrics.users_malformed.inc();
-        let place = format!("{topic}/{}/{}: {reason}", record.partition, record.offset);
-        warn!(topic, partition = record.partition, offset = record.offset, %reason, "a record is not a user change and was passed over");
+        let place = format!("{topic}/{partition}/{offset}: {reason}");
+        warn!(topic, partition, offset, %reason, "a record is not a user change and was passed over");
         *lock(&self.last_malformed) = Some(place);
     }
 
@@ -259,14 +308,16 @@ impl Users {
         stop: CancellationToken,
     ) -> Result<(), UsersError> {
         let topic = kafka.topic(USER_CHANGE);
-        let mut reader = TopicReader::start(&kafka, &topic, Partitions::All).await?;
+        let users = Arc::clone(&self);
+        let read = move |record: RecordRef<'_>| users.read(&record);
+        let mut reader = TopicReader::start_with(&kafka, &topic, Partitions::All, reading_threads(), read).await?;
         loop {
             let input = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 input = reader.next() => input,
             };
             match input {
-                Some(TopicInput::Records(records)) => self.take(&topic, &records, &metrics),
+                Some(TopicInput::Records(messages)) => self.put(&topic, messages, &metrics),
                 Some(TopicInput::CaughtUp(_)) => {
                     let status = self.status();
                     info!(users = status.known, malformed = status.malformed, "the users are read");
@@ -327,22 +378,37 @@ fn value(field: &Known<String>) -> Option<&str> {
     }
 }
 
-fn decode(record: &Record) -> Result<(UserKey, Option<Box<UserChange>>), Malformed> {
-    let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-    let user: UserKey = key.and_then(|key| key.parse().ok()).ok_or(Malformed::Key)?;
-    let Some(value) = &record.value else {
-        return Ok((user, None));
+/// Threads that read the topic. More than four gain nothing: they meet in the one who takes.
+fn reading_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+/// `known` tells the version of a person in the table.
+fn decode(record: &RecordRef<'_>, known: impl Fn(&UserKey) -> Option<u64>) -> Result<Message, Malformed> {
+    let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
+    let (key, user): (&str, UserKey) = key
+        .and_then(|key| Some((key, key.parse().ok()?)))
+        .ok_or(Malformed::Key)?;
+    let Some(value) = record.value() else {
+        return Ok(Message::Erased(user));
     };
     if let Some(ce_type) = record.header("ce_type")
         && user_change_version(ce_type) != Some(SCHEMA_VERSION)
     {
         return Err(Malformed::SchemaVersion);
     }
+    // The id is `<key>:<version>`. Of a repeated message nothing else is read.
+    let version: Option<u64> = record
+        .header("ce_id")
+        .and_then(|id| id.strip_prefix(key)?.strip_prefix(':')?.parse().ok());
+    if version.is_some_and(|version| known(&user).is_some_and(|known| version <= known)) {
+        return Ok(Message::Repeated);
+    }
     let change: UserChange = serde_json::from_slice(value).map_err(|_| Malformed::Content)?;
     if change.user.key() != user {
         return Err(Malformed::OtherKey);
     }
-    Ok((user, Some(Box::new(change))))
+    Ok(Message::Change(user, Arc::new(change)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -350,101 +416,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::logic::testing::{Change, person, user_key};
-
-    fn record(offset: i64, key: &str, value: Option<&str>, ce_type: &str) -> Record {
-        Record {
-            partition: 3,
-            offset,
-            key: Some(key.as_bytes().to_vec()),
-            value: value.map(|value| value.as_bytes().to_vec()),
-            headers: vec![("ce_type".into(), ce_type.as_bytes().to_vec())],
-        }
-    }
-    const V1: &str = "dev.usher.user.updated.v1";
-
-    #[tokio::test]
-    async fn malformed_records_are_counted_and_the_rest_goes_on() {
-        let (users, metrics) = (Users::default(), Metrics::new(&prometheus::Registry::new()).unwrap());
-        let subscription = users.subscribe();
-        let ada = serde_json::to_string(&person(1)).unwrap();
-        let records = [
-            record(0, "nobody", Some(&ada), V1),
-            record(1, &user_key(1).to_string(), Some("{"), V1),
-            record(2, &user_key(1).to_string(), Some(&ada), "dev.usher.user.updated.v2"),
-            record(3, &user_key(2).to_string(), Some(&ada), V1),
-            record(4, &user_key(1).to_string(), Some(&ada), V1),
-        ];
-        users.take("user-change", &records, &metrics);
-        let status = users.status();
-        assert_eq!((status.known, status.malformed), (1, 4));
-        assert_eq!(
-            status.last_malformed.as_deref(),
-            Some("user-change/3/3: key-of-somebody-else")
-        );
-        subscription.changed().await;
-        assert_eq!(subscription.take(10), [user_key(1)]);
-    }
-
-    #[test]
-    fn people_are_found_by_what_one_knows_of_them_exact_hits_first() {
-        let (users, metrics) = (Users::default(), Metrics::new(&prometheus::Registry::new()).unwrap());
-        let records: Vec<Record> = (1..=12)
-            .map(|n| {
-                let mut change = person(n);
-                change.user.display_name = Known::Value(format!("Ada Byron {n}"));
-                change.user.employee_number = Known::Value(format!("E{n}"));
-                let text = serde_json::to_string(&change).unwrap();
-                record(i64::from(n), &user_key(n).to_string(), Some(&text), V1)
-            })
-            .collect();
-        users.take("t", &records, &metrics);
-        let find = |text: &str, limit| {
-            let (hits, more) = users.find(text, limit);
-            let keys: Vec<UserKey> = hits.iter().map(|hit| hit.0.user.key()).collect();
-            (keys, more)
-        };
-        assert_eq!(find("U1@acme.EXAMPLE", 5), (vec![user_key(1)], false));
-        assert_eq!(find("e1", 2), (vec![user_key(1), user_key(10)], true));
-        assert_eq!(find("byron 7", 5), (vec![user_key(7)], false));
-        let id = user_key(3).user;
-        for text in [id.as_str(), &id.as_str()[..15], &user_key(3).to_string()] {
-            assert_eq!(find(text, 5), (vec![user_key(3)], false), "{text}");
-        }
-        assert_eq!(find("zz", 5), (vec![], false));
-    }
-
-    #[test]
-    fn older_and_repeated_records_change_nothing() {
-        let (users, metrics) = (Users::default(), Metrics::new(&prometheus::Registry::new()).unwrap());
-        let text = |change: &UserChange| serde_json::to_string(change).unwrap();
-        let key = user_key(1).to_string();
-        users.take(
-            "t",
-            &[record(0, &key, Some(&text(&person(1).version(5).titled("new"))), V1)],
-            &metrics,
-        );
-        let subscription = users.subscribe();
-        users.take(
-            "t",
-            &[
-                record(1, &key, Some(&text(&person(1).version(4))), V1),
-                record(2, &key, Some(&text(&person(1).version(5))), V1),
-            ],
-            &metrics,
-        );
-        assert_eq!(users.get(&user_key(1)).unwrap().version, 5);
-        assert!(subscription.take(10).is_empty());
-        users.take("t", &[record(3, &key, None, V1)], &metrics);
-        assert!(users.get(&user_key(1)).is_none());
-        assert_eq!(
-            subscription.take(10),
-            [user_key(1)],
-            "lanes are told of somebody erased"
-        );
-        users.take("t", &[record(4, &key, None, V1)], &metrics);
-        assert!(subscription.take(10).is_empty());
-    }
-}
+mod tests;

@@ -12,11 +12,7 @@
 mod common;
 
 use apache_avro::{Schema, reader::datum::GenericDatumReader};
-use common::{
-    events, people,
-    process::{machine, thread_cpu_seconds},
-    size,
-};
+use common::{events, people};
 use ingest_service::logic::{
     change_event::decode,
     record::{Position, SnapshotMark},
@@ -24,6 +20,7 @@ use ingest_service::logic::{
     writer::{Effect, Input, Restored, StreamEvent, Writer},
 };
 use jiff::Timestamp;
+use kafka_harness::figures::{machine, size, thread_cpu_seconds};
 
 /// Events in one answer of the stream.
 const ANSWER: usize = 100;

@@ -15,11 +15,7 @@ mod common;
 
 use std::collections::VecDeque;
 
-use common::{
-    ORG, org, people,
-    process::{machine, memory_bytes, thread_cpu_seconds},
-    size,
-};
+use common::{ORG, org, people};
 use ingest_service::{
     logic::{
         record::{CheckpointKey, Position, SnapshotMark},
@@ -29,6 +25,7 @@ use ingest_service::{
     topics,
 };
 use jiff::{SignedDuration, Timestamp};
+use kafka_harness::figures::{machine, memory_bytes, size, thread_cpu_seconds};
 use serde_json::Value;
 use usher_contract::CloudEvent;
 use usher_runtime::kafka::Record;

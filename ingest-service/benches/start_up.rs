@@ -14,16 +14,18 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{
-    kafka::{config, fill, read_all},
+    kafka::{config, fill},
     org,
-    process::{machine, memory_bytes, process_cpu_seconds},
-    size,
 };
 use ingest_service::{
     published::{self, Tables},
     topics,
 };
-use kafka_harness::Kafka;
+use kafka_harness::{
+    Kafka,
+    figures::{machine, memory_bytes, process_cpu_seconds, size},
+    raw::read_all,
+};
 use usher_runtime::kafka::{KafkaConfig, Partitions, RecordRef, TopicInput, TopicReader};
 
 #[tokio::main(flavor = "current_thread")]

@@ -18,18 +18,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
-    kafka::{Message, producer, transaction},
-    process::machine,
-    size,
-};
 use ingest_service::{
     app::App,
     config::Deployment,
     status::{ServiceStatusHandle, Status},
     topics,
 };
-use kafka_harness::{Kafka, Record};
+use kafka_harness::{
+    Kafka, Record,
+    figures::{machine, size},
+    raw::{Message, producer, transaction},
+};
 use salesforce_sim::{Sim, SimConfig};
 use serde_json::json;
 use usher_runtime::shutdown::CancellationToken;
@@ -156,6 +155,7 @@ fn message(record: &Record) -> Message {
         key: record.key.clone().unwrap(),
         value: record.value.clone().unwrap(),
         headers: record.headers.clone(),
+        partition: None,
     }
 }
 

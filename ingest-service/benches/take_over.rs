@@ -17,18 +17,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
-    ORG,
-    kafka::{Message, fill, producer, transaction},
-    process::machine,
-    size,
-};
+use common::{ORG, kafka::fill};
 use ingest_service::{
     logic::record::{CheckpointKey, Position, SnapshotMark},
     topics,
 };
 use jiff::Timestamp;
-use kafka_harness::{Kafka, Process, ProcessSpec};
+use kafka_harness::{
+    Kafka, Process, ProcessSpec,
+    figures::{machine, size},
+    raw::{Message, producer, transaction},
+};
 use salesforce_sim::{Sim, SimConfig};
 use serde_json::{Value, json};
 
@@ -114,6 +113,7 @@ async fn prepare(kafka: &Kafka, prefix: &str, users: u64) {
             .into_bytes(),
         value: serde_json::to_vec(&position).unwrap(),
         headers: Vec::new(),
+        partition: None,
     };
     transaction(
         &producer(kafka, "bench-checkpoint"),

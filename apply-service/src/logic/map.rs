@@ -34,17 +34,29 @@ pub enum Wanted {
     Failed(String),
 }
 
-/// Everything an account should hold besides `active` and our key.
-pub type Mapped = BTreeMap<AttributePath, (Wanted, Write)>;
+/// Everything an account should hold besides `active` and our key, in the order of the target's rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mapped<'a>(Vec<(&'a AttributeRule, Wanted)>);
+
+impl<'a> Mapped<'a> {
+    /// Each attribute, with what it should hold and when that is written.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a AttributePath, &Wanted, Write)> {
+        self.0.iter().map(|(rule, wanted)| (&rule.path, wanted, rule.write))
+    }
+    /// What one attribute should hold.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Wanted> {
+        self.0
+            .iter()
+            .find_map(|(rule, wanted)| (rule.path.0 == path).then_some(wanted))
+    }
+}
 
 /// Maps a person by the target's rows. `account_of` tells the account that somebody has at this target.
-pub fn map(user: &User, target: &TargetPolicy, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Mapped {
+pub fn map<'a>(user: &User, target: &'a TargetPolicy, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Mapped<'a> {
     let user = &*with_primary_domain(user, &target.gate);
-    target
-        .attributes
-        .iter()
-        .map(|rule| (rule.path.clone(), (wanted(user, rule, account_of), rule.write)))
-        .collect()
+    let rows = target.attributes.iter();
+    Mapped(rows.map(|rule| (rule, wanted(user, rule, account_of))).collect())
 }
 
 fn wanted(user: &User, rule: &AttributeRule, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Wanted {
@@ -98,7 +110,13 @@ fn found<'a>(user: &User, rule: &'a AttributeRule) -> Found<'a> {
             Known::Empty => {}
             Known::Value(value) if is_blank(&value) => {}
             Known::Value(Value::String(text)) => {
-                return Found::Value(Value::String(text.trim().to_owned()), SourceOf::Field(field));
+                let trimmed = text.trim();
+                let text = if trimmed.len() == text.len() {
+                    text
+                } else {
+                    trimmed.to_owned()
+                };
+                return Found::Value(Value::String(text), SourceOf::Field(field));
             }
             Known::Value(value) => return Found::Value(value, SourceOf::Field(field)),
         }
@@ -178,7 +196,7 @@ mod tests {
     fn one(user: &User, rule: AttributeRule) -> Wanted {
         let mut target = policy();
         target.attributes = vec![rule];
-        map(user, &target, &|_| None).into_values().next().unwrap().0
+        map(user, &target, &|_| None).iter().next().unwrap().1.clone()
     }
 
     #[test]
@@ -242,7 +260,7 @@ mod tests {
         let mut target = policy();
         target.attributes = vec![row("manager.value", &["manager"])];
         let mapped = map(&user, &target, &|_| Some(RemoteId("r2".into())));
-        assert_eq!(mapped.into_values().next().unwrap().0, Wanted::Value(json!("r2")));
+        assert_eq!(mapped.get("manager.value"), Some(&Wanted::Value(json!("r2"))));
     }
 
     #[test]

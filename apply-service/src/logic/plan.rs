@@ -153,7 +153,8 @@ pub struct Plan {
     pub reported: bool,
     /// People whose account would complete this one.
     pub missing: Vec<UserKey>,
-    /// The hash of what was wanted: a refusal holds as long as it stays the same.
+    /// The hash of what was wanted: a refusal holds as long as it stays the same. Where nothing is to be done or decided it is
+    /// that of the configuration alone.
     pub desired: StateHash,
     /// When the answer may change although nothing else does.
     pub next_change: Option<Timestamp>,

@@ -1,10 +1,9 @@
-//! What the benches share: an invented directory, figures of this process, arguments.
+//! What the benches share: an invented directory, and a writer for it.
 #![allow(dead_code, reason = "each bench uses a part")]
 
 pub(crate) mod events;
 pub(crate) mod kafka;
 pub(crate) mod people;
-pub(crate) mod process;
 
 use ingest_service::logic::{population::Population, writer::WriterConfig};
 use jiff::SignedDuration;
@@ -16,17 +15,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The organization of the invented directory.
 pub(crate) const ORG: &str = "00D000000000001EAA";
-
-/// The value after `name` among the arguments of this process, else `full`, or `quick` with `--quick`.
-pub(crate) fn size(name: &str, full: u64, quick: u64) -> u64 {
-    let arguments: Vec<String> = std::env::args().collect();
-    let given = arguments.iter().position(|argument| argument == name);
-    match given.and_then(|place| arguments.get(place + 1)) {
-        Some(text) => text.replace('_', "").parse().expect("a number"),
-        None if arguments.iter().any(|argument| argument == "--quick") => quick,
-        None => full,
-    }
-}
 
 /// A writer as the service configures it, for the invented directory.
 pub(crate) fn writer_config() -> WriterConfig {

@@ -37,9 +37,20 @@ impl StateHash {
     /// The hash of a JSON value.
     #[must_use]
     pub fn of_value(value: &Value) -> Self {
-        let mut value = value.clone();
-        value.sort_all_objects();
-        Self::of_text(&value.to_string())
+        match value {
+            // Only objects have an order to bring about, and most values are texts: several per person and decision.
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::of_text(&value.to_string()),
+            Value::String(text) => match serde_json::to_string(text) {
+                Ok(text) => Self::of_text(&text),
+                // **Invariant**: every text is JSON.
+                Err(_) => Self::of_text(&value.to_string()),
+            },
+            Value::Array(_) | Value::Object(_) => {
+                let mut value = value.clone();
+                value.sort_all_objects();
+                Self::of_text(&value.to_string())
+            }
+        }
     }
     /// The hash of a text that is canonical already.
     #[must_use]

@@ -2,7 +2,8 @@
 //!
 //! Tests about transactions, fencing, compaction or restarts need a broker that really does these things; the client's
 //! embedded mock broker does not. This crate fetches an unmodified Apache Kafka once, starts it on free ports, and makes
-//! sure that nothing is left running, also when a test panics or is killed.
+//! sure that nothing is left running, also when a test panics or is killed. Benches find here what they compare with ([`raw`])
+//! and how they measure ([`figures`]).
 //!
 //! Left out on purpose: anything about Usher's own topics or messages. A helper that panics does so because its caller is a
 //! test, and says what to do next.
@@ -11,10 +12,12 @@ mod broker;
 mod cache;
 mod contract_consumer;
 mod distribution;
+pub mod figures;
 mod machine;
 mod output;
 mod ports;
 mod process;
+pub mod raw;
 mod records;
 mod scim2_server;
 mod venv;

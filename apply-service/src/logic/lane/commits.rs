@@ -22,6 +22,8 @@ const BATCH_PEOPLE_MAX: usize = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     people: BTreeMap<UserKey, Entry>,
+    /// Intents among them: counted, because it is asked before each start.
+    intents: usize,
     /// Outcomes of the target itself.
     outcomes: Vec<Outcome>,
     /// A commit is wanted although there may be nothing to record.
@@ -45,6 +47,7 @@ struct Entry {
 #[derive(Debug)]
 struct Flying {
     people: BTreeMap<UserKey, Entry>,
+    intents: usize,
     began: Timestamp,
     last: bool,
 }
@@ -66,6 +69,8 @@ impl Commits {
             renames: false,
         });
         entry.link = link;
+        self.intents += usize::from(intent.is_some());
+        self.intents -= usize::from(entry.intent.is_some());
         entry.intent = intent;
         entry
     }
@@ -116,22 +121,26 @@ impl Commits {
     }
     /// Intents that are not committed yet.
     pub(super) fn intents(&self) -> usize {
-        let flying = self.flying.iter().flat_map(|flying| flying.people.values());
-        let entries = self.people.values().chain(flying);
-        entries.filter(|entry| entry.intent.is_some()).count()
+        self.intents + self.flying.as_ref().map_or(0, |flying| flying.intents)
     }
     /// Whether the last commit is young enough to write under it.
     pub(super) fn young(&self, now: Timestamp, limit: Duration) -> bool {
         self.last.is_some_and(|last| now >= last && elapsed(last, now) <= limit)
     }
-    /// Takes what fits into one transaction.
-    fn take(&mut self) -> BTreeMap<UserKey, Entry> {
+    /// Takes what fits into one transaction, and how many intents that is.
+    fn take(&mut self) -> (BTreeMap<UserKey, Entry>, usize) {
         let rest = match self.people.keys().nth(BATCH_PEOPLE_MAX).copied() {
             Some(first) => self.people.split_off(&first),
             None => BTreeMap::new(),
         };
-        std::mem::replace(&mut self.people, rest)
+        let left = intents(&rest);
+        let taken = std::mem::replace(&mut self.intents, left) - left;
+        (std::mem::replace(&mut self.people, rest), taken)
     }
+}
+
+fn intents(people: &BTreeMap<UserKey, Entry>) -> usize {
+    people.values().filter(|entry| entry.intent.is_some()).count()
 }
 
 impl Lane {
@@ -155,7 +164,7 @@ impl Lane {
         // Who hands back has nothing under way: only doubts that it took over itself are left.
         let outstanding = outstanding.filter(|_| !last);
         self.record.outstanding_since = outstanding.into_iter().chain(doubts).min();
-        let mut people = commits.take();
+        let (mut people, intents) = commits.take();
         let mut batch = Batch {
             links: Vec::with_capacity(people.len()),
             outcomes: std::mem::take(&mut commits.outcomes),
@@ -169,6 +178,7 @@ impl Lane {
         }
         commits.flying = Some(Flying {
             people,
+            intents,
             began: now,
             last,
         });

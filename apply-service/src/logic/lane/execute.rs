@@ -298,8 +298,8 @@ pub(crate) fn match_values(
     accounts: &dyn Accounts,
 ) -> Vec<(MatchKey, String)> {
     let mapped = map(&change.user, target, &|key| accounts.account_of(key));
-    let value = |path: &str| match mapped.get(&AttributePath(path.to_owned())) {
-        Some((Wanted::Value(Value::String(text)), _)) => Some(text.clone()),
+    let value = |path: &str| match mapped.get(path) {
+        Some(Wanted::Value(Value::String(text))) => Some(text.clone()),
         _ => None,
     };
     let of = |key: &MatchKey| match key {

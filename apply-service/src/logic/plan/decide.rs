@@ -82,10 +82,9 @@ pub fn plan(q: &Question<'_>) -> Plan {
         }
     }
     let mapped = map(user, q.target, &|key| q.accounts.account_of(key));
-    plan.desired = desired_hash(q, standing, &mapped);
     plan.missing = mapped
-        .values()
-        .filter_map(|(wanted, _)| {
+        .iter()
+        .filter_map(|(_, wanted, _)| {
             if let Wanted::Pending(key) = wanted {
                 Some(*key)
             } else {
@@ -96,9 +95,10 @@ pub fn plan(q: &Question<'_>) -> Plan {
     if is_protected(q, &mapped, plan.account.as_ref().map(|id| id.0.as_str())) {
         plan.reported = true;
         plan.missing.clear();
+        plan.desired = desired_hash(q, standing, &mapped);
         return plan.because(Action::Skip, "the account is protected: it is never written".to_owned());
     }
-    let plan = match standing {
+    let mut plan = match standing {
         Standing::Unknown(_) if !detail.is_empty() => plan.because(Action::Wait, format!("{detail} unknown")),
         Standing::Unknown(field) => plan.because(Action::Wait, format!("{field} unknown")),
         Standing::Gone(cause, disposition) => {
@@ -110,6 +110,10 @@ pub fn plan(q: &Question<'_>) -> Plan {
         }
         Standing::Present => present(q, plan, &key, &mapped),
     };
+    if !matches!(plan.action, Action::Noop | Action::Wait) {
+        // Of most people nothing is wanted that they do not have: for them alone it would cost as much as everything else.
+        plan.desired = desired_hash(q, standing, &mapped);
+    }
     hold_refused(q, plan)
 }
 
@@ -130,7 +134,7 @@ fn hold_refused(q: &Question<'_>, mut plan: Plan) -> Plan {
     plan
 }
 
-fn desired_hash(q: &Question<'_>, standing: Standing, mapped: &Mapped) -> StateHash {
+fn desired_hash(q: &Question<'_>, standing: Standing, mapped: &Mapped<'_>) -> StateHash {
     let standing = match standing {
         Standing::Present => "present",
         Standing::Gone(_, Disposition::Deactivate) => "off",
@@ -139,7 +143,7 @@ fn desired_hash(q: &Question<'_>, standing: Standing, mapped: &Mapped) -> StateH
     };
     let values: serde_json::Map<String, Value> = mapped
         .iter()
-        .map(|(path, (wanted, _))| {
+        .map(|(path, wanted, _)| {
             let value = match wanted {
                 Wanted::Value(value) => json!({ "is": value }),
                 Wanted::Clear => Value::Null,
@@ -156,7 +160,7 @@ fn desired_hash(q: &Question<'_>, standing: Standing, mapped: &Mapped) -> StateH
 }
 
 /// Somebody who is not to have an account. One who has none gets none.
-fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition, mapped: &Mapped) -> Plan {
+fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition, mapped: &Mapped<'_>) -> Plan {
     plan.active = false;
     // References to others are no reason to touch the account of somebody who has left.
     plan.missing.clear();
@@ -221,7 +225,7 @@ fn is_inferred(q: &Question<'_>, cause: Cause, link: &Link) -> bool {
 }
 
 /// A create or a take-over whose answer was lost, and the person has left since: the account must not stay.
-fn lost_create(q: &Question<'_>, mut plan: Plan, key: &UserKey, cause: Cause, mapped: &Mapped) -> Plan {
+fn lost_create(q: &Question<'_>, mut plan: Plan, key: &UserKey, cause: Cause, mapped: &Mapped<'_>) -> Plan {
     let why = format!("{}; an account was being made or taken over", cause.in_words());
     let found = match q.remote {
         Remote::NotLooked => return plan.because(Action::Look, why),
@@ -263,7 +267,7 @@ fn lost_create(q: &Question<'_>, mut plan: Plan, key: &UserKey, cause: Cause, ma
 }
 
 /// Somebody who is to have an account.
-fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> Plan {
+fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped<'_>) -> Plan {
     let linked = q.link.filter(|link| link.remote_id.is_some());
     match gate(&q.change.user, &q.target.gate) {
         Passage::Unknown(field) => return plan.because(Action::Wait, format!("{field} unknown")),
@@ -287,7 +291,7 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> 
     }
     if let Some(path) = mapped
         .iter()
-        .find_map(|(path, (wanted, _))| (*wanted == Wanted::Skip).then_some(path))
+        .find_map(|(path, wanted, _)| (*wanted == Wanted::Skip).then_some(path))
     {
         plan.reported = true;
         return plan.because(
@@ -295,7 +299,7 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> 
             format!("the sources of {path} are blank and whenBlank is skip"),
         );
     }
-    if let Some((path, why)) = mapped.iter().find_map(|(path, (wanted, _))| match wanted {
+    if let Some((path, why)) = mapped.iter().find_map(|(path, wanted, _)| match wanted {
         Wanted::Failed(why) => Some((path, why)),
         _ => None,
     }) {
@@ -335,8 +339,8 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> 
 }
 
 /// Somebody who should have an account and has none that we know of: look first.
-fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped) -> Plan {
-    match mapped.get(&path(USER_NAME)).map(|(wanted, _)| wanted) {
+fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped<'_>) -> Plan {
+    match mapped.get(USER_NAME) {
         Some(Wanted::Unknown(field)) => {
             return plan.because(Action::Wait, format!("{field} unknown"));
         }
@@ -415,7 +419,14 @@ pub fn person_hash(q: &Question<'_>) -> Option<StateHash> {
 }
 
 /// The account moves from an earlier record of the same person, who has left, to this one.
-fn relink(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped, account: &Seen, holder: UserKey) -> Plan {
+fn relink(
+    q: &Question<'_>,
+    mut plan: Plan,
+    key: &UserKey,
+    mapped: &Mapped<'_>,
+    account: &Seen,
+    holder: UserKey,
+) -> Plan {
     plan.account = Some(account.id.clone());
     plan.takes_from = Some(holder);
     if q.target.features.update {
@@ -432,17 +443,17 @@ fn relink(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped, acco
 }
 
 /// Whether an account must never be written.
-fn is_protected(q: &Question<'_>, mapped: &Mapped, account: Option<&str>) -> bool {
+fn is_protected(q: &Question<'_>, mapped: &Mapped<'_>, account: Option<&str>) -> bool {
     let protected = &q.target.protected;
     if protected.is_empty() {
         return false;
     }
-    let named = [USER_NAME, WORK_EMAIL].into_iter().filter_map(|name| {
-        match mapped.get(&path(name)).map(|(wanted, _)| wanted) {
+    let named = [USER_NAME, WORK_EMAIL]
+        .into_iter()
+        .filter_map(|name| match mapped.get(name) {
             Some(Wanted::Value(Value::String(text))) => Some(text.to_lowercase()),
             _ => None,
-        }
-    });
+        });
     account
         .map(str::to_lowercase)
         .into_iter()

@@ -28,26 +28,26 @@ pub(super) struct Difference(
     pub(super) Vec<(AttributePath, StateHash)>,
 );
 
-pub(super) fn difference(mapped: &Mapped, known: Known<'_>, wants: impl Fn(&AttributePath) -> bool) -> Difference {
+pub(super) fn difference(mapped: &Mapped<'_>, known: Known<'_>, wants: impl Fn(&AttributePath) -> bool) -> Difference {
     let mut difference = Difference(Vec::new(), Vec::new());
-    for (path, (wanted, write)) in mapped.iter().filter(|(path, _)| wants(path)) {
+    for (path, wanted, write) in mapped.iter().filter(|(path, _, _)| wants(path)) {
         let value = match wanted {
-            Wanted::Value(value) => value.clone(),
-            Wanted::Clear => Value::Null,
+            Wanted::Value(value) => value,
+            Wanted::Clear => &Value::Null,
             Wanted::Leave | Wanted::Unknown(_) | Wanted::Pending(_) | Wanted::Skip | Wanted::Failed(_) => continue,
         };
-        if *write == Write::OnCreate && !matches!(known, Known::Nothing) {
+        if write == Write::OnCreate && !matches!(known, Known::Nothing) {
             continue;
         }
         let holds = match known {
             Known::Nothing => value.is_null(),
-            Known::Link(link) => link.holds(path, hash(&value)),
-            Known::Account(account) => same(account.values.get(path), &value),
+            Known::Link(link) => link.holds(path, hash(value)),
+            Known::Account(account) => same(account.values.get(path), value),
         };
         if !holds {
-            difference.0.push((path.clone(), value));
+            difference.0.push((path.clone(), value.clone()));
         } else if !matches!(known, Known::Link(_)) {
-            difference.1.push((path.clone(), hash(&value)));
+            difference.1.push((path.clone(), hash(value)));
         }
     }
     difference

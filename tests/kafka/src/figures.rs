@@ -1,9 +1,9 @@
-//! Figures of this process and the machine, as Linux tells them.
+//! What every bench needs: its arguments, figures of its process and of the machine, as Linux tells them.
 
 use std::fs;
 
 /// CPU time of this thread in seconds, to the nanosecond.
-pub(crate) fn thread_cpu_seconds() -> f64 {
+pub fn thread_cpu_seconds() -> f64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the time on the CPU");
     let nanoseconds: f64 = text
         .split(' ')
@@ -14,7 +14,7 @@ pub(crate) fn thread_cpu_seconds() -> f64 {
 }
 
 /// CPU time of all threads of this process in seconds, to the hundredth.
-pub(crate) fn process_cpu_seconds() -> f64 {
+pub fn process_cpu_seconds() -> f64 {
     let text = fs::read_to_string("/proc/self/stat").expect("Linux tells the times");
     let after_name = text.rsplit(") ").next().expect("a name in brackets");
     let ticks: f64 = after_name
@@ -28,7 +28,7 @@ pub(crate) fn process_cpu_seconds() -> f64 {
 }
 
 /// A line of `/proc/self/status` in bytes: `VmRSS` now, `VmHWM` at most so far.
-pub(crate) fn memory_bytes(line: &str) -> u64 {
+pub fn memory_bytes(line: &str) -> u64 {
     let text = fs::read_to_string("/proc/self/status").expect("Linux tells the memory");
     let line = text
         .lines()
@@ -38,11 +38,22 @@ pub(crate) fn memory_bytes(line: &str) -> u64 {
 }
 
 /// The processor and how many of it.
-pub(crate) fn machine() -> String {
+pub fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{count} x {}", model.map_or("unknown processor", |(_, name)| name))
+}
+
+/// The value after `name` among the arguments of this process, else `full`, or `quick` with `--quick`.
+pub fn size(name: &str, full: u64, quick: u64) -> u64 {
+    let arguments: Vec<String> = std::env::args().collect();
+    let given = arguments.iter().position(|argument| argument == name);
+    match given.and_then(|place| arguments.get(place + 1)) {
+        Some(text) => text.replace('_', "").parse().expect("a number"),
+        None if arguments.iter().any(|argument| argument == "--quick") => quick,
+        None => full,
+    }
 }
