@@ -73,6 +73,7 @@ fn alone(people: u64, target: &TargetPolicy) {
             target,
             accounts: &none,
             people: &(),
+            reimported_at: None,
             again: false,
             now: now(),
         });

@@ -200,6 +200,7 @@ impl Known<'_> {
             target: self.policy,
             accounts: self.links,
             people: self.users,
+            reimported_at: self.record.and_then(|record| record.reimported_at),
             again: false,
             now: self.now,
         });

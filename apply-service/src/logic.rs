@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod addresses;
+pub mod assignments;
 pub mod command;
 pub mod drift;
 pub mod first_sync;

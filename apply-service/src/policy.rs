@@ -3,6 +3,7 @@
 //! Every problem of every file is reported at once with file, line, caret and hint; a folder with one bad file changes
 //! nothing. Keys of the policy language that this version does not act on are refused, never ignored.
 
+mod assignments;
 mod attributes;
 mod compile;
 mod connection;

@@ -24,6 +24,7 @@ pub(crate) fn linked(change: &UserChange, target: &TargetPolicy, others: &Links)
         target,
         accounts: others,
         people: &(),
+        reimported_at: None,
         again: false,
         now: now(),
     });

@@ -167,6 +167,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                     target,
                     accounts: &links,
                     people: &*users,
+                    reimported_at: records.get(name).and_then(|record| record.reimported_at),
                     again: false,
                     now: clock::now(),
                 })

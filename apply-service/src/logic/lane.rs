@@ -258,6 +258,7 @@ impl Lane {
                 && target.mode == Mode::Enforce,
             // Start-up plans everybody: that is a reconcile.
             reconciled_at: Some(now),
+            reimported_at: restored.as_ref().and_then(|record| record.reimported_at),
             outstanding_since: None,
             held: restored.as_ref().map(|record| record.held.clone()).unwrap_or_default(),
             allowances: restored
@@ -474,6 +475,7 @@ impl Lane {
             target: &self.target,
             accounts: &self.links,
             people: &self.everybody,
+            reimported_at: self.record.reimported_at,
             again,
             now,
         })

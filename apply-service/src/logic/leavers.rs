@@ -53,6 +53,7 @@ impl Leavers {
                 accounts: links,
                 // Leavers are told by their own record.
                 people: &(),
+                reimported_at: None,
                 // Also what was refused: they are still in.
                 again: true,
                 now,

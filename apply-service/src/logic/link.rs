@@ -9,6 +9,7 @@ use usher_contract::{StateHash, TargetName, UserKey};
 
 use super::{
     account::{AttributePath, RemoteId},
+    assignments::Assigned,
     guard::Budget,
     policy::ACTIVE,
 };
@@ -147,6 +148,9 @@ pub struct Link {
     /// When the person came back, as the source said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_since: Option<Timestamp>,
+    /// Which settings were pushed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Assigned>,
     /// That removal was concluded, not stated by the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removal_inferred: bool,
@@ -172,6 +176,7 @@ impl Link {
             changed_at: None,
             removed_at: None,
             left_at: None,
+            assignment: None,
             active_since: None,
             removal_inferred: false,
             released: false,

@@ -43,6 +43,22 @@ impl<'a> Mapped<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (&'a AttributePath, &Wanted, Write)> {
         self.0.iter().map(|(rule, wanted)| (&rule.path, wanted, rule.write))
     }
+    /// Adds rows that are not everybody's: settings of an assignment.
+    pub fn add(
+        &mut self,
+        user: &User,
+        target: &TargetPolicy,
+        rows: &'a [AttributeRule],
+        account_of: &dyn Fn(&UserKey) -> Option<RemoteId>,
+    ) {
+        let user = &*with_primary_domain(user, &target.gate);
+        self.0
+            .extend(rows.iter().map(|rule| (rule, wanted(user, rule, account_of))));
+    }
+    /// Adds that an attribute is to hold nothing.
+    pub fn clear(&mut self, row: &'a AttributeRule) {
+        self.0.push((row, Wanted::Clear));
+    }
     /// What one attribute should hold.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Wanted> {
@@ -140,7 +156,13 @@ fn translated(value: Value, map: &ValueMap) -> Option<Value> {
 /// never values.
 #[must_use]
 pub fn origins(change: &UserChange, target: &TargetPolicy, paths: &[AttributePath]) -> BTreeMap<String, String> {
-    let of = |path: &AttributePath| match target.attributes.iter().find(|rule| rule.path == *path) {
+    let settings = || target.assignments.iter().flat_map(|assignment| &assignment.rows);
+    let of = |path: &AttributePath| match target
+        .attributes
+        .iter()
+        .chain(settings())
+        .find(|rule| rule.path == *path)
+    {
         Some(rule) => origin(&change.user, rule),
         None if path.0 == ACTIVE => "the life cycle".to_owned(),
         None => "the person's key".to_owned(),

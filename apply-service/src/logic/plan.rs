@@ -23,6 +23,7 @@ pub use self::{
 };
 use super::{
     account::{AttributePath, AttributeValues, RemoteId},
+    assignments::Assigned,
     guard::Budget,
     link::Link,
     matching::Seen,
@@ -124,6 +125,8 @@ pub struct Question<'a> {
     pub accounts: &'a dyn Accounts,
     /// The other people, where the rules look at managers.
     pub people: &'a dyn People,
+    /// When an operator last asked for everybody to be written anew.
+    pub reimported_at: Option<Timestamp>,
     /// Ask again although it was refused before: reconcile, redrive.
     pub again: bool,
     /// The time.
@@ -160,6 +163,8 @@ pub struct Plan {
     pub next_change: Option<Timestamp>,
     /// Whose account it was, when it moves.
     pub takes_from: Option<UserKey>,
+    /// The settings that the account has after success; `None`: as the link says.
+    pub assignment: Option<Assigned>,
     /// Who holds the account that matches: tried again when that person gives it up.
     pub claimed_by: Option<UserKey>,
     /// A removal that is concluded (absent, out of scope, another configuration) and not stated by the source.

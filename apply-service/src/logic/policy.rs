@@ -11,8 +11,8 @@ use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
 use super::{
-    account::AttributePath, guard::Guard, scope::Scope, source::SourceField, template::Template,
-    termination::Termination,
+    account::AttributePath, assignments::Assignment, guard::Guard, scope::Scope, source::SourceField,
+    template::Template, termination::Termination,
 };
 
 /// How far a target is switched on.
@@ -256,6 +256,8 @@ pub struct TargetPolicy {
     pub recorded: BTreeSet<AttributePath>,
     /// The mapping, ordered by path.
     pub attributes: Vec<AttributeRule>,
+    /// Who gets which settings, uppermost first; empty: the target has none.
+    pub assignments: Vec<Assignment>,
     /// What becomes of leavers.
     pub lifecycle: Lifecycle,
     /// How much at once.
@@ -286,7 +288,8 @@ pub const WORK_EMAIL: &str = "emails[type eq \"work\"].value";
 impl TargetPolicy {
     /// The paths that a plan compares with what an account holds.
     pub fn paths(&self) -> impl Iterator<Item = &AttributePath> {
-        self.attributes.iter().map(|rule| &rule.path)
+        let rows = self.attributes.iter().map(|rule| &rule.path);
+        rows.chain(super::assignments::paths(self))
     }
 }
 

@@ -62,12 +62,18 @@ impl Scope {
         if self.filter.is_none() && self.skip.is_empty() {
             return (Belonging::In, None);
         }
-        let clock = Clock::new(now, self.zone.clone())
-            .week_starting(self.week_starts)
-            .fiscal_year_starting(self.fiscal_year_starts);
+        let clock = self.clock(now);
         let rules = || self.filter.iter().chain(&self.skip);
         let next = rules().filter_map(|rule| rule.next_change(user, people, &clock)).min();
         (self.belonging(user, people, &clock), next)
+    }
+
+    /// The clock of this target's rules.
+    #[must_use]
+    pub fn clock(&self, now: Timestamp) -> Clock {
+        Clock::new(now, self.zone.clone())
+            .week_starting(self.week_starts)
+            .fiscal_year_starting(self.fiscal_year_starts)
     }
 
     fn belonging(&self, user: &User, people: &dyn People, clock: &Clock) -> Belonging {

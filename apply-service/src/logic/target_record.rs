@@ -110,6 +110,9 @@ pub struct TargetRecord {
     /// When everybody was last planned again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<Timestamp>,
+    /// When an operator last asked for everybody to be planned again: edited settings are pushed then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reimported_at: Option<Timestamp>,
     /// When the oldest state that was outstanding had been observed: a successor that finds the target not handed back
     /// knows that states since then may have been written without being recorded. With `released` it speaks of doubts
     /// that an earlier owner left and that are not cleared yet.
@@ -169,6 +172,7 @@ impl TargetRecord {
             first_sync: None,
             first_sync_waits: false,
             reconciled_at: None,
+            reimported_at: None,
             outstanding_since: None,
             held: BTreeMap::new(),
             allowances: Vec::new(),

@@ -135,6 +135,7 @@ pub(crate) fn policy() -> TargetPolicy {
             row("title", &["title"]),
             row("userName", &["username"]),
         ],
+        assignments: vec![],
         lifecycle: Lifecycle {
             removed: Disposition::Deactivate,
             inactive: Disposition::Deactivate,

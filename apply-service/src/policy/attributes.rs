@@ -105,55 +105,47 @@ pub(super) fn attributes(
         ));
     }
     rows.into_iter()
-        .filter_map(|(path, (name, row))| rule(layers, path, &name, row, problems))
+        .filter_map(|(path, (name, row))| rule(layers, &["attributes", &name], path, row, problems))
         .collect()
 }
 
-fn rule(
+/// A row of the mapping that is written at `at`.
+pub(super) fn rule(
     layers: &Layers<'_>,
+    at: &[&str],
     path: AttributePath,
-    name: &str,
     row: Map<String, Value>,
     problems: &mut Vec<String>,
 ) -> Option<AttributeRule> {
     let row: Row = match decode(Value::Object(row)) {
         Ok(row) => row,
         Err((key, message)) => {
-            problems.push(layers.problem(&["attributes", name, &key], message));
+            problems.push(layers.problem(&below(at, &[&key]), message));
             return None;
         }
     };
     if row.drop {
         if path.0 == USER_NAME {
-            problems.push(layers.problem(
-                &["attributes", name],
-                "userName cannot be dropped; no account can be made without it",
-            ));
+            problems.push(layers.problem(at, "userName cannot be dropped; no account can be made without it"));
         }
         return None;
     }
-    let values = values(layers, name, row.map, row.default, problems);
+    let values = values(layers, at, row.map, row.default, problems);
     let source = match (row.from, row.constant, row.template) {
-        (Some(from), None, None) => ValueSource::From(fields(layers, name, from, problems)?),
+        (Some(from), None, None) => ValueSource::From(fields(layers, at, from, problems)?),
         (None, Some(constant), None) => {
             if !is_plain(&constant) {
-                problems.push(layers.problem(&["attributes", name, "constant"], PLAIN));
+                problems.push(layers.problem(&below(at, &["constant"]), PLAIN));
                 return None;
             }
             if values != ValueMap::default() {
-                problems.push(layers.problem(
-                    &["attributes", name],
-                    "map and default have no use with a constant; take them out",
-                ));
+                problems.push(layers.problem(at, "map and default have no use with a constant; take them out"));
             }
             ValueSource::Constant(constant)
         }
-        (None, None, Some(text)) => ValueSource::Template(template(layers, name, &text, problems)?),
+        (None, None, Some(text)) => ValueSource::Template(template(layers, at, &text, problems)?),
         _ => {
-            problems.push(layers.problem(
-                &["attributes", name],
-                "needs exactly one of from, constant, template and drop",
-            ));
+            problems.push(layers.problem(at, "needs exactly one of from, constant, template and drop"));
             return None;
         }
     };
@@ -168,12 +160,12 @@ fn rule(
     };
     if path.0 == USER_NAME && when_blank == WhenBlank::Clear {
         problems.push(layers.problem(
-            &["attributes", name, "whenBlank"],
+            &below(at, &["whenBlank"]),
             "userName cannot be cleared; use keep or skip",
         ));
     }
     Some(AttributeRule {
-        row: layers.place(&["attributes", name]),
+        row: layers.place(at),
         values,
         path,
         source,
@@ -191,14 +183,14 @@ fn is_plain(value: &Value) -> bool {
 /// The words of the target for values of the source.
 fn values(
     layers: &Layers<'_>,
-    name: &str,
+    at: &[&str],
     map: Option<BTreeMap<String, Value>>,
     default: Option<Value>,
     problems: &mut Vec<String>,
 ) -> ValueMap {
     let mut values = BTreeMap::new();
     for (word, value) in map.into_iter().flatten() {
-        let at = ["attributes", name, "map", word.as_str()];
+        let at = below(at, &["map", &word]);
         if !is_plain(&value) {
             problems.push(layers.problem(&at, PLAIN));
         }
@@ -207,13 +199,13 @@ fn values(
         }
     }
     if default.as_ref().is_some_and(|default| !is_plain(default)) {
-        problems.push(layers.problem(&["attributes", name, "default"], PLAIN));
+        problems.push(layers.problem(&below(at, &["default"]), PLAIN));
     }
     ValueMap { values, default }
 }
 
-fn template(layers: &Layers<'_>, name: &str, text: &str, problems: &mut Vec<String>) -> Option<Template> {
-    let at = ["attributes", name, "template"];
+fn template(layers: &Layers<'_>, at: &[&str], text: &str, problems: &mut Vec<String>) -> Option<Template> {
+    let at = below(at, &["template"]);
     match Template::parse(text) {
         Ok(template) => Some(template),
         Err(TemplateError::Wrong(words)) => {
@@ -227,21 +219,26 @@ fn template(layers: &Layers<'_>, name: &str, text: &str, problems: &mut Vec<Stri
     }
 }
 
-fn fields(layers: &Layers<'_>, name: &str, from: OneOrMany, problems: &mut Vec<String>) -> Option<Vec<SourceField>> {
+fn fields(layers: &Layers<'_>, at: &[&str], from: OneOrMany, problems: &mut Vec<String>) -> Option<Vec<SourceField>> {
     let names = match from {
         OneOrMany::One(name) => vec![name],
         OneOrMany::Many(names) if names.is_empty() => {
-            problems.push(layers.problem(&["attributes", name, "from"], "names no field"));
+            problems.push(layers.problem(&below(at, &["from"]), "names no field"));
             return None;
         }
         OneOrMany::Many(names) => names,
     };
-    let at = ["attributes", name, "from"];
+    let at = below(at, &["from"]);
     let fields: Vec<SourceField> = names
         .iter()
         .filter_map(|field| named(layers, &at, field, problems))
         .collect();
     (fields.len() == names.len()).then_some(fields)
+}
+
+/// A path and what stands below it.
+fn below<'a>(at: &[&'a str], keys: &[&'a str]) -> Vec<&'a str> {
+    at.iter().chain(keys).copied().collect()
 }
 
 /// A source field by its name, or a problem with the nearest name.

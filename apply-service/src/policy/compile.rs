@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use usher_contract::{OrgId, StateHash, TargetName};
 use usher_runtime::yaml::nearest;
 
-use super::{PRESETS, Target, attributes, connection::connection, layers::Layers, scope};
+use super::{PRESETS, Target, assignments, attributes, connection::connection, layers::Layers, scope};
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
     logic::{
@@ -56,7 +56,11 @@ pub(super) fn target(
             "is not supported in this version; name the account of the credentials under protect.accounts",
         ));
     }
-    let attributes = attributes::attributes(layers, &ScimConnector::new(scim), problems);
+    let connector = ScimConnector::new(scim);
+    let attributes = attributes::attributes(layers, &connector, problems);
+    // A mistake in `filters` was said with the scope.
+    let reader = scope::reader(layers, &mut Vec::new());
+    let assignments = assignments::assignments(layers, &connector, &attributes, problems, warnings, reader);
     let by_email = matching
         .as_ref()
         .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
@@ -98,6 +102,7 @@ pub(super) fn target(
         protected: protected.iter().map(|account| account.trim().to_lowercase()).collect(),
         recorded,
         attributes,
+        assignments,
         lifecycle,
         guard,
         pace,
@@ -627,6 +632,9 @@ fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
         "baseUrl": layers.get(&["connection", "baseUrl"]),
         "scim": layers.get(&["connection", "scim"]),
         "attributes": rows,
+        "assignments": section("assignments"),
+        "settings": section("settings"),
+        "set": section("set"),
     }))
 }
 

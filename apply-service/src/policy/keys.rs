@@ -27,6 +27,9 @@ const KNOWN: [(&str, &[&str]); 25] = [
             "retry",
             "schedule",
             "outcomes",
+            "assignments",
+            "settings",
+            "set",
         ],
     ),
     (
@@ -116,7 +119,7 @@ const KNOWN: [(&str, &[&str]); 25] = [
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 1] = [("", &["assignments", "organization", "groups", "notify"])];
+const LATER: [(&str, &[&str]); 1] = [("", &["organization", "groups", "notify"])];
 
 /// Reports every key that is unknown or not supported yet.
 pub(super) fn check(document: &Document, problems: &mut Vec<String>) {

@@ -32,8 +32,11 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// Reads both sections.
-pub(super) fn scope(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<String>) -> Scope {
+/// How a filter of the target is read: with the null rule that `filters` says.
+pub(super) fn reader<'a>(
+    layers: &'a Layers<'a>,
+    problems: &mut Vec<String>,
+) -> impl Fn(&[&str], &str, &mut Vec<String>, &mut Vec<String>) -> Option<Filter> + 'a {
     let matches: Option<bool> = layers.decode(&["filters", "nullMatchesNot"], problems);
     let fields = Fields {
         nulls: if matches == Some(false) {
@@ -43,7 +46,7 @@ pub(super) fn scope(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &
         },
         ..Fields::default()
     };
-    let mut parse = |path: &[&str], text: &str, problems: &mut Vec<String>| match Filter::parse(text, &fields) {
+    move |path, text, problems, warnings| match Filter::parse(text, &fields) {
         Ok(filter) => {
             warnings.extend(filter.notes().iter().map(|note| layers.problem(path, note.as_str())));
             Some(filter)
@@ -52,7 +55,13 @@ pub(super) fn scope(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &
             problems.push(layers.problem_inside(path, text, &error));
             None
         }
-    };
+    }
+}
+
+/// Reads both sections.
+pub(super) fn scope(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<String>) -> Scope {
+    let read = reader(layers, problems);
+    let mut parse = |path: &[&str], text: &str, problems: &mut Vec<String>| read(path, text, problems, warnings);
     let path = ["scope", "filter"];
     let text: Option<String> = layers.require(
         &path,

@@ -85,6 +85,7 @@ impl Lane {
             }
             Verb::Reconcile => {
                 self.record.reconciled_at = None;
+                self.record.reimported_at = Some(now);
                 Ok("everybody is planned again".to_owned())
             }
             Verb::Drift => self.drift_now(),

@@ -425,6 +425,7 @@ impl Lane {
             target: &self.target,
             accounts: &self.links,
             people: &(),
+            reimported_at: None,
             again: false,
             now: change.cause.observed_at,
         })

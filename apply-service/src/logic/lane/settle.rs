@@ -7,6 +7,7 @@ use usher_contract::{OutcomeResult, UserKey};
 
 use super::{Lane, Stage, results::Failed};
 use crate::logic::{
+    assignments::forget_manual,
     link::{Link, LinkState},
     plan::{Action, Plan},
     termination::remembered,
@@ -63,13 +64,18 @@ impl Lane {
             && (link.state != LinkState::Settled
                 || link.create_intent
                 || (link.remote_id.is_some() && link.person != self.person_of(&change))
+                || plan
+                    .assignment
+                    .as_ref()
+                    .is_some_and(|now| link.assignment.as_ref() != Some(now))
                 || (self.target.lifecycle.termination.is_some()
                     && (link.left_at, link.active_since) != remembered(Some(&link), &change)))
         {
             let person = self.person_of(&change);
             let (left_at, active_since) = remembered(Some(&link), &change);
             // What was outstanding has become void: an open intent or refusal must not stay on the books.
-            let link = Link {
+            let mut link = Link {
+                assignment: plan.assignment.or_else(|| link.assignment.clone()),
                 state: LinkState::Settled,
                 create_intent: false,
                 user_version: change.version,
@@ -78,6 +84,7 @@ impl Lane {
                 active_since,
                 ..link.into_owned()
             };
+            forget_manual(&mut link, &self.target);
             self.conflicts.remove(&user);
             self.stage(user, Stage::Recording);
             return self.commits.note(user, link);

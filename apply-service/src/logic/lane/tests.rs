@@ -1,6 +1,7 @@
 //! The lane against a target in memory, with a clock of its own: no I/O, every order of answers under control.
 
 mod accounts;
+mod assigning;
 mod drifting;
 mod guarding;
 mod leaving;

@@ -6,6 +6,7 @@ use usher_contract::{StateHash, UserChange};
 use super::{Action, Plan};
 use crate::logic::{
     account::RemoteId,
+    assignments::forget_manual,
     link::{Link, LinkState, Written},
     matching::Seen,
     policy::TargetPolicy,
@@ -47,6 +48,10 @@ pub fn link_after(
         link.written.insert(path.clone(), written);
     }
     (link.left_at, link.active_since) = remembered(before, change);
+    if let Some(assigned) = &plan.assignment {
+        link.assignment = Some(assigned.clone());
+        forget_manual(&mut link, target);
+    }
     link.active = Some(plan.active);
     link.create_intent = false;
     link.user_version = change.version;

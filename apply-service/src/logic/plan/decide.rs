@@ -12,6 +12,7 @@ use crate::{
     connector::Refusal,
     logic::{
         account::{AttributePath, RemoteId},
+        assignments::{Assignment, Membership, Push, membership},
         gate::{Passage, gate},
         lifecycle::{Cause, Standing, standing},
         link::{Link, LinkState},
@@ -46,6 +47,7 @@ pub fn plan(q: &Question<'_>) -> Plan {
         next_change: None::<Timestamp>,
         takes_from: None,
         claimed_by: None,
+        assignment: None,
         inferred: false,
     };
     if !in_sources(user, q.target) {
@@ -57,6 +59,7 @@ pub fn plan(q: &Question<'_>) -> Plan {
     let termination = q.target.lifecycle.termination.as_ref();
     let terminated = termination.map_or(Judgement::None, |rule| rule.judge(q.change, q.link, q.now));
     let mut standing = standing(user, &q.target.lifecycle, &terminated);
+    let mut member = Membership::Without;
     // Why a rule of scope leaves somebody out, or what it would have to know.
     let mut detail = String::new();
     if standing == Standing::Present {
@@ -70,7 +73,16 @@ pub fn plan(q: &Question<'_>) -> Plan {
             Judgement::None | Judgement::Over | Judgement::Unknown => {}
         }
         match belonging {
-            Belonging::In => {}
+            Belonging::In => match membership(user, q.target, q.people, q.now) {
+                Ok((found, next)) => {
+                    plan.next_change = plan.next_change.into_iter().chain(next).min();
+                    member = found;
+                }
+                Err(fields) => {
+                    standing = Standing::Unknown("assignments");
+                    detail = fields.join(" and ");
+                }
+            },
             Belonging::Out(why) => {
                 standing = Standing::Gone(Cause::OutOfScope, q.target.lifecycle.out_of_scope);
                 detail = why;
@@ -81,7 +93,14 @@ pub fn plan(q: &Question<'_>) -> Plan {
             }
         }
     }
-    let mapped = map(user, q.target, &|key| q.accounts.account_of(key));
+    if member == Membership::None {
+        standing = Standing::Gone(Cause::OutOfScope, q.target.lifecycle.out_of_scope);
+        detail = "no assignment matches".to_owned();
+    }
+    let mut mapped = map(user, q.target, &|key| q.accounts.account_of(key));
+    if let (Membership::Of(assignment), Standing::Present) = (member, standing) {
+        settings(q, assignment, &mut mapped, &mut plan);
+    }
     plan.missing = mapped
         .iter()
         .filter_map(|(_, wanted, _)| {
@@ -115,6 +134,36 @@ pub fn plan(q: &Question<'_>) -> Plan {
         plan.desired = desired_hash(q, standing, &mapped);
     }
     hold_refused(q, plan)
+}
+
+/// The settings of an assignment as further attributes, where they are to be pushed.
+fn settings<'a>(q: &Question<'a>, assignment: &'a Assignment, mapped: &mut Mapped<'a>, plan: &mut Plan) {
+    let account_of = |key: &UserKey| q.accounts.account_of(key);
+    let linked = q.link.filter(|link| link.remote_id.is_some());
+    let push = linked.map_or(Push::All, |link| {
+        assignment.push(link, q.change.version, q.reimported_at)
+    });
+    let before = linked.and_then(|link| link.assignment.as_ref());
+    match push {
+        Push::All => {
+            mapped.add(&q.change.user, q.target, &assignment.rows, &account_of);
+            // What another assignment gave and this one does not.
+            for row in q.target.assignments.iter().flat_map(|other| &other.rows) {
+                let ours = mapped.get(&row.path.0).is_some();
+                let given = linked.is_some_and(|link| link.written.contains_key(&row.path));
+                if !ours && given {
+                    mapped.clear(row);
+                }
+            }
+            plan.assignment = Some(assignment.assigned(before, q.now));
+        }
+        Push::Nothing => plan.assignment = Some(assignment.assigned(before, q.now)),
+        Push::Waits => plan.reasons.push(format!(
+            "the settings of {} have changed: they wait for a change of the person or a reconcile by an operator",
+            assignment.name
+        )),
+    }
+    plan.reasons.extend(assignment.pending.iter().cloned());
 }
 
 /// What was refused stays refused until what is wanted changes (the configuration is part of its hash).

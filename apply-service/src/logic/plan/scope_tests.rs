@@ -28,6 +28,7 @@ fn ask(change: &UserChange, link: Option<&Link>, remote: &Remote, target: &Targe
         target,
         accounts: &Nobody,
         people: &(),
+        reimported_at: None,
         again: false,
         now: at(10),
     })
@@ -221,6 +222,7 @@ fn a_manager_is_found_in_the_table() {
             target: &target,
             accounts: &Nobody,
             people,
+            reimported_at: None,
             again: false,
             now: at(10),
         })

@@ -19,6 +19,7 @@ fn ask(change: &UserChange, link: Option<&Link>, remote: &Remote, target: &Targe
         target,
         accounts: &Nobody,
         people: &(),
+        reimported_at: None,
         again: false,
         now: at(10),
     })
@@ -234,6 +235,7 @@ fn a_claimed_account_is_refused_with_both_names() {
         target: &target,
         accounts: &Held("r1", user_key(2)),
         people: &(),
+        reimported_at: None,
         again: false,
         now: at(0),
     };
@@ -280,6 +282,7 @@ fn what_was_refused_waits_for_a_change() {
         target: &target,
         accounts: &Nobody,
         people: &(),
+        reimported_at: None,
         again: true,
         now: at(0),
     };

@@ -1,0 +1,250 @@
+//! Which settings somebody gets: the uppermost assignment whose filter holds, and when its settings are pushed.
+//!
+//! *Automatic*: the settings are ours; what others change is written back. Editing an assignment by itself changes nobody
+//! until the person changes at the source or an operator asks for a reimport, unless it says `applyOnChange`.
+//! *Manual*: they are written with the account, once, and are the application's own afterwards.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use usher_contract::{StateHash, User};
+use usher_filter::{Filter, People, Truth};
+
+use super::{
+    account::AttributePath,
+    link::Link,
+    policy::{AttributeRule, TargetPolicy},
+};
+
+/// One assignment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// Unique within the target; empty for the one set of settings of a target without assignments.
+    pub name: String,
+    /// Who belongs; `None` for everybody.
+    pub filter: Option<Filter>,
+    /// Whether the settings are written once and left alone afterwards.
+    pub manual: bool,
+    /// Whether an edit of the assignment is pushed at once.
+    pub apply_on_change: bool,
+    /// The settings as rows of the mapping.
+    pub rows: Vec<AttributeRule>,
+    /// Settings that do not take effect, in words: their seat is not granted.
+    pub pending: Vec<String>,
+    /// The hash of the settings.
+    pub settings: StateHash,
+}
+
+/// What was pushed to an account last. Kept in the link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assigned {
+    /// The assignment.
+    pub name: String,
+    /// The hash of its settings.
+    pub settings: StateHash,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Which assignment is somebody's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Membership<'a> {
+    /// The target has no settings.
+    Without,
+    /// This one.
+    Of(&'a Assignment),
+    /// No filter holds.
+    None,
+}
+
+/// The uppermost that holds, and when time alone may change that.
+///
+/// # Errors
+/// The fields that would decide and are unknown: one above that may hold keeps those below from deciding.
+pub fn membership<'a>(
+    user: &User,
+    target: &'a TargetPolicy,
+    people: &dyn People,
+    now: Timestamp,
+) -> Result<(Membership<'a>, Option<Timestamp>), Vec<String>> {
+    if target.assignments.is_empty() {
+        return Ok((Membership::Without, None));
+    }
+    let clock = target.scope.clock(now);
+    let mut next: Option<Timestamp> = None;
+    for assignment in &target.assignments {
+        let Some(filter) = &assignment.filter else {
+            return Ok((Membership::Of(assignment), next));
+        };
+        let change = filter.next_change(user, people, &clock);
+        next = next.into_iter().chain(change).min();
+        match filter.evaluate(user, people, &clock) {
+            Truth::True => return Ok((Membership::Of(assignment), next)),
+            Truth::False => {}
+            Truth::Unknown(_) => {
+                let names = filter.unknowns(user, people, &clock);
+                return Err(names.iter().map(|name| (*name).to_owned()).collect());
+            }
+        }
+    }
+    Ok((Membership::None, next))
+}
+
+/// What is done about the settings of somebody who belongs to an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Push {
+    /// They are compared and written like every attribute.
+    All,
+    /// Nothing: they are the application's own, or wait.
+    Nothing,
+    /// Nothing, because the assignment was edited and the person was not.
+    Waits,
+}
+
+impl Assignment {
+    /// For somebody with an account, whose state is of `version`.
+    #[must_use]
+    pub fn push(&self, link: &Link, version: u64, reimported_at: Option<Timestamp>) -> Push {
+        if self.manual {
+            return Push::Nothing;
+        }
+        match &link.assignment {
+            Some(last) if last.name == self.name && last.settings != self.settings => {
+                let asked = reimported_at.is_some_and(|asked| asked > last.at);
+                if self.apply_on_change || asked || version > link.user_version {
+                    Push::All
+                } else {
+                    Push::Waits
+                }
+            }
+            _ => Push::All,
+        }
+    }
+
+    /// What the link says after these settings were pushed, or were found pushed.
+    #[must_use]
+    pub fn assigned(&self, before: Option<&Assigned>, now: Timestamp) -> Assigned {
+        match before {
+            Some(last) if last.name == self.name && last.settings == self.settings => last.clone(),
+            _ => Assigned {
+                name: self.name.clone(),
+                settings: self.settings,
+                at: now,
+            },
+        }
+    }
+}
+
+/// What was written once is the application's own: it is not compared any more.
+pub fn forget_manual(link: &mut Link, target: &TargetPolicy) {
+    let name = link.assignment.as_ref().map(|assigned| assigned.name.as_str());
+    let own = target
+        .assignments
+        .iter()
+        .find(|assignment| Some(assignment.name.as_str()) == name);
+    for row in own
+        .filter(|assignment| assignment.manual)
+        .into_iter()
+        .flat_map(|assignment| &assignment.rows)
+    {
+        link.written.remove(&row.path);
+    }
+}
+
+/// Every attribute that settings of the target may write.
+pub fn paths(target: &TargetPolicy) -> impl Iterator<Item = &AttributePath> {
+    target
+        .assignments
+        .iter()
+        .flat_map(|assignment| &assignment.rows)
+        .map(|row| &row.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use usher_contract::Known;
+    use usher_filter::Fields;
+
+    use super::*;
+    use crate::logic::testing::{at, person, policy};
+
+    fn assignment(name: &str, filter: &str) -> Assignment {
+        Assignment {
+            name: name.to_owned(),
+            filter: (filter != "all").then(|| Filter::parse(filter, &Fields::default()).unwrap()),
+            manual: false,
+            apply_on_change: false,
+            rows: vec![],
+            pending: vec![],
+            settings: StateHash::of_text(name),
+        }
+    }
+
+    fn name_for(user: &User, filters: &[(&str, &str)]) -> Result<Option<String>, Vec<String>> {
+        let mut target = policy();
+        target.assignments = filters.iter().map(|(name, filter)| assignment(name, filter)).collect();
+        membership(user, &target, &(), at(0)).map(|(found, _)| match found {
+            Membership::Of(assignment) => Some(assignment.name.clone()),
+            Membership::None => None,
+            Membership::Without => Some("without".to_owned()),
+        })
+    }
+
+    #[test]
+    fn the_uppermost_that_holds_decides_and_an_unknown_one_above_waits() {
+        let mut user = person(1).user;
+        user.department = Known::Value("Sales".into());
+        user.division = Known::Unknown;
+        let (sales, it) = (("sales", "Department = 'Sales'"), ("it", "Department = 'IT'"));
+        let (unknown, rest) = (("emea", "Division = 'EMEA'"), ("rest", "all"));
+        for (filters, expected) in [
+            (&[sales, it, rest][..], Ok(Some("sales".to_owned()))),
+            (&[rest, sales], Ok(Some("rest".to_owned()))),
+            (&[it], Ok(None)),
+            (&[it, rest], Ok(Some("rest".to_owned()))),
+            (&[unknown, sales], Err(vec!["division".to_owned()])),
+            (&[sales, unknown], Ok(Some("sales".to_owned()))),
+            (&[], Ok(Some("without".to_owned()))),
+        ] {
+            assert_eq!(name_for(&user, filters), expected, "{filters:?}");
+        }
+    }
+
+    #[test]
+    fn edited_settings_wait_for_the_person_or_an_operator() {
+        let edited = assignment("sales", "all");
+        let mut link = Link::unlinked(7, policy().hash);
+        let pushed = |name: &str, settings: &str| {
+            Some(Assigned {
+                name: name.to_owned(),
+                settings: StateHash::of_text(settings),
+                at: at(100),
+            })
+        };
+        for (last, version, reimported, expected) in [
+            (None, 7, None, Push::All),
+            (pushed("sales", "sales"), 7, None, Push::All),
+            (pushed("sales", "before"), 7, None, Push::Waits),
+            (pushed("sales", "before"), 8, None, Push::All),
+            (pushed("sales", "before"), 7, Some(at(101)), Push::All),
+            (pushed("sales", "before"), 7, Some(at(99)), Push::Waits),
+            // Another assignment is no edit.
+            (pushed("it", "before"), 7, None, Push::All),
+        ] {
+            link.assignment = last.clone();
+            assert_eq!(
+                edited.push(&link, version, reimported),
+                expected,
+                "{last:?} {version} {reimported:?}"
+            );
+        }
+        link.assignment = pushed("sales", "before");
+        let at_once = Assignment {
+            apply_on_change: true,
+            ..edited.clone()
+        };
+        assert_eq!(at_once.push(&link, 7, None), Push::All);
+        let manual = Assignment { manual: true, ..edited };
+        assert_eq!(manual.push(&link, 8, Some(at(101))), Push::Nothing);
+    }
+}

@@ -1,0 +1,305 @@
+//! `assignments`, `settings` and `set`: who gets which settings, and what a setting is at this target.
+//!
+//! ```yaml
+//! settings:                                   # mostly in the preset: what a setting means here
+//!   profile: { attribute: 'roles[primary eq "True"].value', needs: gong }      # has no effect without this seat
+//!   seats: { attribute: 'entitlements[type eq "{item}"].value', value: "true" }  # a list: one attribute per item
+//!   workspaces: { attribute: 'roles[type eq "{key}"].value' }                  # a map: one attribute per key
+//! assignments:                                # the uppermost whose filter holds
+//!   - { name: sellers, filter: "Profile.Name = 'Sales User'", updates: automatic, set: { seats: [gong], profile: AE } }
+//! set: { profile: AE }                        # instead of assignments: one set of settings for everybody
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use usher_contract::StateHash;
+use usher_filter::Filter;
+use usher_runtime::yaml::nearest;
+
+use super::{attributes, layers::Layers};
+use crate::{
+    connector::Connector,
+    logic::{
+        assignments::Assignment,
+        policy::{AttributeRule, Write},
+    },
+};
+
+/// The setting whose items are seats, which other settings may need.
+const SEATS: &str = "seats";
+
+/// What a setting means at the target.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Meaning {
+    /// Where it is written; `{item}` stands for each item of a list, `{key}` for each key of a map.
+    attribute: String,
+    /// What is written for an item of a list; default true.
+    value: Option<Value>,
+    /// The seat without which it has no effect.
+    needs: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Entry {
+    name: String,
+    filter: String,
+    updates: Option<Updates>,
+    #[serde(default)]
+    apply_on_change: bool,
+    #[serde(default)]
+    set: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+enum Updates {
+    Automatic,
+    Manual,
+}
+
+/// What is needed to read settings.
+struct Reading<'a> {
+    layers: &'a Layers<'a>,
+    connector: &'a dyn Connector,
+    meanings: BTreeMap<String, Meaning>,
+    problems: &'a mut Vec<String>,
+    warnings: &'a mut Vec<String>,
+}
+
+/// Reads the sections. `rows` are everybody's attributes: a setting must not write one of them.
+pub(super) fn assignments(
+    layers: &Layers<'_>,
+    connector: &dyn Connector,
+    rows: &[AttributeRule],
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+    mut filter: impl FnMut(&[&str], &str, &mut Vec<String>, &mut Vec<String>) -> Option<Filter>,
+) -> Vec<Assignment> {
+    let meanings = layers.decode(&["settings"], problems).unwrap_or_default();
+    let basic: Option<BTreeMap<String, Value>> = layers.decode(&["set"], problems);
+    let listed = layers.get(&["assignments"]).is_some();
+    let entries: Vec<Entry> = layers.decode(&["assignments"], problems).unwrap_or_default();
+    if listed
+        && entries.is_empty()
+        && layers
+            .get(&["assignments"])
+            .and_then(Value::as_array)
+            .is_some_and(Vec::is_empty)
+    {
+        problems.push(layers.problem(
+            &["assignments"],
+            "an empty list would leave everybody out; take the key out for one set of settings for all",
+        ));
+    }
+    if listed && basic.is_some() {
+        problems.push(layers.problem(
+            &["set"],
+            "stands beside assignments; settings of everybody go into an assignment with filter: all",
+        ));
+    }
+    let mut reading = Reading {
+        layers,
+        connector,
+        meanings,
+        problems,
+        warnings,
+    };
+    let mut found = Vec::new();
+    if let Some(set) = basic {
+        found.push(reading.assignment("", None, false, false, &set, &["set"]));
+    }
+    let mut names = BTreeSet::new();
+    let last = entries.len().saturating_sub(1);
+    for (number, entry) in entries.iter().enumerate() {
+        let place = number.to_string();
+        let at = |key| ["assignments", place.as_str(), key];
+        if entry.name.trim().is_empty() || !names.insert(entry.name.trim().to_lowercase()) {
+            reading
+                .problems
+                .push(layers.problem(&at("name"), "must be a name that no other assignment of the target has"));
+        }
+        let all = entry.filter.trim().eq_ignore_ascii_case("all");
+        if all && number < last {
+            reading.problems.push(layers.problem(
+                &at("filter"),
+                "`all` leaves nobody for the assignments below; it goes last",
+            ));
+        }
+        let condition = if all {
+            None
+        } else {
+            filter(&at("filter"), &entry.filter, reading.problems, reading.warnings)
+        };
+        let manual = entry.updates == Some(Updates::Manual);
+        if manual && entry.apply_on_change {
+            reading
+                .problems
+                .push(layers.problem(&at("applyOnChange"), "has no use with updates: manual"));
+        }
+        found.push(reading.assignment(
+            entry.name.trim(),
+            condition,
+            manual,
+            entry.apply_on_change,
+            &entry.set,
+            &at("set"),
+        ));
+    }
+    for assignment in &found {
+        for row in assignment
+            .rows
+            .iter()
+            .filter(|row| rows.iter().any(|other| other.path == row.path))
+        {
+            problems.push(layers.problem(
+                &["settings"],
+                format!(
+                    "`{}` is written for everybody by a row of attributes; only one of both can be",
+                    row.path
+                ),
+            ));
+        }
+    }
+    found
+}
+
+impl Reading<'_> {
+    fn assignment(
+        &mut self,
+        name: &str,
+        filter: Option<Filter>,
+        manual: bool,
+        apply_on_change: bool,
+        set: &BTreeMap<String, Value>,
+        at: &[&str],
+    ) -> Assignment {
+        let seats: Option<Vec<&str>> = set
+            .get(SEATS)
+            .and_then(Value::as_array)
+            .map(|list| list.iter().filter_map(Value::as_str).collect());
+        let (mut rows, mut pending): (Vec<AttributeRule>, Vec<String>) = (Vec::new(), Vec::new());
+        for (setting, value) in set {
+            let at: Vec<&str> = at.iter().copied().chain([setting.as_str()]).collect();
+            let Some(meaning) = self.meanings.get(setting) else {
+                let hint = nearest(setting, self.meanings.keys().map(String::as_str)).map_or_else(
+                    || "`settings` says what a setting is at this target".to_owned(),
+                    |name| format!("did you mean `{name}`?"),
+                );
+                self.problems.push(
+                    self.layers
+                        .problem(&at, format!("`{setting}` is no setting of this target; {hint}")),
+                );
+                continue;
+            };
+            // Seats from a field of the source are not known here: the target says then what takes effect.
+            let lacking = meaning.needs.as_deref().filter(|needed| {
+                let dynamic = set.get(SEATS).is_some() && seats.is_none();
+                !dynamic && !seats.as_deref().unwrap_or_default().contains(needed)
+            });
+            if let Some(needed) = lacking {
+                let words = format!("{setting} waits for the seat {needed}, which is not granted");
+                self.warnings
+                    .push(self.layers.problem(&at, format!("has no effect: {words}")));
+                pending.push(words);
+                continue;
+            }
+            rows.extend(self.rows(setting, value, &at));
+        }
+        let mut seen = BTreeSet::new();
+        for row in &rows {
+            if !seen.insert(&row.path) {
+                self.problems
+                    .push(self.layers.problem(at, format!("two settings write `{}`", row.path)));
+            }
+        }
+        let words: Vec<Value> = rows
+            .iter()
+            .map(|row| json!([row.path, format!("{:?} {:?}", row.source, row.values)]))
+            .collect();
+        Assignment {
+            name: name.to_owned(),
+            filter,
+            manual,
+            apply_on_change,
+            rows,
+            pending,
+            settings: StateHash::of_value(&json!(words)),
+        }
+    }
+
+    /// The rows that one setting becomes.
+    fn rows(&mut self, setting: &str, value: &Value, at: &[&str]) -> Vec<AttributeRule> {
+        let Some(meaning) = self.meanings.get(setting) else {
+            return Vec::new();
+        };
+        let (attribute, per_item) = (meaning.attribute.clone(), meaning.value.clone().unwrap_or(json!(true)));
+        let constant = |value: &Value| Map::from_iter([("constant".to_owned(), value.clone())]);
+        let of = |value: &Value| match value {
+            Value::Object(row) => row.clone(),
+            plain => constant(plain),
+        };
+        let named: Vec<(String, Map<String, Value>)> = match value {
+            Value::Array(items) if attribute.contains("{item}") => items
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|item| (attribute.replace("{item}", &escaped(item)), constant(&per_item)))
+                .collect(),
+            Value::Object(entries) if attribute.contains("{key}") => entries
+                .iter()
+                .map(|(key, value)| (attribute.replace("{key}", &escaped(key)), of(value)))
+                .collect(),
+            Value::Array(_) | Value::Null => Vec::new(),
+            other if !attribute.contains("{item}") && !attribute.contains("{key}") => {
+                vec![(attribute.clone(), of(other))]
+            }
+            _ => Vec::new(),
+        };
+        let expected = match (attribute.contains("{item}"), attribute.contains("{key}")) {
+            (true, _) => "a list of texts",
+            (_, true) => "a map of names to values",
+            _ => "a text, a number, true/false, or a row such as { from: custom.Profile__c }",
+        };
+        let whole = value.as_array().is_none_or(|items| items.iter().all(Value::is_string));
+        if (named.is_empty()
+            && value
+                .as_array()
+                .is_none_or(|items| !items.is_empty() || !attribute.contains("{item}")))
+            || !whole
+        {
+            self.problems
+                .push(self.layers.problem(at, format!("must be {expected}")));
+            return Vec::new();
+        }
+        let mut rows = Vec::new();
+        for (path, mut row) in named {
+            // Blank sources take a setting back: what the source does not say nobody has.
+            row.entry("whenBlank").or_insert_with(|| json!("clear"));
+            match self.connector.check_path(&path) {
+                Ok(path) => rows.extend(attributes::rule(self.layers, at, path, row, self.problems)),
+                Err(reason) => self.problems.push(
+                    self.layers
+                        .problem(&["settings", setting, "attribute"], format!("`{path}`: {reason}")),
+                ),
+            }
+        }
+        for row in rows.iter().filter(|row| row.write == Write::OnCreate) {
+            self.problems.push(self.layers.problem(
+                at,
+                format!(
+                    "`{}`: write: onCreate belongs to attributes; for settings say updates: manual",
+                    row.path
+                ),
+            ));
+        }
+        rows
+    }
+}
+
+/// A name inside the quotes of a value filter.
+fn escaped(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"")
+}
