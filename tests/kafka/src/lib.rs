@@ -11,6 +11,7 @@ mod broker;
 mod cache;
 mod contract_consumer;
 mod distribution;
+mod groups;
 mod machine;
 mod output;
 mod ports;

@@ -1,0 +1,196 @@
+//! The kill matrix of apply-service.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use std::time::Duration;
+
+use scenarios::{
+    KafkaProxy,
+    kill::{Cell, Group, Point, Round, Signal, Stage},
+};
+
+/// What a wrong owner needs to do wrong when nothing keeps it from it. Nothing is asserted about it: longer would only make a
+/// mistake more certain to be seen.
+const TEMPTATION: Duration = Duration::from_secs(2);
+
+/// Everybody.
+fn all(_: &Cell) -> Vec<Group> {
+    use Group::{Changed, Leaver, Neighbour, Newcomer, Returner};
+    vec![Neighbour, Newcomer, Changed, Leaver, Returner]
+}
+
+/// Strikes the owner of cells that are frozen at these points, perhaps after it was told to hand back.
+async fn strike(points: &[Point], replicas: usize, signal: Signal, in_drain: bool) {
+    let mut stage = Stage::set(points, replicas).await;
+    let owner = stage.who("every cell is active", |_, state, _| state == "active").await;
+    stage.freeze(owner).await;
+    if in_drain {
+        stage.replicas[owner].service.process.sigterm();
+        stage.who("every cell is drained", |_, state, _| state == "draining").await;
+        for cell in stage.cells.iter().filter(|cell| Point::HAND_BACK.contains(&cell.point)) {
+            cell.point.in_transaction(cell, &stage.replicas[owner].proxy).await;
+        }
+    }
+    stage.assert_frozen(owner);
+    stage.replicas[owner].strike(signal);
+    // Answers may come: of the killed one nobody hears them, with the stopped one they lie in its socket.
+    let on_the_wire = |cell: &Cell| cell.point == Point::OnTheWire;
+    stage.cells.iter().filter(|cell| !on_the_wire(cell)).for_each(|cell| cell.sim.open_gate());
+    stage.meanwhile().await;
+
+    let alone = replicas == 1 && signal == Signal::Stop;
+    if alone {
+        // Nobody is there to take over: the group has nobody left.
+        stage.shared_out(0).await;
+    } else {
+        if replicas == 1 {
+            stage.start_replica(|_, _| {}).await;
+        }
+        // Calls on the wire take effect as late as they may: when a successor is there and waits for just that.
+        let there = |_: &Cell, state: &str, _: &KafkaProxy| ["waiting", "active"].contains(&state);
+        stage.who("a successor has fenced every cell", there).await;
+        tokio::time::sleep(TEMPTATION).await;
+        stage.cells.iter().for_each(|cell| cell.sim.open_gate());
+        stage.equal("the successor has done everything").await;
+    }
+    stage.cells.iter().for_each(|cell| cell.sim.open_gate());
+    // What the network has kept of the struck one reaches the broker, or the one itself when it wakes.
+    stage.replicas[owner].proxy.let_all_on();
+    wake(&mut stage, &[owner], signal, in_drain).await;
+    if in_drain && alone {
+        stage.start_replica(|_, _| {}).await;
+    }
+    end(stage).await;
+}
+
+/// Wakes whoever was stopped, while there is more to do for everybody.
+async fn wake(stage: &mut Stage, struck: &[usize], signal: Signal, in_drain: bool) {
+    stage.say(Round::Afterwards, all).await;
+    if signal == Signal::Kill {
+        return;
+    }
+    for number in struck {
+        stage.replicas[*number].service.process.sigcont();
+    }
+    for number in struck {
+        if in_drain {
+            stage.replicas[*number].service.process.wait(scenarios::PATIENCE).await;
+        } else {
+            stage.replicas[*number].lives = true;
+        }
+    }
+}
+
+/// Waits for the right end, and judges how it came about.
+async fn end(stage: Stage) {
+    stage.equal("everything is as it should be in the end").await;
+    stage.one_owner_each().await;
+    tokio::time::sleep(TEMPTATION).await;
+    stage.equal("and stays so").await;
+    stage.judge().await;
+    stage.end().await;
+}
+
+/// Strikes an owner, then its successor at every step of taking over, then the successor's successor while it waits out the
+/// lease. Somebody new comes for each, so that there are always as many as there were.
+async fn strike_in_take_over(replicas: usize, signal: Signal) {
+    let mut stage = Stage::set(&Point::TAKE_OVER, replicas).await;
+    let owner = stage.who("every cell is active", |_, state, _| state == "active").await;
+    stage.freeze(owner).await;
+    stage.assert_frozen(owner);
+    // Whoever is alone could not wake to find a successor.
+    let first = if replicas == 1 { Signal::Kill } else { signal };
+    // A fence that comes late is that of somebody who was overtaken.
+    let late = replicas > 1 && signal == Signal::Stop;
+    let hinder = |cells: &[Cell], proxy: &KafkaProxy| {
+        for cell in cells {
+            if let Point::TakeOver(step) = cell.point {
+                step.keep(cell, proxy, late);
+            }
+        }
+    };
+    let standing_by = stage.replicas.iter().enumerate().filter(|(number, _)| *number != owner);
+    standing_by.for_each(|(_, replica)| hinder(&stage.cells, &replica.proxy));
+    stage.replicas[owner].strike(first);
+    stage.cells.iter().for_each(|cell| cell.sim.open_gate());
+    stage.meanwhile().await;
+    stage.start_replica(hinder).await;
+
+    let reached = |cell: &Cell, state: &str, proxy: &KafkaProxy| match cell.point {
+        Point::TakeOver(step) => step.is_reached(cell, state, proxy),
+        _ => false,
+    };
+    stage.shared_out(replicas).await;
+    let successor = stage.who("every step of a take-over is reached", reached).await;
+    let others = stage.replicas.iter().enumerate().filter(|(number, _)| *number != successor);
+    others.for_each(|(_, replica)| replica.proxy.let_all_on());
+    stage.replicas[successor].strike(signal);
+
+    let waits = |_: &Cell, state: &str, _: &KafkaProxy| state == "waiting";
+    let mut struck = vec![owner, successor];
+    if replicas == 1 && signal == Signal::Stop {
+        // Nobody takes over from it: it wakes, goes on, and is stopped once more while it waits.
+        stage.shared_out(0).await;
+        wake_alone(&mut stage, successor).await;
+        stage.who("it waits out the lease", waits).await;
+        stage.replicas[successor].strike(signal);
+        stage.shared_out(0).await;
+        wake_alone(&mut stage, successor).await;
+        stage.say(Round::Afterwards, all).await;
+    } else {
+        stage.start_replica(|_, _| {}).await;
+        let third = stage.who("a second successor waits out the lease", waits).await;
+        stage.replicas[third].strike(signal);
+        struck.push(third);
+        stage.start_replica(|_, _| {}).await;
+        stage.equal("the last successor has done everything").await;
+        for number in &struck {
+            stage.replicas[*number].proxy.let_all_on();
+        }
+        struck.retain(|number| *number != owner || first == Signal::Stop);
+        wake(&mut stage, &struck, signal, false).await;
+    }
+    end(stage).await;
+}
+
+async fn wake_alone(stage: &mut Stage, number: usize) {
+    stage.replicas[number].proxy.let_all_on();
+    stage.replicas[number].service.process.sigcont();
+    stage.replicas[number].lives = true;
+}
+
+/// With one, two and three replicas, side by side: most of it is waiting.
+async fn with_every_number<F: Future<Output = ()>>(play: impl Fn(usize) -> F) {
+    tokio::join!(play(1), play(2), play(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_of_its_work() {
+    with_every_number(|replicas| strike(&Point::WORK, replicas, Signal::Kill, false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_at_any_point_of_its_work_and_woken_beside_its_successor() {
+    with_every_number(|replicas| strike(&Point::WORK, replicas, Signal::Stop, false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_while_it_hands_back() {
+    let points = [&Point::WORK[..], &Point::HAND_BACK].concat();
+    with_every_number(|replicas| strike(&points, replicas, Signal::Kill, true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_at_any_point_while_it_hands_back_and_woken_beside_its_successor() {
+    let points = [&Point::WORK[..], &Point::HAND_BACK].concat();
+    with_every_number(|replicas| strike(&points, replicas, Signal::Stop, true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_step_of_taking_over() {
+    with_every_number(|replicas| strike_in_take_over(replicas, Signal::Kill)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_at_any_step_of_taking_over_and_woken_beside_its_successors() {
+    with_every_number(|replicas| strike_in_take_over(replicas, Signal::Stop)).await;
+}
