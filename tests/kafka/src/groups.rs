@@ -25,7 +25,8 @@ impl Kafka {
                 "Empty" | "Dead" => Some(Vec::new()),
                 "Stable" => {
                     let members = group.members().iter();
-                    let mut shares: Vec<usize> = members.map(|member| share(member.assignment()).unwrap_or(0)).collect();
+                    let mut shares: Vec<usize> =
+                        members.map(|member| share(member.assignment()).unwrap_or(0)).collect();
                     shares.sort_unstable();
                     Some(shares)
                 }
@@ -42,7 +43,9 @@ fn share(assignment: Option<&[u8]>) -> Option<usize> {
     let mut number = |bytes: usize| {
         let (taken, left) = rest.split_at_checked(bytes)?;
         rest = left;
-        let value = taken.iter().fold(0_usize, |value, byte| value << 8 | usize::from(*byte));
+        let value = taken
+            .iter()
+            .fold(0_usize, |value, byte| value << 8 | usize::from(*byte));
         Some(value)
     };
     let mut partitions = 0;
@@ -66,7 +69,12 @@ mod tests {
 
     #[test]
     fn partitions_of_every_topic_are_counted() {
-        let assignment = [&[0, 1, 0, 0, 0, 1, 0, 2][..], b"ab", &[0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 0]].concat();
+        let assignment = [
+            &[0, 1, 0, 0, 0, 1, 0, 2][..],
+            b"ab",
+            &[0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 0],
+        ]
+        .concat();
         assert_eq!(share(Some(&assignment)), Some(2));
         assert_eq!(share(Some(&[])), None);
         assert_eq!(share(None), None);

@@ -25,8 +25,10 @@ async fn strike(points: &[Point], replicas: usize, signal: Signal, in_drain: boo
     stage.freeze(owner).await;
     if in_drain {
         stage.replicas[owner].service.process.sigterm();
-        stage.who("every cell is drained", |_, state, _| state == "draining").await;
-        for cell in stage.cells.iter().filter(|cell| Point::HAND_BACK.contains(&cell.point)) {
+        stage
+            .who("every cell is drained", |_, state, _| state == "draining")
+            .await;
+        for cell in stage.cells.iter().filter(|cell| cell.point.ends_hand_back()) {
             cell.point.in_transaction(cell, &stage.replicas[owner].proxy).await;
         }
     }
@@ -34,7 +36,11 @@ async fn strike(points: &[Point], replicas: usize, signal: Signal, in_drain: boo
     stage.replicas[owner].strike(signal);
     // Answers may come: of the killed one nobody hears them, with the stopped one they lie in its socket.
     let on_the_wire = |cell: &Cell| cell.point == Point::OnTheWire;
-    stage.cells.iter().filter(|cell| !on_the_wire(cell)).for_each(|cell| cell.sim.open_gate());
+    stage
+        .cells
+        .iter()
+        .filter(|cell| !on_the_wire(cell))
+        .for_each(|cell| cell.sim.open_gate());
     stage.meanwhile().await;
 
     let alone = replicas == 1 && signal == Signal::Stop;
@@ -121,20 +127,25 @@ async fn strike_in_take_over(replicas: usize, signal: Signal) {
     };
     stage.shared_out(replicas).await;
     let successor = stage.who("every step of a take-over is reached", reached).await;
-    let others = stage.replicas.iter().enumerate().filter(|(number, _)| *number != successor);
+    let others = stage
+        .replicas
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| *number != successor);
     others.for_each(|(_, replica)| replica.proxy.let_all_on());
     stage.replicas[successor].strike(signal);
 
     let waits = |_: &Cell, state: &str, _: &KafkaProxy| state == "waiting";
-    let mut struck = vec![owner, successor];
+    let mut struck = vec![successor];
+    struck.extend((first == Signal::Stop).then_some(owner));
     if replicas == 1 && signal == Signal::Stop {
         // Nobody takes over from it: it wakes, goes on, and is stopped once more while it waits.
         stage.shared_out(0).await;
-        wake_alone(&mut stage, successor).await;
+        wake_alone(&mut stage, successor);
         stage.who("it waits out the lease", waits).await;
         stage.replicas[successor].strike(signal);
         stage.shared_out(0).await;
-        wake_alone(&mut stage, successor).await;
+        wake_alone(&mut stage, successor);
         stage.say(Round::Afterwards, all).await;
     } else {
         stage.start_replica(|_, _| {}).await;
@@ -146,13 +157,15 @@ async fn strike_in_take_over(replicas: usize, signal: Signal) {
         for number in &struck {
             stage.replicas[*number].proxy.let_all_on();
         }
-        struck.retain(|number| *number != owner || first == Signal::Stop);
         wake(&mut stage, &struck, signal, false).await;
+        if late {
+            stage.somebody_was_fenced_late().await;
+        }
     }
     end(stage).await;
 }
 
-async fn wake_alone(stage: &mut Stage, number: usize) {
+fn wake_alone(stage: &mut Stage, number: usize) {
     stage.replicas[number].proxy.let_all_on();
     stage.replicas[number].service.process.sigcont();
     stage.replicas[number].lives = true;
@@ -175,14 +188,12 @@ async fn stopped_at_any_point_of_its_work_and_woken_beside_its_successor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_while_it_hands_back() {
-    let points = [&Point::WORK[..], &Point::HAND_BACK].concat();
-    with_every_number(|replicas| strike(&points, replicas, Signal::Kill, true)).await;
+    with_every_number(|replicas| strike(&Point::HAND_BACK, replicas, Signal::Kill, true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_at_any_point_while_it_hands_back_and_woken_beside_its_successor() {
-    let points = [&Point::WORK[..], &Point::HAND_BACK].concat();
-    with_every_number(|replicas| strike(&points, replicas, Signal::Stop, true)).await;
+    with_every_number(|replicas| strike(&Point::HAND_BACK, replicas, Signal::Stop, true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

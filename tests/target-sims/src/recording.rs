@@ -118,7 +118,10 @@ pub(crate) fn max_writes_in_flight(requests: &[RequestRecord]) -> usize {
         let moments = by_resource.entry(resource).or_default();
         moments.push((request.started, 1));
         // A request that takes effect after its client has gone is in flight until then.
-        if let Some(ended) = request.ended.max(request.executed_at.filter(|_| request.ended.is_some())) {
+        if let Some(ended) = request
+            .ended
+            .max(request.executed_at.filter(|_| request.ended.is_some()))
+        {
             moments.push((ended, -1));
         }
     }

@@ -103,9 +103,9 @@ async fn serve(
             body_for_log(&request.body),
             write,
         );
-        inner
-            .recording
-            .update(sequence, |record| record.authorization.clone_from(&request.authorization));
+        inner.recording.update(sequence, |record| {
+            record.authorization.clone_from(&request.authorization)
+        });
         let fault = inner.faults.take(&request.method, path, write);
         let caught = match fault {
             None => inner.gate.pass(&request.method, path, write),
@@ -121,9 +121,7 @@ async fn serve(
     };
 
     let response = match fault {
-        None => Some(to_response(
-            execute_at_gate(&shared, sequence, request, caught).await,
-        )),
+        None => Some(to_response(execute_at_gate(&shared, sequence, request, caught).await)),
         Some(Fault::Answer {
             status,
             content_type,

@@ -80,7 +80,10 @@ fn murmur2(key: &[u8]) -> u32 {
     let mut hash = 0x9747_b28c ^ length;
     let mut chunks = key.chunks_exact(4);
     for chunk in &mut chunks {
-        let word = chunk.iter().rev().fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
+        let word = chunk
+            .iter()
+            .rev()
+            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
         let word = word.wrapping_mul(M);
         hash = hash.wrapping_mul(M) ^ (word ^ word >> 24).wrapping_mul(M);
     }

@@ -51,14 +51,20 @@ pub fn judge(writes: &[Write], commits: &[Commit], told: &BTreeMap<String, Vec<S
             && executed_at > later.started_at
         {
             let (by, person) = (&write.by, &write.person);
-            complaints.push(format!("a write of {by} about {person} took effect after the first of {}", later.by));
+            complaints.push(format!(
+                "a write of {by} about {person} took effect after the first of {}",
+                later.by
+            ));
         }
     }
     for pair in commits.windows(2) {
         let (before, after) = (&pair[0], &pair[1]);
         let apart = after.begun_at.duration_since(before.begun_at).unwrap_or_default();
         if before.by != after.by && !before.released && apart < LEASE {
-            complaints.push(format!("{} commits {apart:?} after {}, which had not handed back", after.by, before.by));
+            complaints.push(format!(
+                "{} commits {apart:?} after {}, which had not handed back",
+                after.by, before.by
+            ));
         }
     }
     for (person, states) in told {
@@ -154,8 +160,16 @@ mod tests {
 
     #[test]
     fn a_take_over_that_waits_is_allowed() {
-        let commits = [commit("one", 0.0, false), commit("two", 17.0, true), commit("three", 18.0, false)];
-        let writes = [write("one", 1.0, 12.0, "a"), write("two", 17.5, 17.6, "b"), write("three", 18.5, 18.6, "a")];
+        let commits = [
+            commit("one", 0.0, false),
+            commit("two", 17.0, true),
+            commit("three", 18.0, false),
+        ];
+        let writes = [
+            write("one", 1.0, 12.0, "a"),
+            write("two", 17.5, 17.6, "b"),
+            write("three", 18.5, 18.6, "a"),
+        ];
         assert_eq!(complaints(&writes, &commits), 0);
     }
 
@@ -164,9 +178,21 @@ mod tests {
         let (one, two) = (commit("one", 0.0, false), commit("two", 17.0, false));
         let both = [one.clone(), two];
         for (what, writes, commits) in [
-            ("before any commit", vec![write("one", -1.0, 0.0, "a")], vec![one.clone()]),
-            ("too long after it", vec![write("one", 8.0, 8.1, "a")], vec![one.clone()]),
-            ("by somebody deposed", vec![write("one", 18.0, 18.1, "a")], both.to_vec()),
+            (
+                "before any commit",
+                vec![write("one", -1.0, 0.0, "a")],
+                vec![one.clone()],
+            ),
+            (
+                "too long after it",
+                vec![write("one", 8.0, 8.1, "a")],
+                vec![one.clone()],
+            ),
+            (
+                "by somebody deposed",
+                vec![write("one", 18.0, 18.1, "a")],
+                both.to_vec(),
+            ),
             (
                 "late",
                 vec![write("one", 1.0, 18.0, "c"), write("two", 17.5, 17.6, "a")],

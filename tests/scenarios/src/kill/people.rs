@@ -44,8 +44,11 @@ pub enum Round {
     Afterwards,
 }
 
-/// Everybody in a cell: number, group, and what becomes of them meanwhile (`None`: nothing).
-const PEOPLE: [(u64, Group, Option<(&str, bool)>); 12] = [
+/// What becomes of somebody meanwhile: title and activity; `None` is nothing.
+type Fate = Option<(&'static str, bool)>;
+
+/// Everybody in a cell, each with a number.
+const PEOPLE: [(u64, Group, Fate); 12] = [
     (1, Group::Neighbour, Some(("meanwhile", true))),
     (2, Group::Neighbour, Some(("gone", false))),
     (11, Group::Newcomer, None),
@@ -152,7 +155,9 @@ impl People {
                         differences.push(format!("{id} is {title} and active {active} instead of {wanted:?}"));
                     }
                 }
-                Some(account) if account["active"] != json!(false) => differences.push(format!("{id} left and is active")),
+                Some(account) if account["active"] != json!(false) => {
+                    differences.push(format!("{id} left and is active"))
+                }
                 _ => {}
             }
         }

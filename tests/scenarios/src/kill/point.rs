@@ -8,7 +8,7 @@ use super::{
     cell::Cell,
     people::{Group, People},
 };
-use crate::{Api, Keep, KafkaProxy, eventually};
+use crate::{Api, KafkaProxy, Keep, eventually};
 
 /// Where the lane of a cell stands when it is struck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,18 @@ impl Point {
         Self::Committing,
         Self::Committed,
     ];
-    /// Points that only a hand-back has.
-    pub const HAND_BACK: [Self; 2] = [Self::Releasing, Self::Released];
+    /// Points of a hand-back. It does not wait for look-ups: they write nothing, and whoever follows looks again.
+    pub const HAND_BACK: [Self; 9] = [
+        Self::IntentOpen,
+        Self::IntentCommitted,
+        Self::OnTheWire,
+        Self::Unanswered,
+        Self::Recording,
+        Self::Committing,
+        Self::Committed,
+        Self::Releasing,
+        Self::Released,
+    ];
     /// Points of a take-over.
     pub const TAKE_OVER: [Self; 4] = [
         Self::TakeOver(Step::Fencing),
@@ -119,23 +129,36 @@ impl Point {
         let struck = People::count(self.struck());
         eventually(&format!("{self}: all are at the gate"), || async {
             let caught = cell.sim.caught_at_gate();
-            if caught >= struck { Ok(()) } else { Err(format!("{caught} of {struck}")) }
+            if caught >= struck {
+                Ok(())
+            } else {
+                Err(format!("{caught} of {struck}"))
+            }
         })
         .await;
         if let Some((api, keep)) = self.of_transaction() {
             proxy.keep(api, &cell.client(), keep);
             cell.sim.open_gate();
             // Nothing is under way yet at the points of a hand-back: they are reached when it begins.
-            if !Self::HAND_BACK.contains(&self) {
+            if !self.ends_hand_back() {
                 self.in_transaction(cell, proxy).await;
             }
         }
     }
 
+    /// Whether it is reached only at the end of a hand-back.
+    pub fn ends_hand_back(self) -> bool {
+        matches!(self, Self::Releasing | Self::Released)
+    }
+
     /// Waits until the transaction is where it is kept.
     pub async fn in_transaction(self, cell: &Cell, proxy: &KafkaProxy) {
         eventually(&format!("{self}: the transaction is kept"), || async {
-            if proxy.caught_of(&cell.client()) > 0 { Ok(()) } else { Err("not yet".to_owned()) }
+            if proxy.caught_of(&cell.client()) > 0 {
+                Ok(())
+            } else {
+                Err("not yet".to_owned())
+            }
         })
         .await;
     }

@@ -137,7 +137,9 @@ impl Stage {
         for cell in &self.cells {
             messages.extend(cell.people.say(round, &about(cell)));
         }
-        let records = messages.iter().map(|(key, value)| (key.as_str(), Some(value.as_slice())));
+        let records = messages
+            .iter()
+            .map(|(key, value)| (key.as_str(), Some(value.as_slice())));
         let headers = [
             ("ce_specversion", "1.0"),
             ("ce_type", "dev.usher.user.updated.v1"),
@@ -161,7 +163,11 @@ impl Stage {
     pub fn assert_frozen(&self, owner: usize) {
         let proxy = &self.replicas[owner].proxy;
         for cell in &self.cells {
-            assert!(cell.point.is_frozen(cell, proxy), "{} has moved on by itself", cell.target);
+            assert!(
+                cell.point.is_frozen(cell, proxy),
+                "{} has moved on by itself",
+                cell.target
+            );
         }
     }
 
@@ -224,7 +230,29 @@ impl Stage {
                     wrong.push(format!("{}: {states:?}", cell.target));
                 }
             }
-            if wrong.is_empty() { Ok(()) } else { Err(format!("{wrong:?}")) }
+            if wrong.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{wrong:?}"))
+            }
+        })
+        .await;
+    }
+
+    /// The fence of somebody who was overtaken came after that of the last owner, which noticed it.
+    pub async fn somebody_was_fenced_late(&self) {
+        eventually("a late fence deposes the owner", || async {
+            let lines = self
+                .replicas
+                .iter()
+                .flat_map(|replica| replica.service.process.output().lines());
+            let deposed =
+                |line: &str| line.contains(r#""to":"dropped""#) && line.contains(r#""target.name":"fencing-"#);
+            if lines.into_iter().any(|line| deposed(&line)) {
+                Ok(())
+            } else {
+                Err("not yet".to_owned())
+            }
         })
         .await;
     }
@@ -234,9 +262,18 @@ impl Stage {
         let owners = self.owners().await;
         for cell in &self.cells {
             let created = cell.sim.created_count_by_external_id();
-            let twice: Vec<&String> = created.iter().filter(|(_, count)| **count > 1).map(|(id, _)| id).collect();
+            let twice: Vec<&String> = created
+                .iter()
+                .filter(|(_, count)| **count > 1)
+                .map(|(id, _)| id)
+                .collect();
             assert!(twice.is_empty(), "{}: created twice: {twice:?}", cell.target);
-            assert_eq!(cell.sim.max_writes_in_flight_per_user(), 1, "{}: writes overlap", cell.target);
+            assert_eq!(
+                cell.sim.max_writes_in_flight_per_user(),
+                1,
+                "{}: writes overlap",
+                cell.target
+            );
             let commits = owners.get(&cell.target).map(Vec::as_slice).unwrap_or_default();
             let complaints = judge(&self.writes(cell), commits, &cell.people.told());
             assert!(complaints.is_empty(), "{}: {complaints:#?}", cell.target);
@@ -249,7 +286,12 @@ impl Stage {
             .sim
             .users()
             .iter()
-            .filter_map(|account| Some((account["id"].as_str()?.to_owned(), account["externalId"].as_str()?.to_owned())))
+            .filter_map(|account| {
+                Some((
+                    account["id"].as_str()?.to_owned(),
+                    account["externalId"].as_str()?.to_owned(),
+                ))
+            })
             .collect();
         let write = |request: RequestRecord| {
             let body = request.body.unwrap_or(Value::Null);
@@ -274,11 +316,19 @@ impl Stage {
     /// The committed records of every target's owners, in order.
     async fn owners(&self) -> BTreeMap<String, Vec<Commit>> {
         let mut owners: BTreeMap<String, Vec<Commit>> = BTreeMap::new();
-        for record in self.scene.kafka.read_committed(&self.scene.topic("provisioning.target")).await {
+        for record in self
+            .scene
+            .kafka
+            .read_committed(&self.scene.topic("provisioning.target"))
+            .await
+        {
             let value = record.json();
             // A successor's mark says nothing about an owner.
             let Some(owner) = value["owner"].as_str() else { continue };
-            let by = self.replicas.iter().find(|replica| replica.service.url.ends_with(owner));
+            let by = self
+                .replicas
+                .iter()
+                .find(|replica| replica.service.url.ends_with(owner));
             let begun_ms = u64::try_from(record.timestamp_ms.unwrap_or(0)).unwrap_or(0);
             owners.entry(record.key_text().to_owned()).or_default().push(Commit {
                 by: by.map_or(owner.to_owned(), |replica| replica.service.process.name().to_owned()),
