@@ -23,10 +23,12 @@ pub struct Cell {
 impl Cell {
     /// `number` tells it from every other cell of its stage.
     pub async fn new(point: Point, number: usize) -> Self {
+        let sim = open_target().await;
+        sim.set_behaviour(|behaviour| behaviour.patch_supported = point != Point::ReadFirst);
         Self {
             point,
             target: name(&point.to_string()),
-            sim: open_target().await,
+            sim,
             people: People::new(number + 1),
         }
     }

@@ -96,9 +96,11 @@ fn out_of_order(person: &str, states: &[State], writes: &[Write]) -> Option<Stri
     effects.sort_by_key(|write| write.executed_at);
     let mut reached = 0;
     for write in effects {
+        // Who leaves is switched off and nothing else: a replacement repeats the title that the account had.
+        let off = write.active == Some(false);
         let fits = |state: &State| {
-            write.title.as_ref().is_none_or(|title| *title == state.title)
-                && write.active.is_none_or(|active| active == state.active)
+            let title_fits = off || write.title.as_ref().is_none_or(|title| *title == state.title);
+            title_fits && write.active.is_none_or(|active| active == state.active)
         };
         match states[reached..].iter().position(fits) {
             Some(further) => reached += further,

@@ -19,6 +19,9 @@ pub enum Point {
     IntentOpen,
     /// Before the call: the intent is committed, and the owner does not know it yet.
     IntentCommitted,
+    /// Before the call: at a target without PATCH, the account that is to be replaced was read, and the answer is not there
+    /// yet. The write follows within the same operation, so that nothing but the sender's lease is asked before it.
+    ReadFirst,
     /// The call has been sent and has no effect yet.
     OnTheWire,
     /// After the call, before the answer.
@@ -54,10 +57,11 @@ const EVERYBODY_STRUCK: [Group; 4] = [Group::Newcomer, Group::Changed, Group::Le
 
 impl Point {
     /// Points of ordinary work.
-    pub const WORK: [Self; 8] = [
+    pub const WORK: [Self; 9] = [
         Self::LookingUp,
         Self::IntentOpen,
         Self::IntentCommitted,
+        Self::ReadFirst,
         Self::OnTheWire,
         Self::Unanswered,
         Self::Recording,
@@ -65,9 +69,10 @@ impl Point {
         Self::Committed,
     ];
     /// Points of a hand-back. It does not wait for look-ups: they write nothing, and whoever follows looks again.
-    pub const HAND_BACK: [Self; 9] = [
+    pub const HAND_BACK: [Self; 10] = [
         Self::IntentOpen,
         Self::IntentCommitted,
+        Self::ReadFirst,
         Self::OnTheWire,
         Self::Unanswered,
         Self::Recording,
@@ -88,6 +93,7 @@ impl Point {
     pub fn struck(self) -> &'static [Group] {
         match self {
             Self::LookingUp | Self::IntentOpen | Self::IntentCommitted => &[Group::Newcomer],
+            Self::ReadFirst => &[Group::Changed, Group::Leaver, Group::Returner],
             Self::Releasing | Self::Released => &[],
             _ => &EVERYBODY_STRUCK,
         }
@@ -106,14 +112,14 @@ impl Point {
             Self::Recording => Some((Api::Produce, Keep::Request)),
             Self::IntentOpen | Self::Committing | Self::Releasing => Some((Api::EndTxn, Keep::Request)),
             Self::IntentCommitted | Self::Committed | Self::Released => Some((Api::EndTxn, Keep::Answer)),
-            Self::LookingUp | Self::OnTheWire | Self::Unanswered | Self::TakeOver(_) => None,
+            Self::LookingUp | Self::ReadFirst | Self::OnTheWire | Self::Unanswered | Self::TakeOver(_) => None,
         }
     }
 
     /// Closes the target's gate, before anything about the struck people is said.
     pub fn prepare(self, cell: &Cell) {
         match self {
-            Self::LookingUp | Self::IntentOpen | Self::IntentCommitted => {
+            Self::LookingUp | Self::IntentOpen | Self::IntentCommitted | Self::ReadFirst => {
                 cell.sim.close_gate(Moment::AfterEffect, FaultScope::Reads);
             }
             Self::OnTheWire => cell.sim.close_gate(Moment::BeforeEffect, FaultScope::Writes),
@@ -210,6 +216,7 @@ impl fmt::Display for Point {
             Self::LookingUp => "looking-up",
             Self::IntentOpen => "intent-open",
             Self::IntentCommitted => "intent-committed",
+            Self::ReadFirst => "read-first",
             Self::OnTheWire => "on-the-wire",
             Self::Unanswered => "unanswered",
             Self::Recording => "recording",

@@ -305,6 +305,7 @@ impl Stage {
                 started_at: request.started_at,
                 executed_at: request
                     .executed_at
+                    .filter(|_| request.status.is_some_and(|status| status < 400))
                     .map(|executed| request.started_at + executed.saturating_duration_since(request.started)),
                 title: said(&body, "title").and_then(Value::as_str).map(str::to_owned),
                 active: said(&body, "active").and_then(Value::as_bool),
