@@ -21,6 +21,8 @@ use tokio::{
 
 /// Where clients of a local broker are sent.
 const HOST: &[u8] = b"127.0.0.1";
+/// How long a connection to the broker outlives its client.
+const LINGERS: Duration = Duration::from_secs(1);
 /// The client id that every client's ends with.
 const EVERYBODY: &str = "";
 
@@ -249,6 +251,8 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, awaited: Awai
             return;
         }
     }
+    // The broker shall have read the last request, which may have been kept until long after its client's end.
+    tokio::time::sleep(LINGERS).await;
 }
 
 async fn answers(

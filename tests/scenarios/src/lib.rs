@@ -404,11 +404,19 @@ pub async fn scim_users(base_url: &str) -> Vec<Value> {
 }
 
 /// Waits until `holds`; panics with what `explain` says when patience is over.
-pub async fn eventually<F, T>(what: &str, mut holds: impl FnMut() -> F) -> T
+pub async fn eventually<F, T>(what: &str, holds: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    eventually_within(PATIENCE, what, holds).await
+}
+
+/// As [`eventually`], with a patience of its own.
+pub async fn eventually_within<F, T>(patience: Duration, what: &str, mut holds: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let deadline = Instant::now() + patience;
     loop {
         match holds().await {
             Ok(value) => return value,

@@ -7,8 +7,9 @@ use target_sims::{FaultScope, Moment};
 use super::{
     cell::Cell,
     people::{Group, People},
+    stage::PATIENCE,
 };
-use crate::{Api, KafkaProxy, Keep, eventually};
+use crate::{Api, KafkaProxy, Keep, eventually_within};
 
 /// Where the lane of a cell stands when it is struck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +134,7 @@ impl Point {
     /// Waits until everybody struck has come to the gate, and then on to the transaction if that is the point.
     pub async fn freeze(self, cell: &Cell, proxy: &KafkaProxy) {
         let struck = People::count(self.struck());
-        eventually(&format!("{self}: all are at the gate"), || async {
+        eventually_within(PATIENCE, &format!("{self}: all are at the gate"), || async {
             let caught = cell.sim.caught_at_gate();
             if caught >= struck {
                 Ok(())
@@ -159,7 +160,7 @@ impl Point {
 
     /// Waits until the transaction is where it is kept.
     pub async fn in_transaction(self, cell: &Cell, proxy: &KafkaProxy) {
-        eventually(&format!("{self}: the transaction is kept"), || async {
+        eventually_within(PATIENCE, &format!("{self}: the transaction is kept"), || async {
             if proxy.caught_of(&cell.client()) > 0 {
                 Ok(())
             } else {

@@ -15,7 +15,7 @@ use super::{
     people::{Group, Round},
     point::Point,
 };
-use crate::{KafkaProxy, Scene, Service, TargetSpec, eventually, eventually_none};
+use crate::{KafkaProxy, Scene, Service, TargetSpec, eventually_within};
 
 /// Everybody who is there from the start.
 const SETTLED: [Group; 4] = [Group::Neighbour, Group::Changed, Group::Leaver, Group::Returner];
@@ -27,6 +27,9 @@ pub(super) const ALL: [Group; 5] = [
     Group::Leaver,
     Group::Returner,
 ];
+/// How long a step of a stage play may take. Six replicas run beside each other, on a machine that may be busy with more;
+/// a deposed owner alone takes 35 s to come back.
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 /// The partitions of the topic by which targets are shared out.
 const PARTITIONS: usize = 48;
 
@@ -119,7 +122,7 @@ impl Stage {
     /// Waits until the group has `members` who share evenly.
     pub async fn shared_out(&self, members: usize) {
         let group = self.scene.topic("apply");
-        eventually("the targets are shared out evenly", || async {
+        self.eventually("the targets are shared out evenly", || async {
             match self.scene.kafka.group_shares(&group).await {
                 Some(shares)
                     if shares.len() == members
@@ -182,8 +185,29 @@ impl Stage {
 
     /// Waits until every target is what people were told to be.
     pub async fn equal(&self, what: &str) {
-        eventually_none(&format!("{}: {what}", self.name), || async {
-            self.cells.iter().flat_map(Cell::differences).collect()
+        self.eventually(what, || async {
+            let differences: Vec<String> = self.cells.iter().flat_map(Cell::differences).collect();
+            if differences.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{differences:?}"))
+            }
+        })
+        .await;
+    }
+
+    async fn eventually<F>(&self, what: &str, holds: impl FnMut() -> F)
+    where
+        F: Future<Output = Result<(), String>>,
+    {
+        eventually_within(PATIENCE, &format!("{}: {what}", self.name), holds).await;
+    }
+
+    /// Waits until nothing is under way in any cell.
+    pub async fn at_rest(&self) {
+        self.who_says("nothing is under way", |cell, status, _| {
+            let lane = &cell.status(status)["lane"];
+            lane["pending"] == json!(0) && lane["inFlight"] == json!(0)
         })
         .await;
     }
@@ -201,22 +225,31 @@ impl Stage {
         states
     }
 
-    /// Waits until one of the living says this about every cell, and says who.
+    /// Waits until one of the living is in such a state with every cell, and says who.
     pub async fn who<F>(&self, what: &str, mut holds: F) -> usize
     where
         F: FnMut(&Cell, &str, &KafkaProxy) -> bool,
     {
-        let deadline = Instant::now() + crate::PATIENCE;
+        self.who_says(what, |cell, status, proxy| {
+            holds(cell, cell.status(status)["state"].as_str().unwrap_or_default(), proxy)
+        })
+        .await
+    }
+
+    async fn who_says<F>(&self, what: &str, mut holds: F) -> usize
+    where
+        F: FnMut(&Cell, &Value, &KafkaProxy) -> bool,
+    {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let mut last = String::new();
             for (number, replica) in self.replicas.iter().enumerate().filter(|(_, replica)| replica.lives) {
                 let status = replica.service.status().await;
-                let state = |cell: &Cell| cell.status(&status)["state"].as_str().unwrap_or_default().to_owned();
-                if self.cells.iter().all(|cell| holds(cell, &state(cell), &replica.proxy)) {
+                if self.cells.iter().all(|cell| holds(cell, &status, &replica.proxy)) {
                     return number;
                 }
-                let states: Vec<String> = self.cells.iter().map(state).collect();
-                last += &format!("{}: {states:?}; ", replica.service.process.name());
+                let states = self.cells.iter().map(|cell| cell.status(&status)["state"].to_string());
+                last += &format!("{}: {:?}; ", replica.service.process.name(), states.collect::<Vec<_>>());
             }
             assert!(
                 Instant::now() < deadline,
@@ -229,7 +262,7 @@ impl Stage {
 
     /// Waits until every cell has exactly one active owner.
     pub async fn one_owner_each(&self) {
-        eventually("each target has one owner", || async {
+        self.eventually("each target has one owner", || async {
             let mut wrong = Vec::new();
             for cell in &self.cells {
                 let states = self.states(cell).await;
@@ -248,7 +281,7 @@ impl Stage {
 
     /// The fence of somebody who was overtaken comes after that of a living owner, which notices it.
     pub async fn the_last_owner_was_deposed(&self) {
-        eventually(&format!("{}: a late fence deposes the owner", self.name), || async {
+        self.eventually("a late fence deposes the owner", || async {
             let living = self.replicas.iter().filter(|replica| replica.lives);
             let lines = living.flat_map(|replica| replica.service.process.output().lines());
             let deposed =
