@@ -33,7 +33,9 @@
 //! | handed back with calls under way | read first, killed in the hand-back |
 //! | a deposed owner never comes back | fencing, killed |
 //!
-//! Not found here: a restore that ends before its mark. What it misses is like what was never recorded, and is doubted.
+//! Not found here: a restore that ends before its mark, because what it misses is like what was never recorded, and is
+//! doubted; and a deposed owner that fences back at once, which only makes two owners depose each other for a while (the tests of
+//! `apply-service/src/logic/ownership.rs` find that one).
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::time::Duration;
@@ -61,7 +63,7 @@ async fn strike(points: &[Point], replicas: usize, signal: Signal, in_drain: boo
     if in_drain {
         stage.replicas[owner].service.process.sigterm();
         stage
-            .who("every cell is drained", |_, state, _| state == "draining")
+            .who("every cell hands back", |_, state, _| state == "draining")
             .await;
         for cell in stage.cells.iter().filter(|cell| cell.point.ends_hand_back()) {
             cell.point.in_transaction(cell, &stage.replicas[owner].proxy).await;
