@@ -80,7 +80,14 @@ fn outside_lease(write: &Write, commits: &[Commit]) -> Option<String> {
         return Some(format!("{by} writes about {person} before anybody's first commit"));
     };
     if last.by != *by {
-        return Some(format!("{by} writes about {person} while {} is the owner", last.by));
+        let own = commits
+            .iter()
+            .rfind(|commit| commit.by == *by && commit.begun_at <= write.started_at);
+        let age = own.map(|own| write.started_at.duration_since(own.begun_at).unwrap_or_default());
+        let owner = &last.by;
+        return Some(format!(
+            "{by} writes about {person}, {age:?} after its last commit, while {owner} is the owner"
+        ));
     }
     let age = write.started_at.duration_since(last.begun_at).unwrap_or_default();
     (age > STARTS_WITHIN + ON_THE_WAY).then(|| format!("{by} writes about {person} {age:?} after its last commit"))
