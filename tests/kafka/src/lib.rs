@@ -13,6 +13,7 @@ mod cache;
 mod contract_consumer;
 mod distribution;
 pub mod figures;
+mod groups;
 mod machine;
 mod output;
 mod ports;

@@ -149,9 +149,20 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
-    /// Freezes the process, like a long pause of a virtual machine.
+    /// Freezes the process, like a long pause of a virtual machine. Every thread of it stands still when this returns: the
+    /// signal stops one, which stops the others when it gets to run, and a busy machine may take its time over that.
     pub fn sigstop(&self) {
         self.signal(Signal::STOP);
+        let child = self.child.lock().expect("no holder of this lock panics");
+        // Without reaping, and with an end that came first.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let interrupted = || {
+            matches!(
+                waitid(WaitId::Pid(process_id(self.pid)), options),
+                Err(rustix::io::Errno::INTR)
+            )
+        };
+        while child.is_some() && interrupted() {}
     }
 
     /// Wakes a frozen process.

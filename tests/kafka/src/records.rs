@@ -12,7 +12,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::broker::{Kafka, blocking};
@@ -99,6 +98,16 @@ impl Kafka {
 
     /// Writes one record outside any transaction, to the partition that Java clients would choose.
     pub async fn produce(&self, topic: &str, key: &str, value: Option<&[u8]>, headers: &[(&str, &str)]) {
+        self.produce_all(topic, [(key, value)], headers).await;
+    }
+
+    /// Writes records as [`Kafka::produce`] does, all with the same headers.
+    pub async fn produce_all(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = (&str, Option<&[u8]>)>,
+        headers: &[(&str, &str)],
+    ) {
         let producer: FutureProducer = self
             .client_config()
             .set("partitioner", "murmur2_random")
@@ -111,10 +120,21 @@ impl Kafka {
                 value: Some(*value),
             })
         });
-        let mut record = FutureRecord::<str, [u8]>::to(topic).key(key).headers(attached);
-        record.payload = value;
-        if let Err((error, _)) = producer.send(record, Timeout::After(TIMEOUT)).await {
-            panic!("cannot write to {topic}: {error}");
+        let mut sent = Vec::new();
+        for (key, value) in records {
+            let mut record = FutureRecord::<str, [u8]>::to(topic).key(key).headers(attached.clone());
+            record.payload = value;
+            match producer.send_result(record) {
+                Ok(delivery) => sent.push(delivery),
+                Err((error, _)) => panic!("cannot write to {topic}: {error}"),
+            }
+        }
+        for delivery in sent {
+            match delivery.await {
+                Ok(Ok(_)) => {}
+                Ok(Err((error, _))) => panic!("cannot write to {topic}: {error}"),
+                Err(_) => panic!("cannot write to {topic}: the producer has ended"),
+            }
         }
     }
 

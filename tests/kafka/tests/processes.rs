@@ -41,6 +41,11 @@ async fn a_killed_process_reports_the_signal_and_a_frozen_one_can_be_woken() {
     let process = shell("echo up; exec sleep 1000");
     process.wait_for_line("up", TIMEOUT).await;
     process.sigstop();
+    #[cfg(target_os = "linux")]
+    for task in std::fs::read_dir(format!("/proc/{}/task", process.pid())).unwrap() {
+        let state = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        assert!(state.contains(") T "), "a thread of a stopped process: {state}");
+    }
     process.sigcont();
     process.sigkill();
     assert_eq!(process.wait(TIMEOUT).await.signal(), Some(9));

@@ -1,10 +1,12 @@
-//! A proxy between a service and the broker that knows one request: `EndTxn`, with which a transaction is committed.
+//! A proxy between a service and the broker that knows a few requests, above all `EndTxn`, with which a transaction is
+//! committed.
 //!
-//! It lets the answer vanish (nobody knows whether the transaction is committed) or holds the request up (the transaction
-//! stays open). Addresses in the broker's answers are replaced by the proxy's, so that clients stay with it.
+//! It keeps a request back (the broker gets it late), keeps its answer back (the client hears of it late), or lets the answer
+//! vanish (nobody knows whether it had an effect). Addresses in the broker's answers are replaced by the proxy's, so that
+//! clients stay with it. What it has kept it lets on even if the client has gone by then: a network may be late.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -17,10 +19,33 @@ use tokio::{
     },
 };
 
-/// Kafka's number of the request `EndTxn` (Kafka protocol guide, "Api Keys").
-const END_TXN: i16 = 26;
 /// Where clients of a local broker are sent.
 const HOST: &[u8] = b"127.0.0.1";
+/// How long a connection to the broker outlives its client.
+const LINGERS: Duration = Duration::from_secs(1);
+/// The client id that every client's ends with.
+const EVERYBODY: &str = "";
+
+/// A request, by its number (Kafka protocol guide, "Api Keys").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+pub enum Api {
+    Produce = 0,
+    Fetch = 1,
+    InitProducerId = 22,
+    EndTxn = 26,
+}
+
+/// What is kept of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The broker gets it when it is let on.
+    Request,
+    /// The broker gets it, and the client its answer when it is let on.
+    Answer,
+    /// The broker gets it and its answer vanishes.
+    AnswerForEver,
+}
 
 /// What happens to `EndTxn`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,10 +59,53 @@ pub enum EndTxn {
     Hold,
 }
 
+#[derive(Debug)]
+struct Rule {
+    id: u64,
+    api: Api,
+    /// What the client's id ends with.
+    client: String,
+    keep: Keep,
+    caught: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    mode: EndTxn,
+    rules: Vec<Rule>,
+    next: u64,
     caught: u64,
+}
+
+impl State {
+    /// Which rule this request falls under; counts it.
+    fn catch(&mut self, frame: &[u8]) -> Option<(u64, Keep)> {
+        let header = Header::of(frame)?;
+        let rule = self
+            .rules
+            .iter_mut()
+            .find(|rule| rule.api as i16 == header.api && header.client.ends_with(rule.client.as_bytes()))?;
+        rule.caught += 1;
+        self.caught += 1;
+        Some((rule.id, rule.keep))
+    }
+}
+
+/// The beginning of a request: api key, api version, correlation id, client id.
+struct Header<'a> {
+    api: i16,
+    client: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    fn of(frame: &'a [u8]) -> Option<Self> {
+        let number = |at: usize| Some(i16::from_be_bytes(*frame.get(at..)?.first_chunk::<2>()?));
+        // A length of -1 is a client without an id.
+        let length = usize::try_from(number(8)?).unwrap_or(0);
+        Some(Self {
+            api: number(0)?,
+            client: frame.get(10..10 + length)?,
+        })
+    }
 }
 
 /// A running proxy. It lives as long as the test.
@@ -80,14 +148,52 @@ impl KafkaProxy {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// What happens from now on.
+    /// What happens to every client's `EndTxn` from now on.
     pub fn end_txn(&self, mode: EndTxn) {
-        self.lock().mode = mode;
+        self.let_on(Api::EndTxn, EVERYBODY);
+        match mode {
+            EndTxn::Pass => {}
+            EndTxn::LoseAnswers => self.keep(Api::EndTxn, EVERYBODY, Keep::AnswerForEver),
+            EndTxn::Hold => self.keep(Api::EndTxn, EVERYBODY, Keep::Request),
+        }
     }
 
-    /// How many answers were lost and requests kept back.
+    /// From now on this is kept of such requests of clients whose id ends like this.
+    pub fn keep(&self, api: Api, client: &str, keep: Keep) {
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
+        state.rules.push(Rule {
+            id,
+            api,
+            client: client.to_owned(),
+            keep,
+            caught: 0,
+        });
+    }
+
+    /// Lets on what was kept by one rule, which ends.
+    pub fn let_on(&self, api: Api, client: &str) {
+        self.lock()
+            .rules
+            .retain(|rule| rule.api != api || rule.client != client);
+    }
+
+    /// Lets on everything that was kept; from now on nothing is.
+    pub fn let_all_on(&self) {
+        self.lock().rules.clear();
+    }
+
+    /// How many requests were caught so far.
     pub fn caught(&self) -> u64 {
         self.lock().caught
+    }
+
+    /// How many requests of these clients the present rules have caught.
+    pub fn caught_of(&self, client: &str) -> u64 {
+        let state = self.lock();
+        let of_client = state.rules.iter().filter(|rule| rule.client == client);
+        of_client.map(|rule| rule.caught).sum()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -101,60 +207,70 @@ struct Ports {
     proxy: u16,
 }
 
+/// Answers to come that are kept, by correlation id.
+type Awaited = Arc<Mutex<BTreeMap<[u8; 4], (u64, Keep)>>>;
+
 async fn connection(client: TcpStream, server: TcpStream, ports: Ports, state: Arc<Mutex<State>>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let lost: Arc<Mutex<BTreeSet<[u8; 4]>>> = Arc::default();
+    let awaited = Awaited::default();
     // Either end closes both.
     tokio::select! {
-        () = requests(from_client, to_server, Arc::clone(&lost), state) => {}
-        () = answers(from_server, to_client, lost, ports) => {}
+        () = requests(from_client, to_server, Arc::clone(&awaited), Arc::clone(&state)) => {}
+        () = answers(from_server, to_client, awaited, state, ports) => {}
     }
 }
 
-async fn requests(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    lost: Arc<Mutex<BTreeSet<[u8; 4]>>>,
-    state: Arc<Mutex<State>>,
-) {
+/// Waits until a rule has ended.
+async fn ended(rule: u64, state: &Mutex<State>) {
+    let holds = || {
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.rules.iter().any(|one| one.id == rule)
+    };
+    while holds() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, awaited: Awaited, state: Arc<Mutex<State>>) {
     while let Some(frame) = read(&mut from).await {
-        // Request header: api key, api version, correlation id.
-        if let (Some(&key), Some(&id)) = (
-            frame.first_chunk::<2>(),
-            frame.get(4..).and_then(<[u8]>::first_chunk::<4>),
-        ) && i16::from_be_bytes(key) == END_TXN
-        {
-            let now = || state.lock().unwrap_or_else(PoisonError::into_inner).mode;
-            let mode = now();
-            if mode != EndTxn::Pass {
-                state.lock().unwrap_or_else(PoisonError::into_inner).caught += 1;
-            }
-            match mode {
-                EndTxn::Pass => {}
-                EndTxn::LoseAnswers => {
-                    lost.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-                }
-                EndTxn::Hold => {
-                    while now() == EndTxn::Hold {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
-                }
+        let caught = state.lock().unwrap_or_else(PoisonError::into_inner).catch(&frame);
+        match caught {
+            None => {}
+            Some((rule, Keep::Request)) => ended(rule, &state).await,
+            Some(caught @ (_, Keep::Answer | Keep::AnswerForEver)) => {
+                let id = frame.get(4..).and_then(<[u8]>::first_chunk::<4>);
+                let id = id.copied().unwrap_or_default();
+                awaited
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(id, caught);
             }
         }
         if write(&mut to, &frame).await.is_err() {
             return;
         }
     }
+    // The broker shall have read the last request, which may have been kept until long after its client's end.
+    tokio::time::sleep(LINGERS).await;
 }
 
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lost: Arc<Mutex<BTreeSet<[u8; 4]>>>, ports: Ports) {
+async fn answers(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    awaited: Awaited,
+    state: Arc<Mutex<State>>,
+    ports: Ports,
+) {
     let real = [HOST, &u32::from(ports.broker).to_be_bytes()].concat();
     let ours = [HOST, &u32::from(ports.proxy).to_be_bytes()].concat();
     while let Some(mut frame) = read(&mut from).await {
         let id = frame.first_chunk::<4>().copied().unwrap_or_default();
-        if lost.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
-            continue;
+        let kept = awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        match kept {
+            None => {}
+            Some((_, Keep::AnswerForEver)) => continue,
+            Some((rule, _)) => ended(rule, &state).await,
         }
         // Host and port stand beside each other wherever a broker is named, and both addresses are equally long.
         let mut at = 0;

@@ -20,11 +20,12 @@ use tempfile::TempDir;
 
 mod history;
 mod kafka_proxy;
+pub mod kill;
 mod service;
 pub mod stage;
 
 pub use history::History;
-pub use kafka_proxy::{EndTxn, KafkaProxy};
+pub use kafka_proxy::{Api, EndTxn, KafkaProxy, Keep};
 pub use service::Service;
 
 /// How long anything may take before a scenario gives up.
@@ -145,7 +146,12 @@ impl Scene {
 
     /// Writes the policy folder. Without a guard: most scenarios change half a company on purpose.
     pub fn policy(&self, targets: &[TargetSpec<'_>]) {
-        let folder = self.path("policy");
+        self.policy_in("policy", targets);
+    }
+
+    /// As [`Scene::policy`], into a folder of another name, for a service that is told so.
+    pub fn policy_in(&self, name: &str, targets: &[TargetSpec<'_>]) -> PathBuf {
+        let folder = self.path(name);
         std::fs::create_dir_all(&folder).expect("the folder is writable");
         for target in targets {
             let mut file = json!({
@@ -157,6 +163,7 @@ impl Scene {
             std::fs::write(folder.join(format!("{}.yaml", target.name)), file.to_string())
                 .expect("the folder is writable");
         }
+        folder
     }
 
     fn write(&self, name: &str, config: &Value) -> PathBuf {
@@ -357,11 +364,20 @@ fn text(value: &Value) -> Option<String> {
 
 /// A target of ours that records every request.
 pub async fn recording_target() -> ScimSim {
+    target(Some(TOKEN.to_owned())).await
+}
+
+/// As [`recording_target`], with any bearer token: the record tells clients apart by it.
+pub async fn open_target() -> ScimSim {
+    target(None).await
+}
+
+async fn target(bearer_token: Option<String>) -> ScimSim {
     let address = ([127, 0, 0, 1], 0).into();
     let behaviour = target_sims::Behaviour::default();
     ScimSim::start(ScimSimConfig {
         address,
-        bearer_token: Some(TOKEN.to_owned()),
+        bearer_token,
         behaviour,
     })
     .await
@@ -389,11 +405,19 @@ pub async fn scim_users(base_url: &str) -> Vec<Value> {
 }
 
 /// Waits until `holds`; panics with what `explain` says when patience is over.
-pub async fn eventually<F, T>(what: &str, mut holds: impl FnMut() -> F) -> T
+pub async fn eventually<F, T>(what: &str, holds: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    eventually_within(PATIENCE, what, holds).await
+}
+
+/// As [`eventually`], with a patience of its own.
+pub async fn eventually_within<F, T>(patience: Duration, what: &str, mut holds: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let deadline = Instant::now() + patience;
     loop {
         match holds().await {
             Ok(value) => return value,

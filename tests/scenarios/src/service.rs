@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{OPERATOR, PATIENCE, eventually};
 
 /// A running service.
+#[derive(Debug)]
 pub struct Service {
     pub process: Process,
     pub url: String,

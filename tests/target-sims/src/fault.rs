@@ -74,6 +74,20 @@ pub enum FaultScope {
     },
 }
 
+impl FaultScope {
+    pub(crate) fn meets(&self, method: &str, path: &str, write: bool) -> bool {
+        match self {
+            FaultScope::Every => true,
+            FaultScope::Writes => write,
+            FaultScope::Reads => !write,
+            FaultScope::Matching {
+                method: wanted,
+                path_part,
+            } => wanted.eq_ignore_ascii_case(method) && path.contains(path_part.as_str()),
+        }
+    }
+}
+
 /// The faults that are still to come, in the order in which they were planned.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Planned>);
@@ -101,18 +115,10 @@ impl Faults {
 
     /// The fault for this request, if any; counts it.
     pub(crate) fn take(&mut self, method: &str, path: &str, write: bool) -> Option<Fault> {
-        let hit = self.0.iter_mut().find(|planned| {
-            planned.remaining > 0
-                && match &planned.scope {
-                    FaultScope::Every => true,
-                    FaultScope::Writes => write,
-                    FaultScope::Reads => !write,
-                    FaultScope::Matching {
-                        method: wanted,
-                        path_part,
-                    } => wanted.eq_ignore_ascii_case(method) && path.contains(path_part.as_str()),
-                }
-        })?;
+        let hit = self
+            .0
+            .iter_mut()
+            .find(|planned| planned.remaining > 0 && planned.scope.meets(method, path, write))?;
         if hit.remaining != usize::MAX {
             hit.remaining -= 1;
         }

@@ -1,7 +1,7 @@
 //! Simulated target applications that record every request.
 //!
 //! [`ScimSim`] is a strict SCIM 2.0 service (RFC 7643, RFC 7644) on a local port. It differs from the third-party servers in three
-//! ways that tests need: it is fast, it can be told to misbehave as real applications do ([`Behaviour`], [`Fault`]), and it
+//! ways that tests need: it is fast, it can be told to misbehave as real applications do ([`Behaviour`], [`Fault`], a gate at a [`Moment`]), and it
 //! remembers every request ([`RequestRecord`]), so that a test can prove what was *not* sent.
 //!
 //! Layers, each knowing only those above it:
@@ -17,6 +17,7 @@ mod discovery;
 mod error;
 mod fault;
 mod filter;
+mod gate;
 mod patch;
 mod path;
 mod query;
@@ -30,5 +31,6 @@ mod store;
 
 pub use behaviour::{Behaviour, Latency};
 pub use fault::{Fault, FaultScope};
+pub use gate::Moment;
 pub use recording::RequestRecord;
 pub use sim::{ScimSim, ScimSimConfig};

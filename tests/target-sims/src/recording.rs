@@ -17,6 +17,8 @@ pub struct RequestRecord {
     /// `None` while it is being served.
     pub ended: Option<Instant>,
     pub ended_at: Option<SystemTime>,
+    /// As sent: tells clients apart that have a credential each.
+    pub authorization: Option<String>,
     pub method: String,
     /// Below the base URL, for example `/Users/1`.
     pub path: String,
@@ -30,6 +32,8 @@ pub struct RequestRecord {
     pub write: bool,
     /// Whether it was executed; a planned fault may have prevented that.
     pub executed: bool,
+    /// When it was.
+    pub executed_at: Option<Instant>,
     /// Whether the client got an answer.
     pub answered: bool,
     /// The resource that it was about: its id, or for a create the id that was assigned. A create that was refused has its
@@ -58,6 +62,7 @@ impl Recording {
             started_at: clock::wall(),
             ended: None,
             ended_at: None,
+            authorization: None,
             method: method.to_owned(),
             path: path.to_owned(),
             query: query.to_owned(),
@@ -65,6 +70,7 @@ impl Recording {
             status: None,
             write,
             executed: false,
+            executed_at: None,
             answered: false,
             resource: None,
         });
@@ -111,7 +117,11 @@ pub(crate) fn max_writes_in_flight(requests: &[RequestRecord]) -> usize {
         };
         let moments = by_resource.entry(resource).or_default();
         moments.push((request.started, 1));
-        if let Some(ended) = request.ended {
+        // A request that takes effect after its client has gone is in flight until then.
+        if let Some(ended) = request
+            .ended
+            .max(request.executed_at.filter(|_| request.ended.is_some()))
+        {
             moments.push((ended, -1));
         }
     }

@@ -11,6 +11,7 @@ use axum::response::Response;
 use crate::clock;
 use crate::connection::Scissors;
 use crate::fault::{Fault, Faults};
+use crate::gate::{Caught, Gate, Moment};
 use crate::recording::Recording;
 use crate::service::{Answer, Request, State, body_for_log};
 
@@ -28,6 +29,7 @@ pub(crate) struct Shared(Mutex<Inner>);
 pub(crate) struct Inner {
     pub(crate) state: State,
     pub(crate) faults: Faults,
+    pub(crate) gate: Gate,
     pub(crate) recording: Recording,
 }
 
@@ -36,6 +38,7 @@ impl Shared {
         Arc::new(Shared(Mutex::new(Inner {
             state,
             faults: Faults::default(),
+            gate: Gate::default(),
             recording: Recording::default(),
         })))
     }
@@ -91,7 +94,7 @@ async fn serve(
     );
     let write = request.is_write();
 
-    let (sequence, fault, latency) = {
+    let (sequence, fault, caught, latency) = {
         let mut inner = shared.lock();
         let sequence = inner.recording.start(
             &request.method,
@@ -100,9 +103,16 @@ async fn serve(
             body_for_log(&request.body),
             write,
         );
+        inner.recording.update(sequence, |record| {
+            record.authorization.clone_from(&request.authorization)
+        });
         let fault = inner.faults.take(&request.method, path, write);
+        let caught = match fault {
+            None => inner.gate.pass(&request.method, path, write),
+            Some(_) => None,
+        };
         let latency = inner.state.behaviour.latency.of(sequence);
-        (sequence, fault, latency)
+        (sequence, fault, caught, latency)
     };
     let mut entry = Entry {
         shared: &shared,
@@ -111,10 +121,7 @@ async fn serve(
     };
 
     let response = match fault {
-        None => {
-            let answer = execute(&shared, sequence, &request);
-            Some(to_response(answer))
-        }
+        None => Some(to_response(execute_at_gate(&shared, sequence, request, caught).await)),
         Some(Fault::Answer {
             status,
             content_type,
@@ -161,6 +168,31 @@ async fn serve(
     }
 }
 
+/// Executes a request, before or after it was kept.
+async fn execute_at_gate(shared: &Arc<Shared>, sequence: u64, request: Request, caught: Option<Caught>) -> Answer {
+    match caught {
+        Some(caught) if caught.moment == Moment::BeforeEffect => {
+            let shared = Arc::clone(shared);
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "goes on when the client has gone and its request is dropped"
+            )]
+            let executed = tokio::spawn(async move {
+                caught.let_on().await;
+                execute(&shared, sequence, &request)
+            });
+            executed.await.expect("executing a request does not panic")
+        }
+        caught => {
+            let answer = execute(shared, sequence, &request);
+            if let Some(caught) = caught {
+                caught.let_on().await;
+            }
+            answer
+        }
+    }
+}
+
 fn execute(shared: &Shared, sequence: u64, request: &Request) -> Answer {
     let mut inner = shared.lock();
     let answer = inner.state.handle(request);
@@ -173,6 +205,7 @@ fn execute(shared: &Shared, sequence: u64, request: &Request) -> Answer {
     }
     inner.recording.update(sequence, |record| {
         record.executed = true;
+        record.executed_at = Some(clock::monotonic());
         record.status = Some(answer.status);
         record.resource.clone_from(&answer.resource);
     });

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::behaviour::Behaviour;
 use crate::connection::{CuttableListener, Scissors};
 use crate::fault::{Fault, FaultScope};
+use crate::gate::Moment;
 use crate::query::show;
 use crate::recording::{RequestRecord, max_writes_in_flight};
 use crate::resource::from_body;
@@ -106,6 +107,22 @@ impl ScimSim {
 
     pub fn clear_faults(&self) {
         self.shared.lock().faults.clear();
+    }
+
+    /// From now on requests of `scope` are kept at `moment`, faulty ones excepted. There is one gate: what an earlier one kept
+    /// is let on.
+    pub fn close_gate(&self, moment: Moment, scope: FaultScope) {
+        self.shared.lock().gate.close(moment, scope);
+    }
+
+    /// How many requests the gate has caught since it was closed; 0 when it is open.
+    pub fn caught_at_gate(&self) -> usize {
+        self.shared.lock().gate.caught()
+    }
+
+    /// Lets on what was kept, and everything from now on.
+    pub fn open_gate(&self) {
+        self.shared.lock().gate.open();
     }
 
     /// Adds a user without a request; returns its id. `schemas` may be left out. Panics if the body is not valid.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use target_sims::{Behaviour, Fault, FaultScope, Latency, ScimSim, ScimSimConfig};
+use target_sims::{Behaviour, Fault, FaultScope, Latency, Moment, ScimSim, ScimSimConfig};
 
 const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 
@@ -123,6 +123,44 @@ async fn a_hanging_request_ends_in_the_log_when_the_client_gives_up() {
     };
     tokio::time::timeout(Duration::from_secs(10), noticed).await.unwrap();
     assert!(!sim.requests()[0].answered);
+}
+
+#[tokio::test]
+async fn a_gate_keeps_requests_before_or_after_their_effect() {
+    let sim = sim().await;
+    let waited_for = async |holds: &dyn Fn() -> bool| {
+        let waiting = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    };
+    for (moment, effects) in [(Moment::BeforeEffect, 0), (Moment::AfterEffect, 1)] {
+        let before = sim.user_count();
+        sim.close_gate(moment, FaultScope::Writes);
+        let name = format!("{moment:?}");
+        let (answer, ()) = tokio::join!(send(&sim, Method::POST, "/Users", user(&name)), async {
+            waited_for(&|| sim.caught_at_gate() == 1).await;
+            assert_eq!(sim.user_count() - before, effects);
+            sim.open_gate();
+        });
+        assert_eq!(answer.unwrap().0, StatusCode::CREATED);
+        assert_eq!(sim.user_count() - before, 1);
+    }
+
+    // What was kept before its effect has it also when the client has given up.
+    sim.close_gate(Moment::BeforeEffect, FaultScope::Writes);
+    let given_up = send(&sim, Method::POST, "/Users", user("ada"));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), given_up)
+            .await
+            .is_err()
+    );
+    waited_for(&|| sim.requests().last().unwrap().ended.is_some()).await;
+    assert_eq!(sim.user_count(), 2);
+    sim.open_gate();
+    waited_for(&|| sim.user_count() == 3).await;
 }
 
 #[tokio::test]
