@@ -138,25 +138,6 @@ impl Kafka {
         }
     }
 
-    /// Writes records with key and value through one producer, and waits for all.
-    pub async fn produce_all(&self, topic: &str, records: &[(String, Vec<u8>)]) {
-        let producer: FutureProducer = self
-            .client_config()
-            .set("partitioner", "murmur2_random")
-            .set("acks", "all")
-            .create()
-            .expect("the producer settings are valid");
-        let sent = records.iter().map(|(key, value)| {
-            let record = FutureRecord::<str, [u8]>::to(topic).key(key).payload(value);
-            producer.send(record, Timeout::After(TIMEOUT))
-        });
-        for result in futures::future::join_all(sent).await {
-            if let Err((error, _)) = result {
-                panic!("cannot write to {topic}: {error}");
-            }
-        }
-    }
-
     /// Settings that every client of this broker needs; tests add theirs.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();

@@ -68,10 +68,11 @@ impl Stage {
             (format!("{org}:{id}"), message.to_string().into_bytes())
         };
         let records: Vec<(String, Vec<u8>)> = people.iter().map(record).collect();
-        self.scene
-            .kafka
-            .produce_all(&self.scene.topic("user-change"), &records)
-            .await;
+        let topic = self.scene.topic("user-change");
+        let records = records
+            .iter()
+            .map(|(key, value)| (key.as_str(), Some(value.as_slice())));
+        self.scene.kafka.produce_all(&topic, records, &[]).await;
     }
 
     pub async fn send(&self, service: &Service, method: &str, path: &str, body: Value) -> (u16, Value) {
