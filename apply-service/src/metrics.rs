@@ -29,6 +29,7 @@ pub struct Metrics {
     rejected: IntGaugeVec,
     undecided: IntGaugeVec,
     skipped: IntGaugeVec,
+    kept: IntGaugeVec,
     behind: IntGaugeVec,
     orphans: IntGaugeVec,
     unreadable: IntGaugeVec,
@@ -132,6 +133,7 @@ impl Metrics {
                 "People about whom something is unknown that would decide",
             )?,
             skipped: gauges("apply_skipped", "People left alone on purpose")?,
+            kept: gauges("apply_kept", "Accounts that are on only because the policy keeps them")?,
             behind: gauges(
                 "apply_behind",
                 "People whose newest state has been older than what was acted on for some minutes",
@@ -246,6 +248,7 @@ impl Metrics {
         set(&self.rejected, status.rejected);
         set(&self.undecided, status.undecided);
         set(&self.skipped, status.skipped);
+        set(&self.kept, status.kept);
         set(&self.behind, status.behind);
         set(&self.orphans, status.orphans);
         set(&self.unreadable, status.unreadable);

@@ -194,6 +194,12 @@ impl StatusHandle {
                 usher_runtime::duration::show(self.alarms.leavers)
             ));
         }
+        if lane.kept > 0 {
+            alarms.push(format!(
+                "{} accounts are on although their people are not to have them: lifecycle keeps them; access continues",
+                lane.kept
+            ));
+        }
         if let Some(circuit) = &lane.circuit {
             alarms.push(format!(
                 "the target does not work since {}: {}",

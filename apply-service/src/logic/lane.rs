@@ -168,6 +168,8 @@ pub struct Lane {
     undecided: BTreeSet<UserKey>,
     /// Deliberately left alone, and reported.
     skipped: BTreeSet<UserKey>,
+    /// People whose account is on only because the policy keeps it.
+    kept: BTreeSet<UserKey>,
     /// Behind another one's name: tried again when a name was given up.
     conflicts: BTreeSet<UserKey>,
     /// Who was refused because somebody holds the account: planned again when that person's account goes off or is given up.
@@ -301,6 +303,7 @@ impl Lane {
             waiting_for: HashMap::new(),
             undecided: BTreeSet::new(),
             skipped: BTreeSet::new(),
+            kept: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             claimants: HashMap::new(),
             quiet_since: None,

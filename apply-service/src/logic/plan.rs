@@ -167,6 +167,8 @@ pub struct Plan {
     pub assignment: Option<Assigned>,
     /// Who holds the account that matches: tried again when that person gives it up.
     pub claimed_by: Option<UserKey>,
+    /// The person is not to have the account, it is on, and the policy keeps it all the same.
+    pub kept: bool,
     /// A removal that is concluded (absent, out of scope, another configuration) and not stated by the source.
     pub inferred: bool,
 }

@@ -390,6 +390,19 @@ fn lifecycle(
             "needs lifecycle.termination, which says where the date stands",
         ));
     }
+    // The option as it was before it was split in two.
+    let keep_active = layers.decode::<bool>(&["lifecycle", "keepActive"], problems) == Some(true);
+    if keep_active {
+        warnings.push(layers.problem(
+            &["lifecycle", "keepActive"],
+            "stands for inactive: keep and outOfScope: keep; write these two instead",
+        ));
+    }
+    let unless_kept = if keep_active {
+        Disposition::Keep
+    } else {
+        Disposition::Deactivate
+    };
     let mut of = |key: &str, default| {
         let path = ["lifecycle", key];
         let Some(word) = layers.decode::<String>(&path, problems) else {
@@ -408,7 +421,7 @@ fn lifecycle(
         }
     };
     Lifecycle {
-        inactive: of("inactive", Disposition::Deactivate),
+        inactive: of("inactive", unless_kept),
         removed: of("removed", Disposition::Deactivate),
         terminated: of("terminated", Disposition::Deactivate),
         termination,
@@ -416,7 +429,7 @@ fn lifecycle(
         // Only where somebody says so: an org whose frozen state or report is not read would stop everybody.
         frozen: of("frozen", Disposition::Keep),
         unlisted: of("unlisted", Disposition::Keep),
-        out_of_scope: of("outOfScope", Disposition::Deactivate),
+        out_of_scope: of("outOfScope", unless_kept),
     }
 }
 

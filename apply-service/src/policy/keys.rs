@@ -94,6 +94,7 @@ const KNOWN: [(&str, &[&str]); 25] = [
             "terminated",
             "termination",
             "deleteAfter",
+            "keepActive",
         ],
     ),
     (

@@ -857,3 +857,20 @@ fn what_is_wrong_with_assignments_is_said_where_it_stands() {
     let doubled = format!("{GOOD}settings: {{ job: {{ attribute: title }} }}\nset: {{ job: x }}\n");
     assert!(problems(&doubled)[0].contains("is written for everybody by a row of attributes"));
 }
+
+#[test]
+fn the_old_single_option_to_keep_accounts_is_split_in_two() {
+    let lifecycle = |text: &str| {
+        let text = GOOD.replace("lifecycle: { removed: keep }", &format!("lifecycle: {{ {text} }}"));
+        let policy = read(&[("policy/helpdesk.yaml", &text)]).unwrap();
+        let read = &policy.targets.values().next().unwrap().policy.lifecycle;
+        (read.inactive, read.out_of_scope, read.removed, policy.warnings.len())
+    };
+    use Disposition::{Deactivate, Keep};
+    assert_eq!(lifecycle("keepActive: true"), (Keep, Keep, Deactivate, 1));
+    assert_eq!(
+        lifecycle("keepActive: true, inactive: deactivate"),
+        (Deactivate, Keep, Deactivate, 1)
+    );
+    assert_eq!(lifecycle("keepActive: false"), (Deactivate, Deactivate, Deactivate, 0));
+}

@@ -23,6 +23,7 @@ impl Lane {
         self.behind.remove(&user);
         self.undecided.remove(&user);
         self.skipped.remove(&user);
+        self.kept.remove(&user);
         self.conflicts.remove(&user);
         self.observed.remove(&user);
         // No later state will be compared with what the link says.

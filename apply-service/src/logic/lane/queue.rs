@@ -198,6 +198,11 @@ impl Lane {
         }
         self.undecided.remove(&user);
         self.skipped.remove(&user);
+        if plan.kept {
+            self.kept.insert(user);
+        } else {
+            self.kept.remove(&user);
+        }
         if self.is_held(&user, &plan) {
             // Waits for an operator; a newer state is planned again and may want something else.
             return;

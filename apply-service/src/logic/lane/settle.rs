@@ -21,6 +21,7 @@ impl Lane {
         self.passes.remove(&user);
         set(&mut self.undecided, user, plan.action == Action::Wait);
         set(&mut self.skipped, user, plan.action == Action::Skip && plan.reported);
+        set(&mut self.kept, user, plan.kept);
         let Some(slot) = self.slots.get(&user) else {
             return;
         };

@@ -53,6 +53,8 @@ pub struct LaneStatus {
     pub rejected: usize,
     /// People left alone on purpose.
     pub skipped: usize,
+    /// People who are not to have their account and keep it because the policy says so.
+    pub kept: usize,
     /// People whom the guard keeps back.
     pub held: usize,
     /// What it keeps back, by the id of the set.
@@ -149,6 +151,7 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
         retrying: lane.queue.delayed(),
         rejected: lane.links.in_state("rejected"),
         skipped: lane.skipped.len(),
+        kept: lane.kept.len(),
         held: lane.links.in_state("held"),
         held_sets: lane
             .record

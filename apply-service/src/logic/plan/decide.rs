@@ -48,6 +48,7 @@ pub fn plan(q: &Question<'_>) -> Plan {
         takes_from: None,
         claimed_by: None,
         assignment: None,
+        kept: false,
         inferred: false,
     };
     if !in_sources(user, q.target) {
@@ -224,6 +225,7 @@ fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition
     match disposition {
         Disposition::Keep => {
             plan.active = link.active.unwrap_or(true);
+            plan.kept = plan.active;
             plan.reasons.push(format!(
                 "{}; the account is kept because lifecycle.{} is keep",
                 cause.in_words(),

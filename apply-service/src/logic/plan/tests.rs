@@ -330,7 +330,10 @@ fn somebody_kept_is_not_written_except_for_identifiers() {
         &target,
     );
     assert_eq!(plan.action, Action::Noop);
-    assert!(plan.to_string().contains("lifecycle.inactive is keep"), "{plan}");
+    assert!(
+        plan.to_string().contains("lifecycle.inactive is keep") && plan.kept,
+        "{plan}"
+    );
 }
 
 #[test]

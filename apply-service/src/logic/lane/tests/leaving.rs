@@ -181,3 +181,27 @@ fn an_account_is_deleted_its_time_after_it_was_switched_off_through_the_guard_an
     world.pass(60);
     assert!(world.lane.links.get(&user_key(1)).unwrap().remote_id.is_some());
 }
+
+#[test]
+fn every_account_that_is_only_kept_is_counted_as_long_as_it_is() {
+    let mut target = policy();
+    target.lifecycle.inactive = crate::logic::policy::Disposition::Keep;
+    let mut world = World::new(target);
+    for n in 1..=3 {
+        world.change(person(n));
+    }
+    world.pass(60);
+    assert_eq!(world.lane.status().kept, 0);
+    world.change(person(1).version(2).inactive());
+    world.change(person(2).version(2).inactive().named("new@acme.example"));
+    world.pass(60);
+    assert_eq!(
+        (world.lane.status().kept, is_on(&world, 1), is_on(&world, 2)),
+        (2, Some(true), Some(true))
+    );
+    world.restart();
+    assert_eq!(world.lane.status().kept, 2, "a standing warning");
+    world.change(person(1).version(3));
+    world.pass(60);
+    assert_eq!(world.lane.status().kept, 1);
+}
