@@ -188,8 +188,17 @@ pub fn compare(user: &UserKey, link: &Link, account: &Seen, target: &TargetPolic
         (Some(true), Some(false)) => return Some(Finding::SwitchedOff),
         _ => {}
     }
-    let rules: BTreeMap<&AttributePath, Write> =
-        target.attributes.iter().map(|rule| (&rule.path, rule.write)).collect();
+    // Settings that were edited since, or that are the application's own, are not ours to compare.
+    let assigned = link.assignment.as_ref();
+    let settings = target.assignments.iter().filter(|assignment| {
+        let same = assigned.is_some_and(|last| last.name == assignment.name && last.settings == assignment.settings);
+        same && !assignment.manual
+    });
+    let rows = target
+        .attributes
+        .iter()
+        .chain(settings.flat_map(|assignment| &assignment.rows));
+    let rules: BTreeMap<&AttributePath, Write> = rows.map(|rule| (&rule.path, rule.write)).collect();
     let changed: Vec<AttributePath> = link
         .written
         .iter()

@@ -38,6 +38,9 @@ struct Meaning {
     attribute: String,
     /// What is written for an item of a list; default true.
     value: Option<Value>,
+    /// Whether it says which data is captured: with `organization.managersControlCapture` managers decide after the start.
+    #[serde(default)]
+    capture: bool,
     /// The seat without which it has no effect.
     needs: Option<String>,
 }
@@ -66,6 +69,7 @@ struct Reading<'a> {
     layers: &'a Layers<'a>,
     connector: &'a dyn Connector,
     meanings: BTreeMap<String, Meaning>,
+    managers_control_capture: bool,
     problems: &'a mut Vec<String>,
     warnings: &'a mut Vec<String>,
 }
@@ -79,7 +83,7 @@ pub(super) fn assignments(
     warnings: &mut Vec<String>,
     mut filter: impl FnMut(&[&str], &str, &mut Vec<String>, &mut Vec<String>) -> Option<Filter>,
 ) -> Vec<Assignment> {
-    let meanings = layers.decode(&["settings"], problems).unwrap_or_default();
+    let meanings: BTreeMap<String, Meaning> = layers.decode(&["settings"], problems).unwrap_or_default();
     let basic: Option<BTreeMap<String, Value>> = layers.decode(&["set"], problems);
     let listed = layers.get(&["assignments"]).is_some();
     let entries: Vec<Entry> = layers.decode(&["assignments"], problems).unwrap_or_default();
@@ -101,10 +105,19 @@ pub(super) fn assignments(
             "stands beside assignments; settings of everybody go into an assignment with filter: all",
         ));
     }
+    let control = ["organization", "managersControlCapture"];
+    let managers_control_capture = layers.decode(&control, problems) == Some(true);
+    if managers_control_capture && !meanings.values().any(|meaning: &Meaning| meaning.capture) {
+        warnings.push(layers.problem(
+            &control,
+            "has no effect: no setting of this target is marked capture: true",
+        ));
+    }
     let mut reading = Reading {
         layers,
         connector,
         meanings,
+        managers_control_capture,
         problems,
         warnings,
     };
@@ -286,7 +299,16 @@ impl Reading<'_> {
                 ),
             }
         }
-        for row in rows.iter().filter(|row| row.write == Write::OnCreate) {
+        let left_to_managers =
+            self.managers_control_capture && self.meanings.get(setting).is_some_and(|meaning| meaning.capture);
+        if left_to_managers {
+            rows.iter_mut()
+                .for_each(|row: &mut AttributeRule| row.write = Write::OnCreate);
+        }
+        for row in rows
+            .iter()
+            .filter(|row| row.write == Write::OnCreate && !left_to_managers)
+        {
             self.problems.push(self.layers.problem(
                 at,
                 format!(

@@ -16,8 +16,9 @@ use crate::{
         guard::{Guard, RemovalLimit},
         policy::{
             AttributeRule, Disposition, Drift, DriftMode, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace,
-            Retry, TargetPolicy, WORK_EMAIL,
+            Retry, TargetPolicy, ValueSource, WORK_EMAIL,
         },
+        source::SourceField,
         termination::Termination,
     },
 };
@@ -58,6 +59,7 @@ pub(super) fn target(
     }
     let connector = ScimConnector::new(scim);
     let attributes = attributes::attributes(layers, &connector, problems);
+    let attributes = organization(layers, attributes, problems);
     // A mistake in `filters` was said with the scope.
     let reader = scope::reader(layers, &mut Vec::new());
     let assignments = assignments::assignments(layers, &connector, &attributes, problems, warnings, reader);
@@ -116,6 +118,24 @@ pub(super) fn target(
         shared_with,
         file: file.to_owned(),
     })
+}
+
+/// `organization`: whether the hierarchy of managers is the application's business.
+fn organization(layers: &Layers<'_>, rows: Vec<AttributeRule>, problems: &mut Vec<String>) -> Vec<AttributeRule> {
+    if layers
+        .get(&["organization", "notifyManagers"])
+        .is_some_and(|value| *value != json!(false) && *value != json!("never"))
+    {
+        problems.push(layers.problem(
+            &["organization", "notifyManagers"],
+            "is not supported in this version; leave it out",
+        ));
+    }
+    if layers.decode::<bool>(&["organization", "managers"], problems) != Some(false) {
+        return rows;
+    }
+    let refers = |row: &AttributeRule| matches!(&row.source, ValueSource::From(fields) if fields.iter().any(|field| matches!(field, SourceField::Manager)));
+    rows.into_iter().filter(|row| !refers(row)).collect()
 }
 
 /// Attributes whose written values outcomes carry.

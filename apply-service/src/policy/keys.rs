@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 25] = [
+const KNOWN: [(&str, &[&str]); 26] = [
     (
         "",
         &[
@@ -28,6 +28,7 @@ const KNOWN: [(&str, &[&str]); 25] = [
             "schedule",
             "outcomes",
             "assignments",
+            "organization",
             "settings",
             "set",
         ],
@@ -101,6 +102,10 @@ const KNOWN: [(&str, &[&str]); 25] = [
         "lifecycle.termination",
         &["field", "at", "timeZone", "fallbackTimeZone"],
     ),
+    (
+        "organization",
+        &["managers", "notifyManagers", "managersControlCapture"],
+    ),
     ("protect", &["accounts", "owner"]),
     (
         "guard",
@@ -120,7 +125,7 @@ const KNOWN: [(&str, &[&str]); 25] = [
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 1] = [("", &["organization", "groups", "notify"])];
+const LATER: [(&str, &[&str]); 1] = [("", &["groups", "notify"])];
 
 /// Reports every key that is unknown or not supported yet.
 pub(super) fn check(document: &Document, problems: &mut Vec<String>) {

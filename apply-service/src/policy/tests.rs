@@ -256,7 +256,7 @@ fn all_problems_of_all_files_are_shown_together() {
         .replace("firstSync: auto", "firstSync: maybe");
     let second = GOOD
         .replace("helpdesk", "crm")
-        .replace("preset: scim", "preset: scin\norganization: {}");
+        .replace("preset: scim", "preset: scin\ngroups: {}");
     let third = "target: [";
     let found = read(&[("a.yaml", &first), ("b.yaml", &second), ("c.yaml", third)])
         .unwrap_err()
@@ -268,7 +268,7 @@ fn all_problems_of_all_files_are_shown_together() {
             "b.yaml:3:1",
             "there is no preset `scin`; this version has scim; did you mean `scim`?",
         ),
-        ("b.yaml:4:1", "organization: is not supported in this version"),
+        ("b.yaml:4:1", "groups: is not supported in this version"),
         ("c.yaml:", "not valid YAML"),
     ] {
         assert!(
@@ -873,4 +873,52 @@ fn the_old_single_option_to_keep_accounts_is_split_in_two() {
         (Deactivate, Keep, Deactivate, 1)
     );
     assert_eq!(lifecycle("keepActive: false"), (Deactivate, Deactivate, Deactivate, 0));
+}
+
+#[test]
+fn the_hierarchy_can_be_left_to_the_application_and_taken_back_at_any_time() {
+    let rows = |organization: &str| {
+        let policy = read(&[("policy/helpdesk.yaml", &format!("{GOOD}{organization}"))]).unwrap();
+        let target = &policy.targets.values().next().unwrap().policy;
+        (
+            target
+                .attributes
+                .iter()
+                .any(|rule| rule.path.0.ends_with("manager.value")),
+            target.hash,
+        )
+    };
+    let (with, ignoring) = (rows(""), rows("organization: { managers: false }\n"));
+    assert!(with.0 && !ignoring.0);
+    assert!(rows("organization: { managers: true }\n").0);
+    assert_ne!(with.1, ignoring.1, "everybody is planned again");
+    let found = problems(&format!("{GOOD}organization: {{ notifyManagers: recordedTeams }}\n"));
+    assert!(found[0].contains("is not supported in this version"), "{found:?}");
+}
+
+#[test]
+fn capture_is_left_to_managers_where_the_policy_says_so() {
+    let capture = |organization: &str| {
+        let text = format!(
+            "{GOOD}settings: {{ calls: {{ attribute: nickName, capture: true }}, level: {{ attribute: costCenter }} }}\n\
+             set: {{ calls: on, level: {{ from: department }} }}\n{organization}"
+        )
+        .replace("costCenter", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:costCenter");
+        let policy = read(&[("policy/helpdesk.yaml", &text)]).unwrap_or_else(|error| panic!("{error}"));
+        let target = &policy.targets.values().next().unwrap().policy;
+        let write = |end: &str| {
+            target.assignments[0]
+                .rows
+                .iter()
+                .find(|row| row.path.0.ends_with(end))
+                .unwrap()
+                .write
+        };
+        (write("nickName"), write("costCenter"))
+    };
+    assert_eq!(capture(""), (Write::Always, Write::Always));
+    assert_eq!(
+        capture("organization: { managersControlCapture: true }\n"),
+        (Write::OnCreate, Write::Always)
+    );
 }

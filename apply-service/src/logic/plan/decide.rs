@@ -18,7 +18,7 @@ use crate::{
         link::{Link, LinkState},
         map::{Mapped, Wanted, map},
         matching::{Seen, pick},
-        policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, WORK_EMAIL, is_identifier},
+        policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, WORK_EMAIL, Write, is_identifier},
         retry::after,
         scope::{Belonging, in_sources},
         source::is_blank,
@@ -152,7 +152,7 @@ fn settings<'a>(q: &Question<'a>, assignment: &'a Assignment, mapped: &mut Mappe
             for row in q.target.assignments.iter().flat_map(|other| &other.rows) {
                 let ours = mapped.get(&row.path.0).is_some();
                 let given = linked.is_some_and(|link| link.written.contains_key(&row.path));
-                if !ours && given {
+                if !ours && given && row.write == Write::Always {
                     mapped.clear(row);
                 }
             }

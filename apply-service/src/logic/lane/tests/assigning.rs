@@ -9,7 +9,7 @@ use super::world::World;
 use crate::logic::{
     account::AttributePath,
     assignments::Assignment,
-    policy::{AttributeRule, TargetPolicy, ValueSource},
+    policy::{AttributeRule, Drift, DriftMode, TargetPolicy, ValueSource},
     testing::{Change, person, policy, row, user_key},
 };
 
@@ -190,4 +190,31 @@ fn manual_settings_are_written_with_the_account_and_are_the_applications_own_aft
     world.change(of(1, 5, "Support"));
     world.pass(60);
     assert_eq!(holds(&world, 1, "license"), Some(json!("basic")));
+}
+
+#[test]
+fn what_others_change_of_automatic_settings_is_written_back_and_manual_ones_are_theirs() {
+    let mut target = target();
+    target.assignments[1].manual = true;
+    target.drift = Some(Drift {
+        every: std::time::Duration::from_secs(24 * 3600),
+        mode: DriftMode::Repair,
+    });
+    let mut world = World::new(target);
+    world.change(of(1, 1, "Sales"));
+    world.change(of(2, 1, "Support"));
+    world.pass(2 * 24 * 3600);
+    for n in 1..=2 {
+        let account = world.lane.links.get(&user_key(n)).unwrap().remote_id.clone().unwrap();
+        world
+            .accounts
+            .get_mut(&account.0)
+            .unwrap()
+            .insert(AttributePath("license".into()), json!("by hand"));
+    }
+    world.pass(3 * 24 * 3600);
+    assert_eq!(
+        [1, 2].map(|n| holds(&world, n, "license")),
+        [Some(json!("pro")), Some(json!("by hand"))]
+    );
 }
