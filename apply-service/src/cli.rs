@@ -17,11 +17,11 @@ use clap::{Args, Parser, Subcommand};
 use tracing::error;
 use usher_contract::{TargetName, UserKey};
 use usher_runtime::{
-    shutdown::{CancellationToken, chain, until_ended},
+    shutdown::{CancellationToken, ServiceError, chain, until_ended},
     telemetry,
 };
 
-use crate::{App, Config, config::DEFAULTS};
+use crate::{App, Config, config::DEFAULTS, reload::Watch};
 
 /// EX_USAGE of sysexits.h: the command line itself is wrong.
 const USAGE: u8 = 64;
@@ -206,17 +206,44 @@ fn remote(command: Command, files: &Files) -> Result<ExitCode, Local> {
 }
 
 async fn run(config: Config) -> ExitCode {
-    let app = match App::build(config).await {
-        Ok(app) => app,
-        Err(error) => return complain(&chain(&error)),
-    };
     let stop = CancellationToken::new();
-    match until_ended(stop.clone(), app.run(stop)).await {
+    match until_ended(stop.clone(), rounds(config, stop)).await {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("cannot wait for signals: {error}")),
-        Ok(Err(error)) => {
+        Ok(Err(Ended::NotBuilt(problem))) => complain(&problem),
+        Ok(Err(Ended::Failed(error))) => {
             error!(error = chain(&error), "ended because a part failed");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the service does not run any longer.
+enum Ended {
+    /// It could not begin.
+    NotBuilt(String),
+    /// A part failed.
+    Failed(ServiceError),
+}
+
+/// Runs until `stop`; begins anew whenever the policy folder has changed to another good one.
+async fn rounds(config: Config, stop: CancellationToken) -> Result<(), Ended> {
+    let folder = config.policy.folder.clone();
+    let mut watch =
+        Watch::begin(&folder).map_err(|error| Ended::NotBuilt(format!("cannot wait for signals: {error}")))?;
+    loop {
+        let app = App::build(config.clone())
+            .await
+            .map_err(|error| Ended::NotBuilt(chain(&error)))?;
+        let (status, round) = (app.status(), stop.child_token());
+        let mut running = std::pin::pin!(app.run(round.clone()));
+        tokio::select! {
+            ended = &mut running => return ended.map_err(Ended::Failed),
+            () = watch.changed(&folder, &status) => round.cancel(),
+        }
+        running.await.map_err(Ended::Failed)?;
+        if stop.is_cancelled() {
+            return Ok(());
         }
     }
 }

@@ -26,6 +26,7 @@ mod owner;
 pub mod policy;
 mod reconciler;
 mod recorder;
+mod reload;
 mod rename;
 pub mod status;
 mod targets;

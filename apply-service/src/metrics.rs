@@ -28,6 +28,8 @@ pub struct Metrics {
     retrying: IntGaugeVec,
     rejected: IntGaugeVec,
     undecided: IntGaugeVec,
+    /// Whether the policy folder has changed and is refused.
+    pub(crate) policy_refused: IntGauge,
     skipped: IntGaugeVec,
     kept: IntGaugeVec,
     behind: IntGaugeVec,
@@ -92,6 +94,10 @@ impl Metrics {
         };
         Ok(Self {
             users_known: gauge("apply_users", "People in the table")?,
+            policy_refused: gauge(
+                "apply_policy_refused",
+                "Whether the policy folder has changed and is refused",
+            )?,
             users_malformed: malformed,
             outcomes: counters(
                 "apply_outcomes_total",

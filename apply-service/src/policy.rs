@@ -69,6 +69,14 @@ pub struct PolicyError(pub Vec<String>);
 /// # Errors
 /// Every problem of every file.
 pub fn load(folder: &Path) -> Result<Policy, PolicyError> {
+    from_texts(&texts(folder)?)
+}
+
+/// The files of a folder with their texts, ordered by name.
+///
+/// # Errors
+/// When the folder or a file cannot be read.
+pub(crate) fn texts(folder: &Path) -> Result<Vec<(PathBuf, String)>, PolicyError> {
     let unreadable = |path: &Path, error: &std::io::Error| {
         PolicyError(vec![format!(
             "cannot read the policy folder {}: {error}; name it with --policy or policy.folder",
@@ -91,7 +99,7 @@ pub fn load(folder: &Path) -> Result<Policy, PolicyError> {
         }
     }
     files.sort();
-    from_texts(&files)
+    Ok(files)
 }
 
 /// Reads files whose texts are given.

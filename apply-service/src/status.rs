@@ -67,6 +67,9 @@ pub struct ServiceStatus {
     pub removed: BTreeMap<TargetName, String>,
     /// Legal but risky settings.
     pub warnings: Vec<String>,
+    /// The policy folder has changed and is refused, and why; the one before stays in effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_problem: Option<String>,
 }
 
 /// Reads the status of a service in the same process. Cheap to clone and to ask.
@@ -80,6 +83,7 @@ pub struct StatusHandle {
     directory: Arc<Directory>,
     targets: Arc<Mutex<BTreeMap<TargetName, TargetStatus>>>,
     warnings: Arc<[String]>,
+    policy_problem: Arc<Mutex<Option<String>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -100,6 +104,7 @@ impl StatusHandle {
             directory,
             targets: Arc::default(),
             warnings: warnings.into(),
+            policy_problem: Arc::default(),
             metrics,
         }
     }
@@ -121,6 +126,11 @@ impl StatusHandle {
             removed: self.removed(&targets),
             targets,
             warnings: self.warnings.to_vec(),
+            policy_problem: self
+                .policy_problem
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 
@@ -144,6 +154,12 @@ impl StatusHandle {
                 (name, words)
             })
             .collect()
+    }
+
+    /// Says that the policy folder is refused, or that it is not any more.
+    pub(crate) fn policy_problem(&self, problem: Option<String>) {
+        self.metrics.policy_refused.set(i64::from(problem.is_some()));
+        *self.policy_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     /// How this process is named; the first call counts.

@@ -149,6 +149,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Tells it to look at its configuration again.
+    pub fn sighup(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Freezes the process, like a long pause of a virtual machine. Every thread of it stands still when this returns: the
     /// signal stops one, which stops the others when it gets to run, and a busy machine may take its time over that.
     pub fn sigstop(&self) {
