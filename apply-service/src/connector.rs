@@ -4,14 +4,16 @@
 //! request comes next or how the operation ended. So look-ups, read-modify-write and one automatic fallback are
 //! decided by the connector, and all I/O is in [`http`]. Capabilities learnt from answers are kept in the connector.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
 use crate::logic::account::{AttributePath, AttributeValues, RemoteAccount, RemoteId};
 
+mod answer;
 pub mod http;
 pub mod lease;
+pub mod rest;
 pub mod scim;
 
 /// One thing to do at a target, fully decided.
@@ -138,6 +140,56 @@ pub struct Request {
     pub write: bool,
 }
 
+/// A request that lacks what only the sender knows. So an exchange stays pure, and a secret never enters one.
+pub trait Draft: fmt::Debug + Send + Sync {
+    /// Whether it changes anything at the target.
+    fn is_write(&self) -> bool;
+
+    /// The request, complete.
+    ///
+    /// # Errors
+    /// It cannot be sent as it is; the reason holds neither values nor secrets.
+    fn complete(&self, moment: &Moment) -> Result<Completed, Refusal>;
+}
+
+/// What only the sender knows.
+#[derive(Clone, Default)]
+pub struct Moment {
+    /// Milliseconds since 1970. One reading per request: a header and the hash in another one show the same time.
+    pub now_ms: i64,
+    /// Secrets by name.
+    pub secrets: Arc<BTreeMap<String, String>>,
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Moment")
+            .field("now_ms", &self.now_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request with everything in it, secrets included: never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Completed {
+    /// Upper case.
+    pub method: String,
+    /// Path below the base URL, encoded, with query; starts with `/`.
+    pub path: String,
+    /// All headers but those of the credential.
+    pub headers: Vec<(String, String)>,
+    /// The body with its type.
+    pub body: Option<(&'static str, Vec<u8>)>,
+}
+
+impl fmt::Debug for Completed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completed")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What came back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HttpAnswer {
@@ -161,6 +213,8 @@ pub enum HttpAnswer {
 pub enum Step {
     /// Send this and come back with the answer.
     Send(Request),
+    /// Complete this, send it and come back with the answer.
+    Complete(Box<dyn Draft>),
     /// It has ended.
     Done(Result<Reply, Failure>),
 }
@@ -185,6 +239,16 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// The reason in words.
     fn check_path(&self, path: &str) -> Result<AttributePath, String>;
+
+    /// Whether an attribute cannot be changed any more once the account is there.
+    fn only_with_new_accounts(&self, _path: &AttributePath) -> bool {
+        false
+    }
+
+    /// What it cannot do at this target, by the words of the policy's `features`.
+    fn lacks(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 
     /// Forgets what was listed before: another process may have written since.
     fn forget_listing(&self) {}

@@ -23,14 +23,20 @@ use thiserror::Error;
 use usher_contract::TargetName;
 use usher_runtime::yaml::Document;
 
-pub use self::connection::Connection;
+pub use self::connection::{Connection, Dialect};
 use self::layers::Layers;
 use crate::logic::policy::{Mode, TargetPolicy};
 
 /// The file whose keys stand below every target's own.
 const DEFAULTS: &str = "_defaults.yaml";
 /// The presets that are compiled in.
-const PRESETS: [(&str, &str); 1] = [("scim", include_str!("../presets/scim.yaml"))];
+const PRESETS: [(&str, &str); 5] = [
+    ("scim", include_str!("../presets/scim.yaml")),
+    ("rest", include_str!("../presets/rest.yaml")),
+    ("skyprep", include_str!("../presets/skyprep.yaml")),
+    ("miniorange", include_str!("../presets/miniorange.yaml")),
+    ("spinify-api", include_str!("../presets/spinify-api.yaml")),
+];
 
 /// The presets that there are: name and text.
 pub(crate) fn presets() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -11,10 +11,7 @@ use usher_runtime::{
 };
 
 use crate::{
-    connector::{
-        http::{HttpError, HttpSender},
-        scim::ScimConnector,
-    },
+    connector::http::{HttpError, HttpSender},
     inquiry::Lanes,
     logic::policy::Mode,
     metrics::Metrics,
@@ -48,9 +45,13 @@ pub(crate) enum TargetsError {
 /// # Errors
 /// When the HTTP client cannot be set up.
 pub(crate) fn executor(target: &Target, metrics: &Arc<Metrics>) -> Result<Executor, HttpError> {
+    let connector = target
+        .connection
+        .connector()
+        .map_err(|mistakes| HttpError::Settings(mistakes.into_iter().map(|(_, message)| message).collect()))?;
     Ok(Executor {
         policy: Arc::clone(&target.policy),
-        connector: Arc::new(ScimConnector::new(target.connection.scim.clone())),
+        connector,
         sender: Arc::new(HttpSender::new(target.connection.http.clone())?),
         metrics: Arc::clone(metrics),
     })

@@ -17,9 +17,11 @@
 //! environment, OAuth.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fmt, io,
     path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,15 +31,19 @@ use reqwest::{
     redirect::Policy,
 };
 
-use super::{Exchange, Failure, HttpAnswer, Refusal, Reply, Request, Step, lease::Lease};
+use usher_runtime::clock;
+
+use super::{Completed, Draft, Exchange, Failure, HttpAnswer, Moment, Refusal, Reply, Request, Step, lease::Lease};
 
 mod config;
 mod credential;
+mod secrets;
 
 pub use config::{AuthConfig, HttpConfig};
 
 use config::Base;
 use credential::{Credential, Header};
+use secrets::Secrets;
 
 /// Requests that one exchange may take. A listing of a million accounts by pages of a hundred needs ten thousand;
 /// what needs more is a connector that runs in circles.
@@ -78,6 +84,11 @@ pub struct HttpSender {
     client: Client,
     base: Base,
     credential: Credential,
+    secrets: Secrets,
+    /// Between the beginnings of two requests.
+    interval: Option<Duration>,
+    /// When the next request may begin.
+    next: Mutex<Option<Instant>>,
     request_timeout: Duration,
     max_body_bytes: usize,
 }
@@ -123,6 +134,11 @@ impl HttpSender {
             client: builder.build().map_err(HttpError::Client)?,
             base,
             credential: Credential::new(config.auth),
+            secrets: Secrets::new(config.secrets),
+            interval: config
+                .requests_per_second
+                .map(|rate| Duration::from_secs_f64(1.0 / rate)),
+            next: Mutex::new(None),
             request_timeout: Duration::from_millis(config.request_timeout_ms),
             max_body_bytes: config.max_body_bytes,
         })
@@ -136,13 +152,18 @@ impl HttpSender {
         let result = loop {
             match exchange.step(answer.take()) {
                 Step::Done(result) => break result,
-                Step::Send(_) if trace.requests >= REQUESTS_MAX => {
+                Step::Send(_) | Step::Complete(_) if trace.requests >= REQUESTS_MAX => {
                     break Err(Failure::Halt(Refusal {
                         code: "endless-exchange".to_owned(),
                         reason: format!("one operation took {REQUESTS_MAX} requests without an end"),
                     }));
                 }
-                Step::Send(request) => answer = Some(self.send(&request, lease, &mut trace).await),
+                Step::Send(request) => {
+                    answer = Some(self.send(&Outgoing::Request(request), lease, &mut trace).await);
+                }
+                Step::Complete(draft) => {
+                    answer = Some(self.send(&Outgoing::Draft(draft), lease, &mut trace).await);
+                }
             }
         };
         trace.elapsed = now().saturating_duration_since(started);
@@ -160,36 +181,58 @@ impl HttpSender {
         }
     }
 
-    async fn send(&self, request: &Request, lease: &Lease, trace: &mut ExchangeTrace) -> HttpAnswer {
-        let used = match self.credential.header(now()).await {
+    async fn send(&self, request: &Outgoing, lease: &Lease, trace: &mut ExchangeTrace) -> HttpAnswer {
+        let header = match self.credential.header(now()).await {
             Ok(header) => header,
             Err(refusal) => return HttpAnswer::NotSent(refusal),
         };
-        let answer = self.attempt(request, used.as_ref(), lease, trace).await;
+        let secrets = match self.secrets.values(now()).await {
+            Ok(secrets) => secrets,
+            Err(refusal) => return HttpAnswer::NotSent(refusal),
+        };
+        let answer = self.attempt(request, header.as_ref(), &secrets, lease, trace).await;
         // A request that was refused with 401 had no effect, so repeating it with another credential is safe even
         // for a create.
-        if matches!(answer, HttpAnswer::Response { status: 401, .. })
-            && let Some(renewed) = self.credential.renewed(used.as_ref(), now()).await
-        {
-            return self.attempt(request, Some(&renewed), lease, trace).await;
+        if matches!(answer, HttpAnswer::Response { status: 401, .. }) {
+            let renewed_header = self.credential.renewed(header.as_ref(), now()).await;
+            let renewed_secrets = self.secrets.renewed(&secrets, now()).await;
+            if renewed_header.is_some() || renewed_secrets.is_some() {
+                let header = renewed_header.or(header);
+                let secrets = renewed_secrets.unwrap_or(secrets);
+                return self.attempt(request, header.as_ref(), &secrets, lease, trace).await;
+            }
         }
         answer
     }
 
     async fn attempt(
         &self,
-        request: &Request,
+        request: &Outgoing,
         credential: Option<&Header>,
+        secrets: &Arc<BTreeMap<String, String>>,
         lease: &Lease,
         trace: &mut ExchangeTrace,
     ) -> HttpAnswer {
-        let built = match self.build(request, credential) {
+        self.pause().await;
+        let built = match request {
+            Outgoing::Request(request) => self.build(request, credential),
+            Outgoing::Draft(draft) => {
+                let moment = Moment {
+                    now_ms: clock::now().as_millisecond(),
+                    secrets: Arc::clone(secrets),
+                };
+                draft
+                    .complete(&moment)
+                    .and_then(|completed| self.build_completed(completed, credential))
+            }
+        };
+        let built = match built {
             Ok(built) => built,
             Err(refusal) => return HttpAnswer::NotSent(refusal),
         };
         let start = now();
         let mut deadline = start + self.request_timeout;
-        if request.write {
+        if request.is_write() {
             if !lease.may_start_write(start) {
                 return HttpAnswer::NotSent(Refusal {
                     code: "lease-expired".to_owned(),
@@ -219,14 +262,7 @@ impl HttpSender {
     }
 
     fn build(&self, request: &Request, credential: Option<&Header>) -> Result<reqwest::Request, Refusal> {
-        let url = self.base.join(&request.path).ok_or_else(|| Refusal {
-            code: "address".to_owned(),
-            reason: "a request would have left the configured base URL".to_owned(),
-        })?;
-        let unsendable = |what: &str| Refusal {
-            code: "request-unsendable".to_owned(),
-            reason: format!("the request has {what} that HTTP cannot carry"),
-        };
+        let url = self.base.join(&request.path).ok_or_else(outside)?;
         let method = request.method.parse().map_err(|_| unsendable("a method"))?;
         let mut headers = HeaderMap::new();
         headers.insert(
@@ -249,6 +285,43 @@ impl HttpSender {
             *built.body_mut() = Some(body.to_string().into());
         }
         Ok(built)
+    }
+
+    fn build_completed(&self, request: Completed, credential: Option<&Header>) -> Result<reqwest::Request, Refusal> {
+        let url = self.base.join(&request.path).ok_or_else(outside)?;
+        let method = request.method.parse().map_err(|_| unsendable("a method"))?;
+        let mut headers = HeaderMap::new();
+        if let Some((content_type, _)) = &request.body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        for (name, value) in &request.headers {
+            let name = name.parse::<HeaderName>().map_err(|_| unsendable("a header"))?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| unsendable("a header"))?;
+            // Any of them may hold a secret.
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        if let Some((name, value)) = credential {
+            headers.insert(name.clone(), value.clone());
+        }
+        let mut built = reqwest::Request::new(method, url);
+        *built.headers_mut() = headers;
+        if let Some((_, body)) = request.body {
+            *built.body_mut() = Some(body.into());
+        }
+        Ok(built)
+    }
+
+    /// Waits for the next place in the target's own limit of requests.
+    async fn pause(&self) {
+        let Some(interval) = self.interval else { return };
+        let until = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = next.map_or_else(now, |next| next.max(now()));
+            *next = Some(until + interval);
+            until
+        };
+        tokio::time::sleep_until(until.into()).await;
     }
 
     async fn receive(&self, mut response: Response) -> Result<HttpAnswer, HttpAnswer> {
@@ -300,6 +373,35 @@ impl HttpSender {
             code: "connect".to_owned(),
             reason: format!("cannot connect to {place}: {}", said(cause)),
         })
+    }
+}
+
+/// What is to be sent.
+enum Outgoing {
+    Request(Request),
+    Draft(Box<dyn Draft>),
+}
+
+impl Outgoing {
+    fn is_write(&self) -> bool {
+        match self {
+            Self::Request(request) => request.write,
+            Self::Draft(draft) => draft.is_write(),
+        }
+    }
+}
+
+fn outside() -> Refusal {
+    Refusal {
+        code: "address".to_owned(),
+        reason: "a request would have left the configured base URL".to_owned(),
+    }
+}
+
+fn unsendable(what: &str) -> Refusal {
+    Refusal {
+        code: "request-unsendable".to_owned(),
+        reason: format!("the request has {what} that HTTP cannot carry"),
     }
 }
 

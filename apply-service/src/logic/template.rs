@@ -205,7 +205,7 @@ fn place(values: &mut Map<String, Value>, name: &str, value: Value) {
 }
 
 /// What lets a short text grow: everything but conditions, loops over what is there, and values.
-fn refuse_growth(text: &str) -> Result<(), String> {
+pub(crate) fn refuse_growth(text: &str) -> Result<(), String> {
     let mut rest = text;
     while let Some(start) = rest.find('{') {
         rest = &rest[start + 1..];
@@ -236,7 +236,7 @@ fn refuse_growth(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn environment() -> Environment<'static> {
+pub(crate) fn environment() -> Environment<'static> {
     let mut env = Environment::empty();
     env.set_fuel(Some(FUEL));
     // Fields are given; whatever else is undefined is a mistake.
@@ -334,7 +334,7 @@ fn slug(text: &str) -> String {
     words.join("-")
 }
 
-fn is_name(kind: ErrorKind) -> bool {
+pub(crate) fn is_name(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest | ErrorKind::UnknownMethod
@@ -342,7 +342,7 @@ fn is_name(kind: ErrorKind) -> bool {
 }
 
 /// Without what the error quotes: it may be a person's value. Names of filters are of the template.
-fn in_words(error: &Error) -> String {
+pub(crate) fn in_words(error: &Error) -> String {
     static LIST: LazyLock<String> = LazyLock::new(|| FILTERS.join(", "));
     match error.kind() {
         ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest | ErrorKind::UnknownMethod => {

@@ -104,9 +104,24 @@ pub(super) fn attributes(
             "userName has no row; no account can be made without it",
         ));
     }
-    rows.into_iter()
+    let names: BTreeMap<AttributePath, String> = rows
+        .iter()
+        .map(|(path, (name, _))| (path.clone(), name.clone()))
+        .collect();
+    let rules: Vec<AttributeRule> = rows
+        .into_iter()
         .filter_map(|(path, (name, row))| rule(layers, &["attributes", &name], path, row, problems))
-        .collect()
+        .collect();
+    for rule in &rules {
+        if rule.write == Write::Always && connector.only_with_new_accounts(&rule.path) {
+            let name = names.get(&rule.path).map_or(rule.path.0.as_str(), String::as_str);
+            problems.push(layers.problem(
+                &["attributes", name],
+                "cannot be changed at this application once the account is there; say write: onCreate",
+            ));
+        }
+    }
+    rules
 }
 
 /// A row of the mapping that is written at `at`.

@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 use usher_contract::{OrgId, StateHash, TargetName};
 use usher_runtime::yaml::nearest;
 
-use super::{PRESETS, Target, assignments, attributes, connection::connection, layers::Layers, scope};
+use super::{
+    PRESETS, Target, assignments, attributes,
+    connection::{Connection, connection},
+    layers::Layers,
+    scope,
+};
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
     logic::{
@@ -46,10 +51,15 @@ pub(super) fn target(
     let features = features(layers, problems);
     let scope = scope::scope(layers, problems, warnings);
     let gate = gate(layers, problems, warnings);
-    let scim = connection
-        .as_ref()
-        .map_or_else(ScimConfig::default, |connection| connection.scim.clone());
-    let matching = matching(layers, scim.external_id, problems);
+    // Without a usable connection everything else is held against SCIM, so that its problems are found as well; what an
+    // application that is described can hold is not known then.
+    let described = layers.get(&["connection", "rest"]).is_some();
+    let connector = connection.as_ref().and_then(|connection| connection.connector().ok());
+    let rows_known = connector.is_some() || !described;
+    let connector = connector.unwrap_or_else(|| Arc::new(ScimConnector::new(ScimConfig::default())));
+    lacking(layers, features, &connector.lacks(), problems);
+    let keeps = connection.as_ref().is_none_or(Connection::keeps_external_ids);
+    let matching = matching(layers, keeps, problems);
     let protected: Vec<String> = layers.decode(&["protect", "accounts"], problems).unwrap_or_default();
     if layers.decode::<bool>(&["protect", "owner"], problems) == Some(true) {
         problems.push(layers.problem(
@@ -57,16 +67,19 @@ pub(super) fn target(
             "is not supported in this version; name the account of the credentials under protect.accounts",
         ));
     }
-    let connector = ScimConnector::new(scim);
-    let attributes = attributes::attributes(layers, &connector, problems);
+    let attributes = if rows_known {
+        attributes::attributes(layers, &*connector, problems)
+    } else {
+        Vec::new()
+    };
     let attributes = organization(layers, attributes, problems);
     // A mistake in `filters` was said with the scope.
     let reader = scope::reader(layers, &mut Vec::new());
-    let assignments = assignments::assignments(layers, &connector, &attributes, problems, warnings, reader);
+    let assignments = assignments::assignments(layers, &*connector, &attributes, problems, warnings, reader);
     let by_email = matching
         .as_ref()
         .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
-    if by_email && !attributes.iter().any(|rule| rule.path.0 == WORK_EMAIL) {
+    if by_email && rows_known && !attributes.iter().any(|rule| rule.path.0 == WORK_EMAIL) {
         problems.push(layers.problem(
             &["match", "by"],
             format!("has email, and there is no row `{WORK_EMAIL}` that says where the address comes from"),
@@ -75,7 +88,8 @@ pub(super) fn target(
     let recorded = recorded(layers, &attributes, problems, warnings);
     let lifecycle = lifecycle(layers, features, problems, warnings);
     let guard = guard(layers, problems, warnings);
-    let pace = pace(layers, problems);
+    let serial = connection.as_ref().is_some_and(Connection::is_serial);
+    let pace = pace(layers, serial, problems);
     let retry = retry(layers, problems);
     let reconcile = duration(
         layers,
@@ -215,6 +229,28 @@ fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
         reactivate: on("reactivate"),
         // What cannot be taken back is said, never assumed.
         delete: layers.decode(&["features", "delete"], problems).unwrap_or(false),
+    }
+}
+
+/// What is switched on and cannot be done.
+fn lacking(layers: &Layers<'_>, features: Features, lacks: &[&str], problems: &mut Vec<String>) {
+    let on = [
+        ("create", features.create),
+        ("update", features.update),
+        ("deactivate", features.deactivate),
+        ("reactivate", features.reactivate),
+        ("delete", features.delete),
+    ];
+    for (feature, _) in on.iter().filter(|(feature, on)| *on && lacks.contains(feature)) {
+        let said = if layers.get(&["features", feature]).is_some() {
+            "is on"
+        } else {
+            "is on unless it is switched off"
+        };
+        problems.push(layers.problem(
+            &["features", feature],
+            format!("{said}, and this application offers no way to {feature} accounts; set it to false"),
+        ));
     }
 }
 
@@ -520,12 +556,20 @@ fn guard(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<Str
     }
 }
 
-fn pace(layers: &Layers<'_>, problems: &mut Vec<String>) -> Pace {
+fn pace(layers: &Layers<'_>, serial: bool, problems: &mut Vec<String>) -> Pace {
     let per_second: f64 = layers.decode(&["pace", "perSecond"], problems).unwrap_or(10.0);
     if !(per_second.is_finite() && (0.01..=10_000.0).contains(&per_second)) {
         problems.push(layers.problem(&["pace", "perSecond"], "must be between 0.01 and 10000"));
     }
-    let concurrency: usize = layers.decode(&["pace", "concurrency"], problems).unwrap_or(4);
+    let concurrency: usize = layers
+        .decode(&["pace", "concurrency"], problems)
+        .unwrap_or(if serial { 1 } else { 4 });
+    if serial && concurrency > 1 {
+        problems.push(layers.problem(
+            &["pace", "concurrency"],
+            "must be 1: the description of this application says `serial`",
+        ));
+    }
     if !(1..=256).contains(&concurrency) {
         problems.push(layers.problem(&["pace", "concurrency"], "must be between 1 and 256"));
     }
@@ -653,7 +697,7 @@ fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
         })
         .collect();
     let section = |name: &str| layers.get(&[name]).cloned().unwrap_or_default();
-    StateHash::of_value(&json!({
+    let mut parts = json!({
         "sources": section("sources"),
         "features": section("features"),
         "scope": section("scope"),
@@ -668,7 +712,16 @@ fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
         "assignments": section("assignments"),
         "settings": section("settings"),
         "set": section("set"),
-    }))
+    });
+    if let Some(rest) = layers.get(&["connection", "rest"]) {
+        // Where secrets lie does not matter to anybody's account.
+        let mut rest = rest.clone();
+        if let Some(rest) = rest.as_object_mut() {
+            rest.remove("secrets");
+        }
+        parts["rest"] = rest;
+    }
+    StateHash::of_value(&parts)
 }
 
 fn refuse<T>(layers: &Layers<'_>, path: &[&str], message: &str, problems: &mut Vec<String>) -> Option<T> {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 26] = [
+const KNOWN: [(&str, &[&str]); 27] = [
     (
         "",
         &[
@@ -44,6 +44,7 @@ const KNOWN: [(&str, &[&str]); 26] = [
             "caFile",
             "allowPlaintext",
             "scim",
+            "rest",
         ],
     ),
     (
@@ -122,6 +123,7 @@ const KNOWN: [(&str, &[&str]); 26] = [
     // Values of these are checked by their own types.
     ("attributes", &[]),
     ("connection.scim", &[]),
+    ("connection.rest", &[]),
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
@@ -145,7 +147,14 @@ fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, prob
     let Value::Object(entries) = value else {
         // Nothing below the key is nothing said. Rows of attributes and credentials are checked by their own types.
         if !value.is_null()
-            && !["attributes", "attributes.*", "connection.auth", "connection.scim"].contains(&&*section)
+            && ![
+                "attributes",
+                "attributes.*",
+                "connection.auth",
+                "connection.scim",
+                "connection.rest",
+            ]
+            .contains(&&*section)
         {
             let keys = if known.is_empty() {
                 String::new()
@@ -164,7 +173,7 @@ fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, prob
     for (key, below) in entries {
         path.push(key);
         if known.is_empty() || known.contains(&key.as_str()) {
-            if section != "connection.scim" {
+            if !["connection.scim", "connection.rest"].contains(&&*section) {
                 walk(document, below, path, problems);
             }
         } else {

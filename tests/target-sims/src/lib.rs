@@ -8,6 +8,8 @@
 //! `schema` what attributes exist · `path`, `filter` how they are named and searched · `patch`, `resource` how they change ·
 //! `store` where they are kept · `service` which request does what, as a plain function · `server` HTTP · `sim` the handle for tests.
 //!
+//! [`SkyPrep`] and [`MiniOrange`] run in a [`VendorSim`]: they keep the rules that their vendors state, the awkward ones first.
+//!
 //! Left out on purpose: anything of Usher's own code. A simulator that shared the connector's ideas would share its mistakes.
 
 mod behaviour;
@@ -28,9 +30,11 @@ mod server;
 mod service;
 mod sim;
 mod store;
+mod vendors;
 
 pub use behaviour::{Behaviour, Latency};
 pub use fault::{Fault, FaultScope};
 pub use gate::Moment;
 pub use recording::RequestRecord;
 pub use sim::{ScimSim, ScimSimConfig};
+pub use vendors::{VendorAnswer, VendorRequest, VendorSim, miniorange::MiniOrange, skyprep::SkyPrep};

@@ -1,12 +1,12 @@
 //! How a target is reached: address, credentials, limits. Secrets are named by file, never written here.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 /// Settings of the sender of one target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HttpConfig {
     /// Where the target's interface begins, as `https://api.example.com/scim/v2`. Required. May carry a path, a
@@ -32,6 +32,12 @@ pub struct HttpConfig {
     /// in the clear.
     #[serde(default)]
     pub allow_plaintext: bool,
+    /// Files of secrets that requests name, for connectors whose requests do.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, PathBuf>,
+    /// Requests per second at most. Default: as the lane starts operations.
+    #[serde(default)]
+    pub requests_per_second: Option<f64>,
 }
 
 /// How requests are authorized.
@@ -83,6 +89,8 @@ impl HttpConfig {
             max_body_bytes: max_body_bytes(),
             ca_file: None,
             allow_plaintext: false,
+            secrets: BTreeMap::new(),
+            requests_per_second: None,
         }
     }
 
@@ -98,6 +106,12 @@ impl HttpConfig {
             if value == 0 {
                 wrong.push(format!("{name} 0: at least 1"));
             }
+        }
+        if self
+            .requests_per_second
+            .is_some_and(|rate| !(rate.is_finite() && rate > 0.0))
+        {
+            wrong.push("requestsPerSecond: more than 0".to_owned());
         }
         if let AuthConfig::Header { name, .. } = &self.auth
             && name.parse::<reqwest::header::HeaderName>().is_err()

@@ -18,7 +18,7 @@ use crate::connector::Refusal;
 
 /// How long a read file is believed. Shorter means more reads, longer a later change-over to a rotated secret that
 /// the target does not enforce by 401.
-const FRESH: Duration = Duration::from_secs(10);
+pub(super) const FRESH: Duration = Duration::from_secs(10);
 
 /// A header to authorize with.
 pub(crate) type Header = (HeaderName, HeaderValue);
@@ -94,7 +94,7 @@ impl Credential {
 }
 
 /// The content of a secret file without the line end that editors add.
-async fn secret(file: &PathBuf) -> Result<String, Refusal> {
+pub(super) async fn secret(file: &PathBuf) -> Result<String, Refusal> {
     let text = tokio::fs::read_to_string(file)
         .await
         .map_err(|error| unreadable(file, &error.kind().to_string()))?;

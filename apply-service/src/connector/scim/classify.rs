@@ -9,7 +9,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{config::ScimConfig, resource, schema};
-use crate::connector::{Failure, HttpAnswer, Refusal};
+pub(crate) use crate::connector::answer::{header, target_time};
+use crate::connector::{
+    Failure, HttpAnswer, Refusal,
+    answer::{is_html, is_ours_to_mend, redirect_place, retry_after},
+};
 
 /// What a request was for; the same status means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,11 +175,6 @@ fn bad_request(purpose: Purpose, kind: Option<&str>, body: &[u8], config: &ScimC
     }
 }
 
-/// Refusals of the sender that no other person's request can pass either.
-fn is_ours_to_mend(code: &str) -> bool {
-    matches!(code, "credential-unreadable" | "tls" | "address" | "request-unsendable")
-}
-
 /// Why the target refused, without its words.
 fn refuse(purpose: Purpose, status: u16, kind: Option<&str>, json: Option<&Value>) -> Refusal {
     let code = match kind {
@@ -229,27 +228,7 @@ pub(crate) fn not_scim(purpose: Purpose, expected: &str) -> Refusal {
 }
 
 fn redirected(purpose: Purpose, status: u16, headers: &[(String, String)]) -> Refusal {
-    // Query and user part of a location may carry tokens.
-    let place = header(headers, "location").and_then(|location| {
-        let plain = location.split(['?', '#']).next()?;
-        let (scheme, rest) = plain
-            .split_once("://")
-            .map_or((None, plain), |(scheme, rest)| (Some(scheme), rest));
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = if scheme.is_some() {
-            authority.rsplit('@').next()?
-        } else {
-            authority
-        };
-        let shown: String = format!(
-            "{}{host}{path}",
-            scheme.map_or(String::new(), |scheme| format!("{scheme}://"))
-        );
-        Some(shown.chars().filter(|c| !c.is_control()).take(200).collect::<String>())
-    });
-    let place = place
-        .filter(|place| !place.is_empty())
-        .map_or_else(String::new, |place| format!(" to {place}"));
+    let place = redirect_place(headers).map_or_else(String::new, |place| format!(" to {place}"));
     Refusal {
         code: "redirect".to_owned(),
         reason: format!(
@@ -296,45 +275,6 @@ fn says_exists(body: &[u8], config: &ScimConfig) -> bool {
         .exists_phrases
         .iter()
         .any(|phrase| text.contains(phrase.as_str()))
-}
-
-fn is_html(headers: &[(String, String)], body: &[u8]) -> bool {
-    let start = String::from_utf8_lossy(&body[..body.len().min(64)])
-        .trim_start()
-        .to_ascii_lowercase();
-    header(headers, "content-type").is_some_and(|value| value.to_ascii_lowercase().contains("html"))
-        || start.starts_with("<!doctype html")
-        || start.starts_with("<html")
-}
-
-/// A header by its lower-case name.
-pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.as_str())
-}
-
-/// The target's own time in seconds since 1970, from `Date`.
-pub(crate) fn target_time(headers: &[(String, String)]) -> Option<i64> {
-    header(headers, "date").and_then(http_date)
-}
-
-/// How long the target asks to wait: seconds, or a date compared with the answer's own `Date`, so that neither our
-/// clock nor its offset matters. Bounded, because a mistaken year must not park a person.
-fn retry_after(headers: &[(String, String)], max_seconds: u32) -> Option<Duration> {
-    let text = header(headers, "retry-after")?.trim();
-    let seconds = match text.parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(_) => u64::try_from(http_date(text)?.saturating_sub(target_time(headers)?)).unwrap_or(0),
-    };
-    Some(Duration::from_secs(seconds.min(u64::from(max_seconds))))
-}
-
-fn http_date(text: &str) -> Option<i64> {
-    jiff::fmt::rfc2822::parse(text.trim())
-        .ok()
-        .map(|time| time.timestamp().as_second())
 }
 
 fn kebab(kind: &str) -> String {

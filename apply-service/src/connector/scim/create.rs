@@ -161,7 +161,7 @@ impl Create {
             return step;
         };
         match step {
-            Step::Send(request) => Step::Send(request),
+            Step::Send(_) | Step::Complete(_) => step,
             Step::Done(Ok(Reply::Found(mut accounts))) => match (accounts.len(), accounts.pop()) {
                 (1, Some(account)) if self.is_ours(&account, *made) => self.written(account),
                 (0, _) => Step::Done(Err(Failure::Retry(refusal.clone(), *wait))),

@@ -68,6 +68,7 @@ fn run(connector: &ScimConnector, operation: Operation, script: Vec<Expected>) -
                 assert!(script.next().is_none(), "ended before the script did: {result:?}");
                 return result;
             }
+            Step::Complete(draft) => panic!("SCIM has whole requests: {draft:?}"),
             Step::Send(request) => {
                 let Some(expected) = script.next() else {
                     panic!("one request too many: {request:?}")

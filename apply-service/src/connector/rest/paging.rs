@@ -1,0 +1,297 @@
+//! Lists, page by page, without going in circles.
+//!
+//! A list ends on an empty page, at the total that the application names, where no next page is named, and on a page
+//! that shows nothing new. A full page that repeats says that the way of paging is ignored: nothing follows from such
+//! a list, least of all that somebody is not in it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{
+    account::text_at,
+    classify::{Meaning, classify, unexpected},
+    config::{PagingStyle, Verb},
+    description::{Call, Description},
+    draft::{RestDraft, context},
+};
+use crate::{
+    connector::{CURSOR_REFUSED, Failure, HttpAnswer, LIST_INCOMPLETE, Refusal, answer::header},
+    logic::account::{AttributeValues, RemoteAccount},
+};
+
+/// Where a listing stands. As text it survives between operations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    received: u64,
+    pages: u32,
+    /// Fingerprints of the first page and of the page before.
+    first: Option<u64>,
+    previous: Option<u64>,
+    /// A cursor, or the address of the next page.
+    next: Option<String>,
+}
+
+impl Progress {
+    pub(crate) fn to_text(&self) -> String {
+        let number = |value: Option<u64>| value.map_or_else(String::new, |value| format!("{value:x}"));
+        let (first, previous) = (number(self.first), number(self.previous));
+        let (mark, next) = self.next.as_ref().map_or(("n", ""), |next| ("c", next.as_str()));
+        format!("{mark}:{}:{}:{first}:{previous}:{next}", self.received, self.pages)
+    }
+
+    /// `None` when it is not ours.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(6, ':');
+        let has_next = match parts.next()? {
+            "c" => true,
+            "n" => false,
+            _ => return None,
+        };
+        let received = parts.next()?.parse().ok()?;
+        let pages = parts.next()?.parse().ok()?;
+        let mut number = || parts.next().map(|text| u64::from_str_radix(text, 16).ok());
+        let (first, previous) = (number()?, number()?);
+        let next = parts.next()?;
+        Some(Self {
+            received,
+            pages,
+            first,
+            previous,
+            next: has_next.then(|| next.to_owned()),
+        })
+    }
+}
+
+/// A list under way.
+#[derive(Debug)]
+pub(crate) struct Pager {
+    description: Arc<Description>,
+    call: Call,
+    base_url: String,
+    pub(crate) progress: Progress,
+}
+
+impl Pager {
+    /// `None` when the application does not list its accounts.
+    pub(crate) fn new(description: &Arc<Description>, base_url: &str, progress: Progress) -> Option<Self> {
+        Some(Self {
+            description: Arc::clone(description),
+            call: description.call(Verb::List)?.clone(),
+            base_url: base_url.trim().trim_end_matches('/').to_owned(),
+            progress,
+        })
+    }
+
+    /// The request of the next page.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn ask(&self) -> Result<Box<RestDraft>, Refusal> {
+        let mut page = json!({});
+        let mut link = None;
+        if let Some(paging) = &self.call.paging {
+            let number = paging.first + u64::from(self.progress.pages);
+            page = json!({"size": paging.size, "number": number, "offset": paging.first + self.progress.received});
+            if paging.style == PagingStyle::Link {
+                link.clone_from(&self.progress.next);
+            } else if let Some(cursor) = &self.progress.next {
+                page["cursor"] = json!(cursor);
+            }
+        }
+        let context = context(&self.description.config, &[("page", page)]);
+        RestDraft::new(&self.description, &self.call, context, &AttributeValues::new(), link)
+    }
+
+    /// The accounts of a page, and whether another one follows.
+    ///
+    /// # Errors
+    /// The page did not come, or the list cannot be believed.
+    pub(crate) fn take(&mut self, answer: &HttpAnswer) -> Result<(Vec<RemoteAccount>, bool), Failure> {
+        let body = match classify(&self.description, &self.call, answer) {
+            Meaning::Success(body) => body,
+            // A page mark that has expired: from the first page again.
+            Meaning::Failed(Failure::Reject(refusal)) if self.progress.next.is_some() => {
+                let code = CURSOR_REFUSED.to_owned();
+                return Err(Failure::Retry(Refusal { code, ..refusal }, None));
+            }
+            Meaning::Failed(failure) => return Err(failure),
+            Meaning::Unclear(refusal, wait) => return Err(Failure::Retry(refusal, wait)),
+            Meaning::Absent => {
+                return Err(Failure::Halt(unexpected(
+                    Verb::List,
+                    "that there is no account, which no list says",
+                )));
+            }
+            Meaning::Exists(refusal) => return Err(Failure::Halt(refusal)),
+        };
+        let accounts = self
+            .description
+            .accounts(&self.call, &body, None)
+            .map_err(Failure::Halt)?;
+        let Some(paging) = self.call.paging.clone() else {
+            self.progress.pages += 1;
+            self.progress.received += accounts.len() as u64;
+            return Ok((accounts, false));
+        };
+        let total = paging
+            .total
+            .as_ref()
+            .and_then(|path| text_at(path, &body)?.parse::<u64>().ok());
+        let next = match paging.style {
+            PagingStyle::Cursor => paging.next.as_ref().and_then(|path| text_at(path, &body)),
+            PagingStyle::Link => self.link(answer)?,
+            PagingStyle::Page | PagingStyle::Offset => None,
+        };
+        let marked = matches!(paging.style, PagingStyle::Cursor | PagingStyle::Link);
+        let head = accounts.first().map(|account| fingerprint(&account.id.0));
+        let repeats = head.is_some() && (head == self.progress.first || head == self.progress.previous);
+        let stands_still = next.is_some() && next == self.progress.next;
+        self.progress.pages += 1;
+        if repeats || stands_still {
+            return if repeats && !stands_still && (accounts.len() as u64) < u64::from(paging.size) && !marked {
+                // One short page, shown again: this was everybody.
+                self.end(Vec::new(), total)
+            } else {
+                Err(self.incomplete("the pages repeat"))
+            };
+        }
+        self.progress.received += accounts.len() as u64;
+        self.progress.first = self.progress.first.or(head);
+        self.progress.previous = head.or(self.progress.previous);
+        self.progress.next.clone_from(&next);
+        let more = if marked {
+            next.is_some()
+        } else {
+            !accounts.is_empty() && total.is_none_or(|total| self.progress.received < total)
+        };
+        if !more {
+            return self.end(accounts, total);
+        }
+        if self.progress.pages >= self.description.config.pages_max {
+            return Err(Failure::Halt(Refusal {
+                code: "list-too-long".to_owned(),
+                reason: format!(
+                    "listing the accounts: no end after {} pages; raise pagesMax",
+                    self.progress.pages
+                ),
+            }));
+        }
+        Ok((accounts, true))
+    }
+
+    fn end(&self, accounts: Vec<RemoteAccount>, total: Option<u64>) -> Result<(Vec<RemoteAccount>, bool), Failure> {
+        match total {
+            Some(total) if self.progress.received < total => Err(self.incomplete(&format!("the target names {total}"))),
+            _ => Ok((accounts, false)),
+        }
+    }
+
+    fn incomplete(&self, why: &str) -> Failure {
+        let refusal = Refusal {
+            code: LIST_INCOMPLETE.to_owned(),
+            reason: format!(
+                "listing the accounts: the list ended after {}, and {why}",
+                self.progress.received
+            ),
+        };
+        Failure::Retry(refusal, None)
+    }
+
+    /// The address of the next page below the base URL.
+    fn link(&self, answer: &HttpAnswer) -> Result<Option<String>, Failure> {
+        let HttpAnswer::Response { headers, .. } = answer else {
+            return Ok(None);
+        };
+        let Some(target) = header(headers, "link").and_then(next_link) else {
+            return Ok(None);
+        };
+        let below = match target.strip_prefix(&self.base_url) {
+            Some(below) => Some(below.to_owned()),
+            // From the root of the host (RFC 3986 section 4.2): with the path of the base URL.
+            None if target.starts_with('/') && !target.starts_with("//") => {
+                let path = url::Url::parse(&self.base_url).map(|url| url.path().trim_end_matches('/').to_owned());
+                target.strip_prefix(&path.unwrap_or_default()).map(str::to_owned)
+            }
+            None if target.starts_with('?') => {
+                let path = self.call.path.text(&context(&self.description.config, &[]));
+                path.ok().flatten().map(|path| format!("{path}{target}"))
+            }
+            None => None,
+        };
+        match below.filter(|below| below.starts_with('/')) {
+            Some(below) => Ok(Some(below)),
+            None => Err(Failure::Halt(Refusal {
+                code: "link-elsewhere".to_owned(),
+                reason: "listing the accounts: the next page is said to be at an address outside of baseUrl".to_owned(),
+            })),
+        }
+    }
+}
+
+/// The target of `rel="next"` in a `Link` header (RFC 8288).
+fn next_link(text: &str) -> Option<&str> {
+    let mut rest = text;
+    while let Some(start) = rest.find('<') {
+        let end = rest[start..].find('>')? + start;
+        let target = &rest[start + 1..end];
+        rest = &rest[end + 1..];
+        let parameters = &rest[..rest.find('<').unwrap_or(rest.len())];
+        let is_next = parameters.split([';', ',']).any(|parameter| {
+            let Some((name, value)) = parameter.split_once('=') else {
+                return false;
+            };
+            let value = value.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("rel")
+                && value
+                    .split_ascii_whitespace()
+                    .any(|rel| rel.eq_ignore_ascii_case("next"))
+        });
+        if is_next {
+            return Some(target);
+        }
+    }
+    None
+}
+
+/// FNV-1a, because the text may be kept over a restart.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_survives_as_text() {
+        for next in [None, Some("a:b".to_owned()), Some(String::new())] {
+            let progress = Progress {
+                received: 7,
+                pages: 2,
+                first: Some(1),
+                previous: None,
+                next,
+            };
+            assert_eq!(Progress::from_text(&progress.to_text()), Some(progress));
+        }
+        for text in ["", "n", "c:x:1:::", "page:1:1:::"] {
+            assert_eq!(Progress::from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_next_link_is_found_among_others() {
+        for (text, expected) in [
+            (r#"<https://h/u?page=2>; rel="next""#, Some("https://h/u?page=2")),
+            (r#"<a,b>; rel=prev, <c;d>; title="x"; rel="last next""#, Some("c;d")),
+            (r#"<a>; rel="prev""#, None),
+            ("<a", None),
+            ("", None),
+        ] {
+            assert_eq!(next_link(text), expected, "{text}");
+        }
+    }
+}
