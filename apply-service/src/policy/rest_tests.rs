@@ -216,6 +216,18 @@ fn mistakes_are_shown_at_their_place() {
             "cannot be changed at this application once the account is there; say write: onCreate",
         ),
         ("  rest:", "  scim: { pageSize: 5 }\n  rest:", "13:", "belongs to SCIM"),
+        (
+            "by: [externalId, userName]",
+            "by: [externalId, email]",
+            "6:",
+            "neither finds nor shows",
+        ),
+        (
+            "{ read: $.login, send: login }",
+            "{ send: login }",
+            "6:",
+            "has userName, and this application neither finds nor shows `userName`",
+        ),
         ("preset: rest", "preset: scim", "13:", "the preset scim speaks SCIM"),
     ] {
         let text = GOOD.replacen(from, to, 1);

@@ -314,6 +314,14 @@ impl Find {
 impl Exchange for Find {
     fn step(&mut self, answer: Option<HttpAnswer>) -> Step {
         let Some(answer) = answer else {
+            if self.keys.is_empty() {
+                // Nothing was asked, so nothing is known: least of all that there is nobody.
+                return Step::Done(Err(Failure::Reject(Refusal {
+                    code: "nothing-to-look-by".to_owned(),
+                    reason: "looking up an account: there is no value that this application can be asked for"
+                        .to_owned(),
+                })));
+            }
             return self.next();
         };
         match std::mem::replace(&mut self.stage, Stage::Idle) {

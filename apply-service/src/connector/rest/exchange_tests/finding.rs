@@ -125,3 +125,10 @@ fn ids_are_text_whatever_they_are_written_as() {
         ["123456789012345678901234567890"]
     );
 }
+
+#[test]
+fn who_cannot_be_asked_for_is_not_taken_for_absent() {
+    let blind = with(|description| description["account"]["fields"]["externalId"] = json!({"send": "ext"}));
+    let result = run(&blind, find("005A", ""), vec![]);
+    assert_eq!(failure(result), ("reject", "nothing-to-look-by".to_owned()));
+}
