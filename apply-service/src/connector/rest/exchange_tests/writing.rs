@@ -55,8 +55,14 @@ fn a_create_without_a_certain_answer_is_looked_up_and_never_repeated() {
         assert!(matches!(run(&connector(), create(), script), Ok(Reply::Written { .. })));
         let script = vec![on("POST /users", lost.clone()), on("GET /users", users(&[]))];
         assert_eq!(failure(run(&connector(), create(), script)).0, "retry");
-        // The name is there and does not carry our key.
-        let theirs = user(8, "", "ADA\"},{");
+    }
+    // The name is there and does not carry our key, or somebody else's.
+    for (lost, key) in [
+        (broken(), ""),
+        (broken(), "005B"),
+        (ok(json!({"message": "success"})), "005B"),
+    ] {
+        let theirs = user(8, key, "ADA\"},{");
         let script = vec![
             on("POST /users", lost),
             on("GET /users", users(std::slice::from_ref(&theirs))),
