@@ -245,6 +245,16 @@ pub trait Connector: Send + Sync {
         false
     }
 
+    /// Whether accounts show this attribute; nothing follows from the absence of one that they never do.
+    fn shows(&self, _path: &AttributePath) -> bool {
+        true
+    }
+
+    /// Whether accounts can be looked up by this attribute.
+    fn looks_by(&self, path: &AttributePath) -> bool {
+        self.shows(path)
+    }
+
     /// What it cannot do at this target, by the words of the policy's `features`.
     fn lacks(&self) -> Vec<&'static str> {
         Vec::new()

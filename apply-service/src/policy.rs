@@ -9,6 +9,8 @@ mod compile;
 mod connection;
 mod keys;
 mod layers;
+#[cfg(test)]
+mod rest_tests;
 mod scope;
 #[cfg(test)]
 mod tests;

@@ -123,6 +123,16 @@ impl Connector for RestConnector {
         field.is_some_and(|field| field.create_only)
     }
 
+    fn shows(&self, path: &AttributePath) -> bool {
+        let field = self.shared.description.fields.get(&path.0);
+        field.is_some_and(|field| field.read.is_some())
+    }
+
+    fn looks_by(&self, path: &AttributePath) -> bool {
+        self.shared.description.find.contains_key(&path.0)
+            || (self.shows(path) && self.shared.call(Verb::List).is_some())
+    }
+
     fn lacks(&self) -> Vec<&'static str> {
         self.shared.description.lacks()
     }

@@ -203,7 +203,7 @@ pub fn compare(user: &UserKey, link: &Link, account: &Seen, target: &TargetPolic
         .written
         .iter()
         .filter(|(path, written)| {
-            let kept = rules.get(path) == Some(&Write::Always);
+            let kept = rules.get(path) == Some(&Write::Always) && !target.unshown.contains(path);
             kept && !written.doubted && !shows(account, path, written.returned.unwrap_or(written.hash))
         })
         .map(|(path, _)| path.clone())

@@ -256,6 +256,8 @@ pub struct TargetPolicy {
     pub recorded: BTreeSet<AttributePath>,
     /// The mapping, ordered by path.
     pub attributes: Vec<AttributeRule>,
+    /// Attributes that the application takes and never shows: nothing follows from their absence.
+    pub unshown: BTreeSet<AttributePath>,
     /// Who gets which settings, uppermost first; empty: the target has none.
     pub assignments: Vec<Assignment>,
     /// What becomes of leavers.

@@ -21,7 +21,7 @@ use crate::{
         guard::{Guard, RemovalLimit},
         policy::{
             AttributeRule, Disposition, Drift, DriftMode, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace,
-            Retry, TargetPolicy, ValueSource, WORK_EMAIL,
+            Retry, TargetPolicy, USER_NAME, ValueSource, WORK_EMAIL,
         },
         source::SourceField,
         termination::Termination,
@@ -85,6 +85,20 @@ pub(super) fn target(
             format!("has email, and there is no row `{WORK_EMAIL}` that says where the address comes from"),
         ));
     }
+    for (key, word, path) in [
+        (MatchKey::UserName, "userName", USER_NAME),
+        (MatchKey::Email, "email", WORK_EMAIL),
+    ] {
+        let asked = matching.as_ref().is_some_and(|matching| matching.by.contains(&key));
+        if asked && rows_known && !connector.looks_by(&AttributePath(path.to_owned())) {
+            problems.push(layers.problem(
+                &["match", "by"],
+                format!("has {word}, and this application neither finds nor shows `{path}`; take it out"),
+            ));
+        }
+    }
+    let unshown = attributes.iter().map(|rule| rule.path.clone());
+    let unshown = unshown.filter(|path| !connector.shows(path)).collect();
     let recorded = recorded(layers, &attributes, problems, warnings);
     let lifecycle = lifecycle(layers, features, problems, warnings);
     let guard = guard(layers, problems, warnings);
@@ -119,6 +133,7 @@ pub(super) fn target(
         recorded,
         attributes,
         assignments,
+        unshown,
         lifecycle,
         guard,
         pace,

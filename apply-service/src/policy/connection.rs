@@ -151,6 +151,12 @@ fn rest(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<RestConfig> {
             "belongs to SCIM, and this target is described under connection.rest; take one of them out",
         ));
     }
+    if layers.get(&["preset"]).and_then(Value::as_str) == Some("scim") {
+        problems.push(layers.problem(
+            &at,
+            "the preset scim speaks SCIM; what is described here belongs to `preset: rest`",
+        ));
+    }
     let config: RestConfig = layers.decode(&at, problems)?;
     let base_url = layers.get(&["connection", "baseUrl"]).and_then(Value::as_str);
     match RestConnector::try_new(&config, base_url.unwrap_or_default()) {

@@ -20,7 +20,7 @@ attributes:
 lifecycle: { removed: keep }
 "#;
 
-fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyError> {
+pub(super) fn read(files: &[(&str, &str)]) -> Result<Policy, PolicyError> {
     let files: Vec<_> = files
         .iter()
         .map(|(name, text)| (PathBuf::from(name), (*text).to_owned()))

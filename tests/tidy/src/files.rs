@@ -45,7 +45,10 @@ pub fn is_pure(path: &Path) -> bool {
             || text.starts_with("shared/filter/src/")
             || in_logic
             || text == "apply-service/src/connector/scim.rs"
-            || text.starts_with("apply-service/src/connector/scim/"))
+            || text.starts_with("apply-service/src/connector/scim/")
+            || text == "apply-service/src/connector/answer.rs"
+            || text == "apply-service/src/connector/rest.rs"
+            || text.starts_with("apply-service/src/connector/rest/"))
 }
 
 /// The files and folders of modules that `file` declares under `#[cfg(test)]`.

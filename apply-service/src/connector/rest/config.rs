@@ -260,10 +260,10 @@ pub struct Pattern {
     expecting = "expected a status such as 404, 4xx or 500-599, or a list of such"
 )]
 pub enum OneOrMany {
+    /// Any of them. First, because one value may be anything.
+    Many(Vec<Value>),
     /// One.
     One(Value),
-    /// Any of them.
-    Many(Vec<Value>),
 }
 
 /// One or several conditions; all have to hold.

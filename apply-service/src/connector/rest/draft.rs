@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use super::{
-    config::{Clear, RestConfig, Verb},
+    config::{Clear, RestConfig},
     description::{Body, Call, Description, Tree},
     template::plain,
 };
@@ -160,9 +160,6 @@ fn fields(description: &Description, call: &Call, values: &AttributeValues) -> V
             continue;
         };
         let Some(name) = &field.send else { continue };
-        if field.create_only && call.verb != Verb::Create {
-            continue;
-        }
         let value = match (value, field.clear) {
             (Value::Null, Clear::Never) => continue,
             (Value::Null, Clear::Empty) => Value::String(String::new()),

@@ -15,7 +15,7 @@ use super::{
     paging::{Pager, Progress},
 };
 use crate::{
-    connector::{Exchange, Failure, HttpAnswer, LIST_INCOMPLETE, Refusal, Step},
+    connector::{Exchange, Failure, HttpAnswer, Refusal, Step},
     logic::{
         account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
         policy::EXTERNAL_ID,
@@ -50,7 +50,7 @@ enum Stage {
     Asking,
     /// Asking for the target's time, to tell how old the listing is.
     Time,
-    Listing(Pager, Index),
+    Listing(Box<(Pager, Index)>),
     Candidate(VecDeque<RemoteId>, Vec<RemoteAccount>),
 }
 
@@ -212,7 +212,7 @@ impl Find {
     fn ask_page(&mut self, pager: Pager, index: Index) -> Step {
         match pager.ask() {
             Ok(draft) => {
-                self.stage = Stage::Listing(pager, index);
+                self.stage = Stage::Listing(Box::new((pager, index)));
                 Step::Complete(draft)
             }
             Err(refusal) => Step::Done(Err(Failure::Halt(refusal))),
@@ -223,10 +223,6 @@ impl Find {
         self.shared.note_time(answer);
         let (accounts, more) = match pager.take(answer) {
             Ok(page) => page,
-            // A list that never holds together concerns everybody who is looked up by it.
-            Err(Failure::Retry(refusal, wait)) if refusal.code == LIST_INCOMPLETE => {
-                return Step::Done(Err(Failure::Retry(refusal, wait)));
-            }
             Err(failure) => return Step::Done(Err(failure)),
         };
         index.begins(self.shared.lock().target_time);
@@ -318,13 +314,24 @@ impl Find {
 impl Exchange for Find {
     fn step(&mut self, answer: Option<HttpAnswer>) -> Step {
         let Some(answer) = answer else {
+            if self.keys.is_empty() {
+                // Nothing was asked, so nothing is known: least of all that there is nobody.
+                return Step::Done(Err(Failure::Reject(Refusal {
+                    code: "nothing-to-look-by".to_owned(),
+                    reason: "looking up an account: there is no value that this application can be asked for"
+                        .to_owned(),
+                })));
+            }
             return self.next();
         };
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Idle => self.next(),
             Stage::Asking => self.take_answer(&answer),
             Stage::Time => self.take_time(&answer),
-            Stage::Listing(pager, index) => self.take_page(pager, index, &answer),
+            Stage::Listing(under_way) => {
+                let (pager, index) = *under_way;
+                self.take_page(pager, index, &answer)
+            }
             Stage::Candidate(ids, hits) => self.take_candidate(ids, hits, &answer),
         }
     }
