@@ -9,6 +9,8 @@ mod compile;
 mod connection;
 mod keys;
 mod layers;
+mod lifecycle;
+mod limits;
 #[cfg(test)]
 mod rest_tests;
 mod scope;

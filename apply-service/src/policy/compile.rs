@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use usher_contract::{OrgId, StateHash, TargetName};
@@ -12,19 +12,18 @@ use super::{
     PRESETS, Target, assignments, attributes,
     connection::{Connection, connection},
     layers::Layers,
+    lifecycle::lifecycle,
+    limits::{drift, guard, pace, retry},
     scope,
 };
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
     logic::{
         account::AttributePath,
-        guard::{Guard, RemovalLimit},
         policy::{
-            AttributeRule, Disposition, Drift, DriftMode, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace,
-            Retry, TargetPolicy, USER_NAME, ValueSource, WORK_EMAIL,
+            AttributeRule, Features, Gate, Match, MatchKey, Mode, TargetPolicy, USER_NAME, ValueSource, WORK_EMAIL,
         },
         source::SourceField,
-        termination::Termination,
     },
 };
 
@@ -392,284 +391,6 @@ fn matching(layers: &Layers<'_>, keeps_external_ids: bool, problems: &mut Vec<St
     })
 }
 
-/// How a termination date is read; `None` when the section is not there.
-fn termination(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Termination> {
-    let at = |key| ["lifecycle", "termination", key];
-    layers.get(&at("field")[..2])?;
-    let name: String = layers
-        .decode(&at("field"), problems)
-        .unwrap_or_else(|| "terminationDate".to_owned());
-    let field = attributes::named(layers, &at("field"), &name, problems)?;
-    let day: Option<String> = layers.decode(&at("at"), problems);
-    let end_of_day = match day.as_deref() {
-        None | Some("endOfDay") => true,
-        Some("startOfDay") => false,
-        Some(other) => {
-            problems.push(layers.problem(&at("at"), format!("`{other}` is neither startOfDay nor endOfDay")));
-            true
-        }
-    };
-    let mut zone = |key: &str| -> Option<TimeZone> {
-        let path = ["lifecycle", "termination", key];
-        let name: String = layers.decode(&path, problems)?;
-        if key == "timeZone" && name == "user" {
-            return None;
-        }
-        TimeZone::get(&name)
-            .map_err(|_| {
-                problems.push(layers.problem(&path, format!("`{name}` is no time zone such as Europe/Berlin")))
-            })
-            .ok()
-    };
-    Some(Termination {
-        field,
-        end_of_day,
-        zone: zone("timeZone"),
-        fallback: zone("fallbackTimeZone").unwrap_or(TimeZone::UTC),
-    })
-}
-
-fn lifecycle(
-    layers: &Layers<'_>,
-    features: Features,
-    problems: &mut Vec<String>,
-    warnings: &mut Vec<String>,
-) -> Lifecycle {
-    let termination = termination(layers, problems);
-    let never = layers
-        .get(&["lifecycle", "deleteAfter"])
-        .is_none_or(|value| *value == json!("never"));
-    let delete_after = (!never).then(|| duration(layers, &["lifecycle", "deleteAfter"], Duration::MAX, problems));
-    match (delete_after.is_some(), features.delete) {
-        (true, false) => problems.push(layers.problem(
-            &["lifecycle", "deleteAfter"],
-            "deletes accounts for good, which needs features.delete: true",
-        )),
-        (false, true) => warnings.push(layers.problem(
-            &["features", "delete"],
-            "has no effect: nothing is deleted while lifecycle.deleteAfter is never",
-        )),
-        (true, true) => warnings.push(layers.problem(
-            &["lifecycle", "deleteAfter"],
-            "accounts that have been off for so long are deleted for good",
-        )),
-        (false, false) => {}
-    }
-    if termination.is_none() && layers.get(&["lifecycle", "terminated"]).is_some() {
-        problems.push(layers.problem(
-            &["lifecycle", "terminated"],
-            "needs lifecycle.termination, which says where the date stands",
-        ));
-    }
-    // The option as it was before it was split in two.
-    let keep_active = layers.decode::<bool>(&["lifecycle", "keepActive"], problems) == Some(true);
-    if keep_active {
-        warnings.push(layers.problem(
-            &["lifecycle", "keepActive"],
-            "stands for inactive: keep and outOfScope: keep; write these two instead",
-        ));
-    }
-    let unless_kept = if keep_active {
-        Disposition::Keep
-    } else {
-        Disposition::Deactivate
-    };
-    let mut of = |key: &str, default| {
-        let path = ["lifecycle", key];
-        let Some(word) = layers.decode::<String>(&path, problems) else {
-            return default;
-        };
-        match word.as_str() {
-            "deactivate" => Disposition::Deactivate,
-            "keep" => Disposition::Keep,
-            other => refuse(
-                layers,
-                &path,
-                &format!("`{other}` is not supported; use deactivate or keep"),
-                problems,
-            )
-            .unwrap_or(default),
-        }
-    };
-    Lifecycle {
-        inactive: of("inactive", unless_kept),
-        removed: of("removed", Disposition::Deactivate),
-        terminated: of("terminated", Disposition::Deactivate),
-        termination,
-        delete_after,
-        // Only where somebody says so: an org whose frozen state or report is not read would stop everybody.
-        frozen: of("frozen", Disposition::Keep),
-        unlisted: of("unlisted", Disposition::Keep),
-        out_of_scope: of("outOfScope", unless_kept),
-    }
-}
-
-fn guard(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<String>) -> Guard {
-    let default = Guard::default();
-    let number = |path: &[&str], default: u64, problems: &mut Vec<String>| {
-        layers.decode::<u64>(path, problems).unwrap_or(default)
-    };
-    let percent = |path: &[&str], default: u64, problems: &mut Vec<String>| {
-        let percent = number(path, default, problems);
-        if percent > 100 {
-            problems.push(layers.problem(path, "must be between 0 and 100"));
-        }
-        percent
-    };
-    let removals = RemovalLimit {
-        percent: percent(&["guard", "removals", "percent"], default.removals.percent, problems),
-        at_least: number(&["guard", "removals", "atLeast"], default.removals.at_least, problems),
-        at_most: number(&["guard", "removals", "atMost"], default.removals.at_most, problems),
-    };
-    if removals.at_least > removals.at_most {
-        problems.push(layers.problem(
-            &["guard", "removals", "atLeast"],
-            "must not be larger than guard.removals.atMost",
-        ));
-    }
-    let words: Vec<String> = layers
-        .decode(&["guard", "windows"], problems)
-        .unwrap_or_else(|| vec!["1h".to_owned(), "24h".to_owned()]);
-    let mut windows = Vec::new();
-    for word in &words {
-        match word
-            .parse::<SignedDuration>()
-            .ok()
-            .and_then(|window| Duration::try_from(window).ok())
-        {
-            Some(window) if !window.is_zero() => windows.push(window),
-            _ => problems.push(layers.problem(
-                &["guard", "windows"],
-                format!("`{word}` is no duration with its unit, such as 1h or 24h"),
-            )),
-        }
-    }
-    if windows.is_empty() && problems.is_empty() {
-        warnings.push(layers.problem(
-            &["guard", "windows"],
-            "no window: the guard is off, and one mistake can switch everybody off",
-        ));
-    }
-    let first: Option<String> = layers.decode(&["guard", "firstImport"], problems);
-    let counts_first_import = match first.as_deref() {
-        None | Some("allow") => false,
-        Some("hold") => true,
-        Some(other) => {
-            problems.push(layers.problem(
-                &["guard", "firstImport"],
-                format!("`{other}` is neither hold nor allow"),
-            ));
-            false
-        }
-    };
-    Guard {
-        removals,
-        changes_percent: percent(&["guard", "changes", "percent"], default.changes_percent, problems),
-        windows,
-        counts_first_import,
-        import_quiet: duration(layers, &["guard", "importQuiet"], default.import_quiet, problems),
-    }
-}
-
-fn pace(layers: &Layers<'_>, serial: bool, problems: &mut Vec<String>) -> Pace {
-    let per_second: f64 = layers.decode(&["pace", "perSecond"], problems).unwrap_or(10.0);
-    if !(per_second.is_finite() && (0.01..=10_000.0).contains(&per_second)) {
-        problems.push(layers.problem(&["pace", "perSecond"], "must be between 0.01 and 10000"));
-    }
-    let concurrency: usize = layers
-        .decode(&["pace", "concurrency"], problems)
-        .unwrap_or(if serial { 1 } else { 4 });
-    if serial && concurrency > 1 {
-        problems.push(layers.problem(
-            &["pace", "concurrency"],
-            "must be 1: the description of this application says `serial`",
-        ));
-    }
-    if !(1..=256).contains(&concurrency) {
-        problems.push(layers.problem(&["pace", "concurrency"], "must be between 1 and 256"));
-    }
-    let per_day: Option<u64> = layers.decode(&["pace", "perDay"], problems);
-    if per_day == Some(0) {
-        problems.push(layers.problem(
-            &["pace", "perDay"],
-            "must be at least 1; to stop a target use mode: off",
-        ));
-    }
-    let reserve: Option<String> = layers.decode(&["pace", "leaverReserve"], problems);
-    let reserve = reserve.map_or(Some(10), |text| text.strip_suffix('%')?.trim().parse::<u64>().ok());
-    let leaver_reserve_percent = reserve.filter(|percent| *percent <= 100).unwrap_or_else(|| {
-        problems.push(layers.problem(&["pace", "leaverReserve"], "must be a percentage such as 10%"));
-        10
-    });
-    Pace {
-        per_second,
-        per_day,
-        leaver_reserve_percent,
-        concurrency,
-    }
-}
-
-fn drift(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Drift> {
-    let every = match layers.get(&["schedule", "drift", "every"]).and_then(Value::as_str) {
-        Some("never") => return None,
-        _ => duration(
-            layers,
-            &["schedule", "drift", "every"],
-            Duration::from_secs(24 * 3600),
-            problems,
-        ),
-    };
-    let word: Option<String> = layers.decode(&["schedule", "drift", "mode"], problems);
-    let mode = match word.as_deref() {
-        None | Some("report") => DriftMode::Report,
-        Some("repair") => DriftMode::Repair,
-        Some(other) => {
-            problems.push(layers.problem(
-                &["schedule", "drift", "mode"],
-                format!("`{other}` is neither report nor repair"),
-            ));
-            DriftMode::Report
-        }
-    };
-    Some(Drift { every, mode })
-}
-
-fn retry(layers: &Layers<'_>, problems: &mut Vec<String>) -> Retry {
-    let (halt_at, halt_of) = halt(layers, problems);
-    let retry = Retry {
-        base: duration(layers, &["retry", "base"], Duration::from_secs(2), problems),
-        max: duration(layers, &["retry", "max"], Duration::from_secs(15 * 60), problems),
-        give_up_after: duration(
-            layers,
-            &["retry", "giveUpAfter"],
-            Duration::from_secs(24 * 3600),
-            problems,
-        ),
-        halt_at,
-        halt_of,
-    };
-    if retry.base > retry.max {
-        problems.push(layers.problem(&["retry", "base"], "must not be larger than retry.max"));
-    }
-    retry
-}
-
-/// How many failures among how many answers open the circuit.
-fn halt(layers: &Layers<'_>, problems: &mut Vec<String>) -> (u32, u32) {
-    let mut bounded = |key: &str, default: u32, least: u32, most: u32| {
-        let value: Option<u32> = layers.decode(&["retry", "halt", key], problems);
-        let value = value.unwrap_or(default);
-        if !(least..=most).contains(&value) {
-            problems.push(layers.problem(&["retry", "halt", key], format!("must be between {least} and {most}")));
-            return default;
-        }
-        value
-    };
-    let of = bounded("of", 20, 5, 64);
-    let percent = bounded("percent", 50, 1, 100);
-    ((of * percent).div_ceil(100), of)
-}
-
 /// A duration such as `500ms`, `30s`, `15m`, `24h`.
 pub(super) fn duration(layers: &Layers<'_>, path: &[&str], default: Duration, problems: &mut Vec<String>) -> Duration {
     let Some(value) = layers.get(path) else {
@@ -739,7 +460,7 @@ fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
     StateHash::of_value(&parts)
 }
 
-fn refuse<T>(layers: &Layers<'_>, path: &[&str], message: &str, problems: &mut Vec<String>) -> Option<T> {
+pub(super) fn refuse<T>(layers: &Layers<'_>, path: &[&str], message: &str, problems: &mut Vec<String>) -> Option<T> {
     problems.push(layers.problem(path, message));
     None
 }
