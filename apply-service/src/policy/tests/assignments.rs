@@ -1,0 +1,181 @@
+//! Settings by assignment, and what is left to managers.
+
+use super::*;
+
+const SETTINGS: &str = r#"
+settings:
+  profile: { attribute: 'roles[primary eq "True"].value', needs: gong }
+  seats: { attribute: 'entitlements[type eq "{item}"].value', value: granted }
+  workspaces: { attribute: 'roles[type eq "{key}"].value' }
+  level: { attribute: nickName }
+"#;
+
+fn assigned(assignments: &str) -> Result<(Vec<crate::logic::assignments::Assignment>, Vec<String>), Vec<String>> {
+    let text = format!("{GOOD}{SETTINGS}{assignments}");
+    let policy = read(&[("policy/helpdesk.yaml", &text)]).map_err(|error| error.0)?;
+    let target = &policy.targets.values().next().unwrap().policy;
+    Ok((target.assignments.clone(), policy.warnings.clone()))
+}
+
+#[test]
+fn assignments_become_rows_of_the_mapping() {
+    let (found, warnings) = assigned(
+        r#"
+assignments:
+  - name: sellers
+    filter: "Profile.Name = 'Sales User'"
+    set: { seats: [gong, engage], profile: AE, workspaces: { Main: Member, "West \"A\"": { from: custom.West__c } }, level: { template: "{{ title | upper }}" } }
+  - { name: guests, filter: all, updates: manual, set: { seats: [], level: guest, profile: AE } }
+"#,
+    )
+    .unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let paths = |number: usize| {
+        found[number]
+            .rows
+            .iter()
+            .map(|row| row.path.0.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        paths(0),
+        [
+            "nickName",
+            r#"roles[primary eq true].value"#,
+            r#"entitlements[type eq "gong"].value"#,
+            r#"entitlements[type eq "engage"].value"#,
+            r#"roles[type eq "Main"].value"#,
+            r#"roles[type eq "West \"A\""].value"#,
+        ]
+    );
+    assert_eq!(
+        (paths(1), found[1].manual, found[0].manual),
+        (vec!["nickName"], true, false)
+    );
+    assert_eq!(
+        found[1].pending,
+        ["profile waits for the seat gong, which is not granted"]
+    );
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.contains("profile waits for the seat gong")),
+        "{warnings:?}"
+    );
+    assert_ne!(found[0].settings, found[1].settings);
+    let (basic, _) = assigned("set: { level: { from: custom.Level__c, default: basic } }\n").unwrap();
+    assert_eq!(
+        (basic.len(), basic[0].filter.is_none(), basic[0].rows.len()),
+        (1, true, 1)
+    );
+}
+
+#[test]
+fn what_is_wrong_with_assignments_is_said_where_it_stands() {
+    for (text, words) in [
+        ("assignments: []", "an empty list would leave everybody out"),
+        (
+            "assignments: [{ name: a, filter: all }]\nset: { level: x }",
+            "stands beside assignments",
+        ),
+        (
+            "assignments: [{ name: a, filter: all }, { name: A, filter: all }]",
+            "no other assignment",
+        ),
+        (
+            "assignments: [{ name: a, filter: all }, { name: b, filter: all }]",
+            "it goes last",
+        ),
+        ("assignments: [{ name: a, filter: \"Profil.Name = 'x'\" }]", "Profil"),
+        (
+            "assignments: [{ name: a, filter: all, set: { levle: x } }]",
+            "did you mean `level`?",
+        ),
+        (
+            "assignments: [{ name: a, filter: all, set: { level: [x] } }]",
+            "must be a text, a number, true/false, or a row",
+        ),
+        (
+            "assignments: [{ name: a, filter: all, set: { seats: x } }]",
+            "must be a list of texts",
+        ),
+        (
+            "assignments: [{ name: a, filter: all, set: { workspaces: x } }]",
+            "must be a map of names to values",
+        ),
+        (
+            "assignments: [{ name: a, filter: all, set: { level: { from: titel } } }]",
+            "did you mean `title`?",
+        ),
+        (
+            "assignments: [{ name: a, filter: all, set: { level: { from: title, write: onCreate } } }]",
+            "say updates: manual",
+        ),
+        (
+            "assignments: [{ name: a, filter: all, updates: sometimes }]",
+            "unknown variant",
+        ),
+        (
+            "assignments: [{ name: a, filter: all, updates: manual, applyOnChange: true }]",
+            "has no use with updates: manual",
+        ),
+        ("set: { level: x }\nattributes2: {}", "unknown key"),
+    ] {
+        let found = assigned(&format!("{text}\n")).unwrap_err();
+        assert!(
+            found
+                .iter()
+                .any(|problem| problem.contains(words) && problem.contains("helpdesk.yaml:")),
+            "{text}: {found:#?}"
+        );
+    }
+    let doubled = format!("{GOOD}settings: {{ job: {{ attribute: title }} }}\nset: {{ job: x }}\n");
+    assert!(problems(&doubled)[0].contains("is written for everybody by a row of attributes"));
+}
+
+#[test]
+fn the_hierarchy_can_be_left_to_the_application_and_taken_back_at_any_time() {
+    let rows = |organization: &str| {
+        let policy = read(&[("policy/helpdesk.yaml", &format!("{GOOD}{organization}"))]).unwrap();
+        let target = &policy.targets.values().next().unwrap().policy;
+        (
+            target
+                .attributes
+                .iter()
+                .any(|rule| rule.path.0.ends_with("manager.value")),
+            target.hash,
+        )
+    };
+    let (with, ignoring) = (rows(""), rows("organization: { managers: false }\n"));
+    assert!(with.0 && !ignoring.0);
+    assert!(rows("organization: { managers: true }\n").0);
+    assert_ne!(with.1, ignoring.1, "everybody is planned again");
+    let found = problems(&format!("{GOOD}organization: {{ notifyManagers: recordedTeams }}\n"));
+    assert!(found[0].contains("is not supported in this version"), "{found:?}");
+}
+
+#[test]
+fn capture_is_left_to_managers_where_the_policy_says_so() {
+    let capture = |organization: &str| {
+        let text = format!(
+            "{GOOD}settings: {{ calls: {{ attribute: nickName, capture: true }}, level: {{ attribute: costCenter }} }}\n\
+             set: {{ calls: on, level: {{ from: department }} }}\n{organization}"
+        )
+        .replace("costCenter", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:costCenter");
+        let policy = read(&[("policy/helpdesk.yaml", &text)]).unwrap_or_else(|error| panic!("{error}"));
+        let target = &policy.targets.values().next().unwrap().policy;
+        let write = |end: &str| {
+            target.assignments[0]
+                .rows
+                .iter()
+                .find(|row| row.path.0.ends_with(end))
+                .unwrap()
+                .write
+        };
+        (write("nickName"), write("costCenter"))
+    };
+    assert_eq!(capture(""), (Write::Always, Write::Always));
+    assert_eq!(
+        capture("organization: { managersControlCapture: true }\n"),
+        (Write::OnCreate, Write::Always)
+    );
+}
