@@ -11,6 +11,9 @@ mod keys;
 mod layers;
 mod lifecycle;
 mod limits;
+mod roster;
+#[cfg(test)]
+mod roster_tests;
 #[cfg(test)]
 mod rest_tests;
 mod scope;
@@ -34,12 +37,14 @@ use crate::logic::policy::{Mode, TargetPolicy};
 /// The file whose keys stand below every target's own.
 const DEFAULTS: &str = "_defaults.yaml";
 /// The presets that are compiled in.
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 7] = [
     ("scim", include_str!("../presets/scim.yaml")),
     ("rest", include_str!("../presets/rest.yaml")),
     ("skyprep", include_str!("../presets/skyprep.yaml")),
     ("miniorange", include_str!("../presets/miniorange.yaml")),
     ("spinify-api", include_str!("../presets/spinify-api.yaml")),
+    ("spinify-csv", include_str!("../presets/spinify-csv.yaml")),
+    ("skyprep-csv", include_str!("../presets/skyprep-csv.yaml")),
 ];
 
 /// The presets that there are: name and text.

@@ -10,11 +10,11 @@ use usher_runtime::yaml::nearest;
 
 use super::{
     PRESETS, Target, assignments, attributes,
-    connection::{Connection, connection},
+    connection::{Connection, Dialect, connection},
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},
-    scope,
+    roster, scope,
 };
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
@@ -52,7 +52,7 @@ pub(super) fn target(
     let gate = gate(layers, problems, warnings);
     // Without a usable connection everything else is held against SCIM, so that its problems are found as well; what an
     // application that is described can hold is not known then.
-    let described = layers.get(&["connection", "rest"]).is_some();
+    let described = layers.get(&["connection", "rest"]).is_some() || roster::is_roster(layers);
     let connector = connection.as_ref().and_then(|connection| connection.connector().ok());
     let rows_known = connector.is_some() || !described;
     let connector = connector.unwrap_or_else(|| Arc::new(ScimConnector::new(ScimConfig::default())));
@@ -102,7 +102,22 @@ pub(super) fn target(
     let lifecycle = lifecycle(layers, features, problems, warnings);
     let guard = guard(layers, problems, warnings);
     let serial = connection.as_ref().is_some_and(Connection::is_serial);
-    let pace = pace(layers, serial, problems);
+    let list = connection.as_ref().and_then(|connection| match &connection.dialect {
+        Dialect::Roster(list) => Some(&**list),
+        Dialect::Scim(_) | Dialect::Rest(_) => None,
+    });
+    let pace = if roster::is_roster(layers) {
+        roster::pace(layers, problems)
+    } else {
+        pace(layers, serial, problems)
+    };
+    if let Some(list) = list {
+        let set = |path: &str| {
+            let mut rows = assignments.iter().flat_map(|assignment| &assignment.rows);
+            rows.any(|row| row.path.0 == path)
+        };
+        roster::filled(layers, list, &attributes, &set, problems);
+    }
     let retry = retry(layers, problems);
     let reconcile = duration(
         layers,
@@ -113,10 +128,13 @@ pub(super) fn target(
     let drift = drift(layers, problems);
     let shared_with: Option<BTreeSet<TargetName>> = layers.decode(&["connection", "sharedWith"], problems);
     let shared_with = shared_with.unwrap_or_default();
-    let tenant = StateHash::of_value(&json!({
-        "baseUrl": layers.get(&["connection", "baseUrl"]),
-        "tenant": layers.get(&["connection", "tenant"]),
-    }));
+    let tenant = match list {
+        Some(list) => roster::tenant(layers, list),
+        None => StateHash::of_value(&json!({
+            "baseUrl": layers.get(&["connection", "baseUrl"]),
+            "tenant": layers.get(&["connection", "tenant"]),
+        })),
+    };
     let policy = TargetPolicy {
         tenant,
         hash: hash(layers, &attributes),
@@ -132,6 +150,7 @@ pub(super) fn target(
         recorded,
         attributes,
         assignments,
+        keeps_values: list.is_some(),
         unshown,
         lifecycle,
         guard,

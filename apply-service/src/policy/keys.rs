@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 27] = [
+const KNOWN: [(&str, &[&str]); 28] = [
     (
         "",
         &[
@@ -45,6 +45,7 @@ const KNOWN: [(&str, &[&str]); 27] = [
             "allowPlaintext",
             "scim",
             "rest",
+            "roster",
         ],
     ),
     (
@@ -124,6 +125,7 @@ const KNOWN: [(&str, &[&str]); 27] = [
     ("attributes", &[]),
     ("connection.scim", &[]),
     ("connection.rest", &[]),
+    ("connection.roster", &[]),
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
@@ -153,6 +155,7 @@ fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, prob
                 "connection.auth",
                 "connection.scim",
                 "connection.rest",
+                "connection.roster",
             ]
             .contains(&&*section)
         {
@@ -173,7 +176,7 @@ fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, prob
     for (key, below) in entries {
         path.push(key);
         if known.is_empty() || known.contains(&key.as_str()) {
-            if !["connection.scim", "connection.rest"].contains(&&*section) {
+            if !["connection.scim", "connection.rest", "connection.roster"].contains(&&*section) {
                 walk(document, below, path, problems);
             }
         } else {

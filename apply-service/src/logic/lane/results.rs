@@ -74,7 +74,9 @@ impl Lane {
             Flight::Trial => self.tried(result, now, random),
             Flight::Page => self.listed(result, now, random),
             Flight::DriftPage => self.drift_page(result, now, random, effects),
-            Flight::Look(user, plan, change) => match result {
+            Flight::Look(user, plan, change) => {
+                self.looks -= 1;
+                match result {
                 Ok(answer) => {
                     let remote = match answer {
                         Answer::Found(found) if !found.is_empty() => Remote::Found(found),
@@ -84,8 +86,11 @@ impl Lane {
                     self.queue.resuming.push_back((user, remote));
                 }
                 Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
-            },
-            Flight::Write(user, plan, change) => match result {
+            }
+            }
+            Flight::Write(user, plan, change) => {
+                self.writes -= 1;
+                match result {
                 Ok(Answer::Written(account, shown)) => {
                     self.links.reserve(&account, user);
                     self.succeeded(user, &plan, &change, &account, shown.as_ref(), took, now);
@@ -96,7 +101,8 @@ impl Lane {
                 }
                 Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => self.put_back(user, now),
                 Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
-            },
+            }
+            }
         }
     }
 
@@ -172,6 +178,7 @@ impl Lane {
         self.doubtful.remove(&user);
         link.remote_id = None;
         link.written.clear();
+        link.values.clear();
         link.active = None;
         link.create_intent = false;
         link.user_version = change.version;
