@@ -11,11 +11,11 @@ mod keys;
 mod layers;
 mod lifecycle;
 mod limits;
+#[cfg(test)]
+mod rest_tests;
 mod roster;
 #[cfg(test)]
 mod roster_tests;
-#[cfg(test)]
-mod rest_tests;
 mod scope;
 #[cfg(test)]
 mod tests;

@@ -86,18 +86,20 @@ impl Executor {
     }
 
     /// Carries out one operation.
-    pub(crate) async fn carry(
-        &self,
-        operation: Operation,
-        lease: &Lease,
-    ) -> (Result<Reply, Failure>, ExchangeTrace) {
+    pub(crate) async fn carry(&self, operation: Operation, lease: &Lease) -> (Result<Reply, Failure>, ExchangeTrace) {
         match &self.carrier {
             Carrier::Http(sender) => sender.run(self.connector.begin(operation), lease).await,
             Carrier::Roster(desk) => {
                 let started = clock::monotonic();
                 let result = desk.execute(operation).await;
                 let elapsed = clock::monotonic().saturating_duration_since(started);
-                (result, ExchangeTrace { elapsed, ..ExchangeTrace::default() })
+                (
+                    result,
+                    ExchangeTrace {
+                        elapsed,
+                        ..ExchangeTrace::default()
+                    },
+                )
             }
         }
     }

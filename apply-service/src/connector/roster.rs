@@ -47,7 +47,7 @@ mod tests;
 
 pub use super::rest::Mistake;
 pub use config::{PlaceConfig, RosterConfig};
-pub(crate) use desk::Desk;
+pub use desk::Desk;
 
 use place::{Place, folder::Folder, objects::Objects, webdav::WebDav};
 
@@ -62,7 +62,9 @@ impl RosterConnector {
     #[must_use]
     pub fn new(config: &RosterConfig) -> Self {
         let columns = config.columns.iter().map(|column| column.attribute.clone());
-        Self { attributes: columns.collect() }
+        Self {
+            attributes: columns.collect(),
+        }
     }
 }
 
@@ -101,12 +103,7 @@ impl Connector for RosterConnector {
 ///
 /// # Errors
 /// Certificates that cannot be read, settings of a server that cannot work.
-pub(crate) fn desk(
-    target: &TargetName,
-    config: &RosterConfig,
-    http: &HttpConfig,
-    guard: &Guard,
-) -> Result<Desk, HttpError> {
+pub fn desk(target: &TargetName, config: &RosterConfig, http: &HttpConfig, guard: &Guard) -> Result<Desk, HttpError> {
     let place: Box<dyn Place> = match &config.place {
         PlaceConfig::Folder { path } => Box::new(Folder::new(path.clone())),
         PlaceConfig::Webdav { moves } => {
@@ -117,5 +114,10 @@ pub(crate) fn desk(
             Box::new(Objects::new(config.place.clone(), http, config.max_bytes)?)
         }
     };
-    Ok(Desk::new(target.clone(), Arc::new(config.clone()), guard.clone(), place))
+    Ok(Desk::new(
+        target.clone(),
+        Arc::new(config.clone()),
+        guard.clone(),
+        place,
+    ))
 }

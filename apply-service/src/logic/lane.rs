@@ -43,15 +43,15 @@ use jiff::Timestamp;
 use usher_contract::{UserChange, UserKey};
 
 use self::{circuit::Circuit, commits::Commits, guarding::Pass, pace::Pacer, queue::Queue, results::Accused};
-pub(crate) use self::{
-    execute::{look_up, match_values},
-    guarding::ledger,
-};
 pub use self::{
     completeness::Completeness,
     links::Links,
     messages::{Answer, Batch, Effect, Input, OperationId},
     status::{CircuitStatus, LaneStatus},
+};
+pub(crate) use self::{
+    execute::{look_up, match_values},
+    guarding::ledger,
 };
 use super::{
     first_sync::Listing,

@@ -83,7 +83,9 @@ pub(super) fn connection(
     } else {
         None
     };
-    let addressed = list.as_ref().is_none_or(|list| matches!(list.place, PlaceConfig::Webdav { .. }));
+    let addressed = list
+        .as_ref()
+        .is_none_or(|list| matches!(list.place, PlaceConfig::Webdav { .. }));
     let (base_url, auth) = if addressed {
         (base_url(layers, problems), auth(layers, problems))
     } else {

@@ -22,11 +22,16 @@ pub(super) fn roster(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<
         if layers.get(&["connection", other]).is_some() {
             problems.push(layers.problem(
                 &["connection", other],
-                format!("belongs to another kind of connection, and this target has connection.roster; take {other} out"),
+                format!(
+                    "belongs to another kind of connection, and this target has connection.roster; take {other} out"
+                ),
             ));
         }
     }
-    for (key, needed) in [("place", "where the list lies: folder, s3, gcs, azure or webdav"), ("file", "the name of the file, such as users.csv")] {
+    for (key, needed) in [
+        ("place", "where the list lies: folder, s3, gcs, azure or webdav"),
+        ("file", "the name of the file, such as users.csv"),
+    ] {
         if layers.get(&["connection", "roster", key]).is_none() {
             problems.push(layers.problem(&["connection", "roster", key], format!("is required: {needed}")));
             return None;
@@ -111,7 +116,10 @@ pub(super) fn pace(layers: &Layers<'_>, problems: &mut Vec<String>) -> Pace {
 
 /// Which list this is: another one has none of our rows.
 pub(super) fn tenant(layers: &Layers<'_>, config: &RosterConfig) -> StateHash {
-    let mut place = layers.get(&["connection", "roster", "place"]).cloned().unwrap_or_default();
+    let mut place = layers
+        .get(&["connection", "roster", "place"])
+        .cloned()
+        .unwrap_or_default();
     // How the place is reached is not what it is.
     for kind in ["s3", "gcs", "azure", "webdav"] {
         if let Some(of_kind) = place.get_mut(kind).and_then(Value::as_object_mut) {

@@ -11,7 +11,11 @@ use std::{
 use serde_json::Value;
 use usher_contract::UserKey;
 
-use super::{columns::cells, config::RosterConfig, render::{key_column, key_of, listed}};
+use super::{
+    columns::cells,
+    config::RosterConfig,
+    render::{key_column, key_of, listed},
+};
 use crate::{
     connector::{Failure, Operation, Refusal, Reply},
     logic::{
@@ -187,16 +191,23 @@ impl Book {
 const NAMES: [&str; 2] = [USER_NAME, WORK_EMAIL];
 
 fn names(row: &Row) -> impl Iterator<Item = (&'static str, String)> {
-    NAMES.into_iter().filter_map(|path| Some((path, row.text(path)?.trim().to_lowercase())))
+    NAMES
+        .into_iter()
+        .filter_map(|path| Some((path, row.text(path)?.trim().to_lowercase())))
 }
 
 impl Staged {
     fn take(&mut self, operation: &Operation, config: &RosterConfig) -> Result<Reply, Failure> {
         let (id, values) = match operation {
             Operation::Create { values } => {
-                let id = values.get(&AttributePath(EXTERNAL_ID.to_owned())).and_then(Value::as_str);
+                let id = values
+                    .get(&AttributePath(EXTERNAL_ID.to_owned()))
+                    .and_then(Value::as_str);
                 let Some(id) = id else {
-                    return Err(Failure::Reject(refusal("roster-no-key", "a row without the person's key")));
+                    return Err(Failure::Reject(refusal(
+                        "roster-no-key",
+                        "a row without the person's key",
+                    )));
                 };
                 (RemoteId(id.to_owned()), values)
             }
@@ -216,7 +227,11 @@ impl Staged {
             }
         };
         let before = self.book.row(&id).cloned();
-        let mut row = before.unwrap_or(Row { holder: None, values: AttributeValues::new(), on: true });
+        let mut row = before.unwrap_or(Row {
+            holder: None,
+            values: AttributeValues::new(),
+            on: true,
+        });
         for (path, value) in values {
             if path.0 == ACTIVE {
                 row.on = *value != Value::Bool(false);
@@ -232,7 +247,10 @@ impl Staged {
         self.explain(&id, config);
         let account = row.account(&id);
         self.book.set(&id, Some(row));
-        Ok(Reply::Written { id, account: Some(account) })
+        Ok(Reply::Written {
+            id,
+            account: Some(account),
+        })
     }
 
     /// The row may go, or be called something else.
@@ -254,7 +272,9 @@ impl Staged {
         }
         let mut conflicts = BTreeMap::new();
         for (id, number) in &written {
-            let Some(name) = self.book.listed_name(id, config) else { continue };
+            let Some(name) = self.book.listed_name(id, config) else {
+                continue;
+            };
             let ids = self.book.names.get(&(USER_NAME, name.clone()));
             let others: Vec<&RemoteId> = ids
                 .into_iter()
@@ -270,7 +290,10 @@ impl Staged {
             if others.iter().any(loses) {
                 conflicts.insert(
                     *number,
-                    Ok(Reply::Conflict(refusal("name-taken", "another row of the list has this log-in name"))),
+                    Ok(Reply::Conflict(refusal(
+                        "name-taken",
+                        "another row of the list has this log-in name",
+                    ))),
                 );
             }
         }
@@ -286,5 +309,8 @@ impl Book {
 }
 
 pub(super) fn refusal(code: &str, reason: &str) -> Refusal {
-    Refusal { code: code.to_owned(), reason: reason.to_owned() }
+    Refusal {
+        code: code.to_owned(),
+        reason: reason.to_owned(),
+    }
 }

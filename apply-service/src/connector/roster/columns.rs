@@ -104,7 +104,10 @@ mod tests {
 
     fn column(more: Value) -> Column {
         let mut column = json!({ "name": "X", "attribute": "x" });
-        column.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        column
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         serde_json::from_value(column).unwrap()
     }
 
@@ -127,9 +130,21 @@ mod tests {
             (json!(true), json!({ "words": ["Yes", "No"] }), "Yes"),
             (json!("FALSE"), json!({ "words": ["Yes", "No"] }), "No"),
             (json!("2026-02-01"), json!({ "date": "%d/%m/%Y" }), "01/02/2026"),
-            (json!("2026-01-31T23:30:00Z"), json!({ "date": "%d/%m/%Y", "timeZone": "Europe/Berlin" }), "01/02/2026"),
-            (json!("2026-02-01"), json!({ "date": "%d/%m/%Y", "timeZone": "America/Los_Angeles" }), "01/02/2026"),
-            (json!("2026-01-31T23:30:00+02:00"), json!({ "date": "%Y-%m-%dT%H:%M:%SZ" }), "2026-01-31T21:30:00Z"),
+            (
+                json!("2026-01-31T23:30:00Z"),
+                json!({ "date": "%d/%m/%Y", "timeZone": "Europe/Berlin" }),
+                "01/02/2026",
+            ),
+            (
+                json!("2026-02-01"),
+                json!({ "date": "%d/%m/%Y", "timeZone": "America/Los_Angeles" }),
+                "01/02/2026",
+            ),
+            (
+                json!("2026-01-31T23:30:00+02:00"),
+                json!({ "date": "%Y-%m-%dT%H:%M:%SZ" }),
+                "2026-01-31T21:30:00Z",
+            ),
         ] {
             assert_eq!(one(value.clone(), more.clone()), Ok(json!(text)), "{value} {more}");
         }
@@ -147,7 +162,10 @@ mod tests {
         let lines = Format::JsonLines {};
         assert_eq!(cell(&values, true, &column(json!({})), &lines), Ok(json!("=1")));
         assert_eq!(cell(&[].into(), true, &column(json!({})), &lines), Ok(json!(null)));
-        let active = Column { attribute: ACTIVE.into(), ..column(json!({})) };
+        let active = Column {
+            attribute: ACTIVE.into(),
+            ..column(json!({}))
+        };
         assert_eq!(cell(&values, false, &active, &lines), Ok(json!(false)));
     }
 }

@@ -84,14 +84,16 @@ enum Next {
 }
 
 impl State {
-    /// Whether the list is complete.
-    fn may_write(&self, config: &RosterConfig) -> bool {
+    /// Whether the list is complete with so many operations at hand.
+    fn may_write(&self, at_hand: usize, config: &RosterConfig) -> bool {
         let complete = self.completeness;
-        complete.whole && (complete.undecided == 0 || config.undecided == Undecided::AsBefore)
+        // What the lane has handed out and has not arrived here would be missing.
+        let arrived = at_hand >= complete.writes;
+        complete.whole && arrived && (complete.undecided == 0 || config.undecided == Undecided::AsBefore)
     }
 
     fn next(&self, config: &RosterConfig, now: Instant) -> Next {
-        let whole = self.may_write(config);
+        let whole = self.may_write(self.pending.len(), config);
         if self.completeness.draining {
             return match (self.pending.is_empty(), whole) {
                 (true, _) => Next::Idle,
@@ -109,7 +111,7 @@ impl State {
 }
 
 /// See the module.
-pub(crate) struct Desk {
+pub struct Desk {
     target: TargetName,
     config: Arc<RosterConfig>,
     guard: Guard,
@@ -142,12 +144,15 @@ impl Desk {
     }
 
     /// A new ownership begins with these links: nothing of an earlier one counts.
-    pub(crate) fn begin(&self, links: &Links) {
+    pub fn begin(&self, links: &Links) {
         let mut book = Book::default();
         for (user, link) in links.iter() {
             book.note(*user, Some(link));
         }
-        let mut state = State { book, ..State::default() };
+        let mut state = State {
+            book,
+            ..State::default()
+        };
         // The file may be older than the links, of another format, or gone: it is compared once.
         state.debounce.changed(now());
         *self.state() = state;
@@ -155,7 +160,7 @@ impl Desk {
     }
 
     /// These links are committed.
-    pub(crate) fn committed(&self, links: &[(UserKey, Link)]) {
+    pub fn committed(&self, links: &[(UserKey, Link)]) {
         let mut state = self.state();
         let mut changed = false;
         for (user, link) in links {
@@ -169,7 +174,7 @@ impl Desk {
     }
 
     /// How complete the picture of the lane is.
-    pub(crate) fn observe(&self, completeness: Completeness) {
+    pub fn observe(&self, completeness: Completeness) {
         let mut state = self.state();
         if state.completeness != completeness {
             state.completeness = completeness;
@@ -178,13 +183,18 @@ impl Desk {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn expect_writes(&self, writes: usize) {
+        self.state().completeness.writes = writes;
+    }
+
     /// Ends when a young commit is wanted.
-    pub(crate) async fn wants_commit(&self) {
+    pub async fn wants_commit(&self) {
         self.wants.notified().await;
     }
 
     /// Carries out one operation. Writes wait for the file.
-    pub(crate) async fn execute(&self, operation: Operation) -> Done {
+    pub async fn execute(&self, operation: Operation) -> Done {
         match operation {
             Operation::Check => self.check().await,
             Operation::Find { external_id, by } => Ok(Reply::Found(self.state().book.find(&external_id, &by))),
@@ -211,7 +221,7 @@ impl Desk {
     }
 
     /// Writes the list whenever it is due. Never ends; dropped with the lane.
-    pub(crate) async fn run(&self, lease: &Lease) {
+    pub async fn run(&self, lease: &Lease) {
         loop {
             let next = self.state().next(&self.config, now());
             match next {
@@ -235,7 +245,10 @@ impl Desk {
         let (operations, replies): (Vec<_>, Vec<_>) = {
             let mut state = self.state();
             state.debounce.taken();
-            mem::take(&mut state.pending).into_iter().map(|pending| (pending.operation, pending.reply)).unzip()
+            mem::take(&mut state.pending)
+                .into_iter()
+                .map(|pending| (pending.operation, pending.reply))
+                .unzip()
         };
         match self.try_publish(&operations, lease).await {
             Ok((published, verdicts, rows)) => {
@@ -278,10 +291,17 @@ impl Desk {
     ) -> Result<(Published, Vec<Done>, usize), Failure> {
         let (staged, allowed) = {
             let state = self.state();
-            (state.book.stage(operations, &self.config), state.completeness.allowed_removals)
+            (
+                state.book.stage(operations, &self.config),
+                state.completeness.allowed_removals,
+            )
         };
-        let list = render(staged.book.rows(), &self.config)
-            .map_err(|unfit| Failure::Halt(refusal("roster-cell", &format!("the list cannot be written: {}", unfit.0))))?;
+        let list = render(staged.book.rows(), &self.config).map_err(|unfit| {
+            Failure::Halt(refusal(
+                "roster-cell",
+                &format!("the list cannot be written: {}", unfit.0),
+            ))
+        })?;
         let mut known = self.known.lock().await;
         let rows = list.rows;
         if operations.is_empty() && known.as_ref().is_some_and(|known| known.holds(&list.bytes)) {
@@ -289,11 +309,16 @@ impl Desk {
         }
         let off = self.guard.windows.is_empty();
         let limit = |rows: usize| self.guard.limit(Budget::InferredRemovals, rows).filter(|_| !off);
-        let limits = Limits { limit: &limit, allowed, explained: &staged.explained };
+        let limits = Limits {
+            limit: &limit,
+            allowed,
+            explained: &staged.explained,
+        };
         let gate = Gate::new(lease.clone());
         for _ in 0..LEASES {
             self.lease(lease).await;
-            if !self.state().may_write(&self.config) {
+            let at_hand = operations.len() + self.state().pending.len();
+            if !self.state().may_write(at_hand, &self.config) {
                 // Paused, or more has come: what was asked for is asked again.
                 break;
             }
@@ -341,9 +366,10 @@ impl Desk {
         let probe = format!("{}.usher-check", self.config.file);
         let halt = |error: PlaceError| match error {
             PlaceError::Failed(refusal) => Failure::Halt(refusal),
-            PlaceError::Changed | PlaceError::LeaseOver => {
-                Failure::Retry(refusal("roster-contended", "somebody else is writing the same file"), None)
-            }
+            PlaceError::Changed | PlaceError::LeaseOver => Failure::Retry(
+                refusal("roster-contended", "somebody else is writing the same file"),
+                None,
+            ),
         };
         let (there, _) = look(&*self.place, &self.config).await.map_err(halt)?;
         let before = self.place.version(&probe).await.map_err(halt)?;
@@ -360,7 +386,10 @@ impl Desk {
             None => format!("{file} is not there yet"),
             Some(rows) => format!("{file} has {rows} rows"),
         };
-        Ok(Reply::Checked(vec![format!("{} can be written", self.place.words()), has]))
+        Ok(Reply::Checked(vec![
+            format!("{} can be written", self.place.words()),
+            has,
+        ]))
     }
 
     /// As long as the file is there that the last check has refused to replace, and nothing more was allowed, the next try
@@ -385,16 +414,26 @@ impl Desk {
             PlaceError::Changed | PlaceError::LeaseOver => Failure::Retry(not_written_words(), None),
         })?;
         if there.is_foreign() {
-            let words = format!("{} has other columns than this list: {} lines", self.config.file, there.rows().unwrap_or(0));
+            let words = format!(
+                "{} has other columns than this list: {} lines",
+                self.config.file,
+                there.rows().unwrap_or(0)
+            );
             return Err(Failure::Reject(refusal("roster-other-columns", &words)));
         }
         let state = self.state();
-        Ok(Reply::Page { accounts: accounts(&state.book, rows, &self.config), next: None })
+        Ok(Reply::Page {
+            accounts: accounts(&state.book, rows, &self.config),
+            next: None,
+        })
     }
 }
 
 fn not_written_words() -> Refusal {
-    refusal(LEASE_OVER, "not written: the target is handed back or the last commit is too long ago")
+    refusal(
+        LEASE_OVER,
+        "not written: the target is handed back or the last commit is too long ago",
+    )
 }
 
 fn not_written() -> Failure {
@@ -408,7 +447,9 @@ fn accounts(book: &Book, rows: Vec<Read>, config: &RosterConfig) -> Vec<RemoteAc
     let mut off: BTreeMap<&RemoteId, RemoteAccount> = BTreeMap::new();
     let mut accounts = Vec::new();
     for (id, row) in book.rows() {
-        let Ok(cells) = cells(&row.values, row.on, config) else { continue };
+        let Ok(cells) = cells(&row.values, row.on, config) else {
+            continue;
+        };
         if !listed(row, config) {
             // Not in the file, as it should be: off.
             off.insert(id, row.account(id));
@@ -417,7 +458,11 @@ fn accounts(book: &Book, rows: Vec<Read>, config: &RosterConfig) -> Vec<RemoteAc
             by_key.insert(key_of(cell), (id, cells));
         }
     }
-    let key_name = config.columns.get(key).map(|column| column.name.as_str()).unwrap_or_default();
+    let key_name = config
+        .columns
+        .get(key)
+        .map(|column| column.name.as_str())
+        .unwrap_or_default();
     for (number, read) in rows.into_iter().enumerate() {
         let ours = read.get(key_name).and_then(|cell| by_key.get(&key_of(cell)));
         let account = match ours.and_then(|(id, cells)| Some((*id, cells, book.row(id)?))) {
@@ -459,5 +504,29 @@ fn foreign(number: usize, read: &Read, config: &RosterConfig) -> RemoteAccount {
         active: None,
         etag: None,
         resource: serde_json::Value::Object(values.collect()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// What the writer would do next, in words.
+    pub(in super::super) fn at_each_moment(
+        config: &RosterConfig,
+        changed: &[Instant],
+        completeness: Completeness,
+        rests_until: Option<Instant>,
+        now: Instant,
+    ) -> String {
+        let mut state = State {
+            completeness,
+            rests_until,
+            ..State::default()
+        };
+        for moment in changed {
+            state.debounce.changed(*moment);
+        }
+        format!("{:?}", state.next(config, now))
     }
 }

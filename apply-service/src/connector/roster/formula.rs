@@ -110,7 +110,14 @@ mod tests {
             assert_eq!(neutralise(phone, Formulas::Phone), phone);
             assert_eq!(neutralise(phone, Formulas::Prefix), format!("'{phone}"));
         }
-        for no in ["+1-2", "+cmd|' /C calc'!A0", "=+491234567", "+", "+12345678;=1", "-123456"] {
+        for no in [
+            "+1-2",
+            "+cmd|' /C calc'!A0",
+            "=+491234567",
+            "+",
+            "+12345678;=1",
+            "-123456",
+        ] {
             assert!(neutralise(no, Formulas::Phone).starts_with('\''), "{no}");
         }
     }

@@ -67,7 +67,10 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, dropped: Arc::default() }
+        Self {
+            lease,
+            dropped: Arc::default(),
+        }
     }
 
     /// Whether the step may be taken.

@@ -26,8 +26,16 @@ pub(super) struct Known {
 
 impl Known {
     fn nothing() -> Self {
-        let before = Before { keys: Some(BTreeSet::new()), rows: 0 };
-        Self { version: None, hash: String::new(), before, kept: false }
+        let before = Before {
+            keys: Some(BTreeSet::new()),
+            rows: 0,
+        };
+        Self {
+            version: None,
+            hash: String::new(),
+            before,
+            kept: false,
+        }
     }
 
     /// What the file is.
@@ -91,7 +99,11 @@ pub(super) async fn look(place: &dyn Place, config: &RosterConfig) -> Result<(Kn
         return Ok((Known::nothing(), vec![]));
     };
     let contents = read(&stored.bytes, config);
-    let key = config.columns.get(key_column(config)).map(|column| column.name.as_str()).unwrap_or_default();
+    let key = config
+        .columns
+        .get(key_column(config))
+        .map(|column| column.name.as_str())
+        .unwrap_or_default();
     let keys = contents
         .read
         .as_ref()
@@ -99,7 +111,10 @@ pub(super) async fn look(place: &dyn Place, config: &RosterConfig) -> Result<(Kn
     let known = Known {
         version: Some(stored.version),
         hash: hash(&stored.bytes),
-        before: Before { keys, rows: contents.rows },
+        before: Before {
+            keys,
+            rows: contents.rows,
+        },
         kept: false,
     };
     Ok((known, contents.read.unwrap_or_default()))
@@ -130,12 +145,18 @@ pub(super) async fn publish(
         judge(&there.before, &list.keys, limits.explained, limit, limits.allowed).map_err(Unpublished::Shrunk)?;
         gate.pass()?;
         keep_previous(place, config, there).await?;
-        match place.replace(&config.file, &list.bytes, there.version.as_ref(), gate).await {
+        match place
+            .replace(&config.file, &list.bytes, there.version.as_ref(), gate)
+            .await
+        {
             Ok(version) => {
                 *known = Some(Known {
                     version: Some(version),
                     hash: hash(&list.bytes),
-                    before: Before { keys: Some(list.keys.clone()), rows: list.rows },
+                    before: Before {
+                        keys: Some(list.keys.clone()),
+                        rows: list.rows,
+                    },
                     kept: false,
                 });
                 return Ok(Published::Written);
@@ -150,7 +171,11 @@ pub(super) async fn publish(
             }
         }
     }
-    Err(PlaceError::failed("roster-contended", "somebody else writes the same file again and again; two writers fight over it").into())
+    Err(PlaceError::failed(
+        "roster-contended",
+        "somebody else writes the same file again and again; two writers fight over it",
+    )
+    .into())
 }
 
 fn previous(config: &RosterConfig, number: u32) -> String {
@@ -166,10 +191,15 @@ async fn keep_previous(place: &dyn Place, config: &RosterConfig, there: &mut Kno
         return Ok(());
     }
     let newest = previous(config, 1);
-    let already = place.read(&newest).await?.is_some_and(|kept| hash(&kept.bytes) == there.hash);
+    let already = place
+        .read(&newest)
+        .await?
+        .is_some_and(|kept| hash(&kept.bytes) == there.hash);
     if !already {
         for number in (1..config.previous).rev() {
-            place.copy(&previous(config, number), &previous(config, number + 1)).await?;
+            place
+                .copy(&previous(config, number), &previous(config, number + 1))
+                .await?;
         }
         place.copy(&config.file, &newest).await?;
     }

@@ -40,7 +40,12 @@ pub(super) fn listed(row: &Row, config: &RosterConfig) -> bool {
 pub(super) fn key_column(config: &RosterConfig) -> usize {
     let named = |name: &String| config.columns.iter().position(|column| column.name == *name);
     let of_names = || config.columns.iter().position(|column| column.attribute == USER_NAME);
-    config.key.as_ref().and_then(named).or_else(of_names).unwrap_or_default()
+    config
+        .key
+        .as_ref()
+        .and_then(named)
+        .or_else(of_names)
+        .unwrap_or_default()
 }
 
 /// A cell as a key: without regard to case, as addresses are.
@@ -70,7 +75,11 @@ pub(super) fn render<'a>(
         Format::Csv(csv) => as_csv(&lines, config, csv),
         Format::JsonLines {} => as_json(&lines, config),
     };
-    Ok(Rendered { bytes, keys, rows: lines.len() })
+    Ok(Rendered {
+        bytes,
+        keys,
+        rows: lines.len(),
+    })
 }
 
 fn as_csv(lines: &[Vec<Value>], config: &RosterConfig, csv: &CsvConfig) -> Vec<u8> {
@@ -96,7 +105,9 @@ fn as_csv(lines: &[Vec<Value>], config: &RosterConfig, csv: &CsvConfig) -> Vec<u
         writer.write_record(names).expect(fits);
     }
     for line in lines {
-        writer.write_record(line.iter().map(|cell| cell.as_str().unwrap_or_default())).expect(fits);
+        writer
+            .write_record(line.iter().map(|cell| cell.as_str().unwrap_or_default()))
+            .expect(fits);
     }
     writer.into_inner().expect(fits)
 }
@@ -105,7 +116,9 @@ fn as_json(lines: &[Vec<Value>], config: &RosterConfig) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in lines {
         let entries = config.columns.iter().zip(line);
-        let object: Map<String, Value> = entries.map(|(column, cell)| (column.name.clone(), cell.clone())).collect();
+        let object: Map<String, Value> = entries
+            .map(|(column, cell)| (column.name.clone(), cell.clone()))
+            .collect();
         bytes.extend_from_slice(Value::Object(object).to_string().as_bytes());
         bytes.push(b'\n');
     }
@@ -123,7 +136,10 @@ pub(super) fn read(bytes: &[u8], config: &RosterConfig) -> Contents {
         Format::Csv(csv) => read_csv(bytes, config, csv),
         Format::JsonLines {} => read_json(bytes),
     };
-    let key = config.columns.get(key_column(config)).map(|column| column.name.as_str());
+    let key = config
+        .columns
+        .get(key_column(config))
+        .map(|column| column.name.as_str());
     match read {
         Some(rows) if rows.iter().all(|row| key.is_some_and(|key| row.contains_key(key))) => Contents {
             rows: rows.len(),
@@ -131,7 +147,10 @@ pub(super) fn read(bytes: &[u8], config: &RosterConfig) -> Contents {
         },
         _ => Contents {
             read: None,
-            rows: bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count(),
+            rows: bytes
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.trim_ascii().is_empty())
+                .count(),
         },
     }
 }
@@ -166,6 +185,8 @@ fn rows_of(reader: &mut csv::Reader<&[u8]>, names: &[String]) -> Option<Vec<Read
 }
 
 fn read_json(bytes: &[u8]) -> Option<Vec<Read>> {
-    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let lines = bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty());
     lines.map(|line| serde_json::from_slice::<Read>(line).ok()).collect()
 }

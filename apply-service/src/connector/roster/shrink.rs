@@ -37,13 +37,20 @@ pub(super) fn judge(
 ) -> Result<(), Shrunk> {
     let Some(limit) = limit else { return Ok(()) };
     let lost = match &before.keys {
-        Some(keys) => keys.iter().filter(|key| !after.contains(*key) && !explained.contains(*key)).count(),
+        Some(keys) => keys
+            .iter()
+            .filter(|key| !after.contains(*key) && !explained.contains(*key))
+            .count(),
         None => before.rows.saturating_sub(after.len()),
     };
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let limit = limit.saturating_add(allowed);
     if count(lost) > limit {
-        return Err(Shrunk { lost: count(lost), before: count(before.rows), limit });
+        return Err(Shrunk {
+            lost: count(lost),
+            before: count(before.rows),
+            limit,
+        });
     }
     Ok(())
 }
@@ -57,7 +64,10 @@ mod tests {
     }
 
     fn before(from: usize, to: usize) -> Before {
-        Before { keys: Some(keys(from, to)), rows: to - from }
+        Before {
+            keys: Some(keys(from, to)),
+            rows: to - from,
+        }
     }
 
     #[test]
@@ -73,10 +83,28 @@ mod tests {
             (before(0, 100), keys(100, 200), &nothing, Some(5), 0, false),
             (before(0, 100), nothing.clone(), &nothing, Some(5), 0, false),
             (before(0, 100), nothing.clone(), &nothing, None, 0, true),
-            (Before { keys: None, rows: 100 }, keys(0, 95), &nothing, Some(5), 0, true),
-            (Before { keys: None, rows: 100 }, keys(0, 94), &nothing, Some(5), 0, false),
+            (
+                Before { keys: None, rows: 100 },
+                keys(0, 95),
+                &nothing,
+                Some(5),
+                0,
+                true,
+            ),
+            (
+                Before { keys: None, rows: 100 },
+                keys(0, 94),
+                &nothing,
+                Some(5),
+                0,
+                false,
+            ),
         ] {
-            assert_eq!(judge(&before, &after, explained, limit, allowed).is_ok(), fits, "{before:?} {limit:?} {allowed}");
+            assert_eq!(
+                judge(&before, &after, explained, limit, allowed).is_ok(),
+                fits,
+                "{before:?} {limit:?} {allowed}"
+            );
         }
         let shrunk = judge(&before(0, 100), &nothing, &nothing, Some(5), 3).unwrap_err();
         assert_eq!((shrunk.lost, shrunk.before, shrunk.limit), (100, 100, 8));

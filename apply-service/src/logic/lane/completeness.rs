@@ -11,6 +11,8 @@ pub struct Completeness {
     /// Everybody has been fed and judged, and whoever something is to be done for is at the application: nobody waits for a
     /// place, a look-up or a commit. Never while the target is paused, its links are void, or a first sync waits.
     pub whole: bool,
+    /// Writes that were handed out and have not ended: what is not at the application yet is missing there.
+    pub writes: usize,
     /// People of whom it is not known whether they belong, or who changed later than the table of users knows.
     pub undecided: usize,
     /// The target is being handed back.
@@ -33,6 +35,7 @@ impl Lane {
         Completeness {
             // A record that cannot be read is a row that is not known.
             whole: judged && begun && runs && nobody_waits && self.links.unreadable() == 0,
+            writes: self.writes,
             undecided: self.undecided.len() + self.behind.len(),
             draining: self.draining,
             allowed_removals: self.allowed(Budget::InferredRemovals, now),

@@ -77,31 +77,31 @@ impl Lane {
             Flight::Look(user, plan, change) => {
                 self.looks -= 1;
                 match result {
-                Ok(answer) => {
-                    let remote = match answer {
-                        Answer::Found(found) if !found.is_empty() => Remote::Found(found),
-                        _ => Remote::Absent,
-                    };
-                    self.stage(user, Stage::Resuming);
-                    self.queue.resuming.push_back((user, remote));
+                    Ok(answer) => {
+                        let remote = match answer {
+                            Answer::Found(found) if !found.is_empty() => Remote::Found(found),
+                            _ => Remote::Absent,
+                        };
+                        self.stage(user, Stage::Resuming);
+                        self.queue.resuming.push_back((user, remote));
+                    }
+                    Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }
-                Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
-            }
             }
             Flight::Write(user, plan, change) => {
                 self.writes -= 1;
                 match result {
-                Ok(Answer::Written(account, shown)) => {
-                    self.links.reserve(&account, user);
-                    self.succeeded(user, &plan, &change, &account, shown.as_ref(), took, now);
+                    Ok(Answer::Written(account, shown)) => {
+                        self.links.reserve(&account, user);
+                        self.succeeded(user, &plan, &change, &account, shown.as_ref(), took, now);
+                    }
+                    Ok(Answer::Absent) => self.vanished(user, &plan, &change, took, now, random),
+                    Ok(Answer::Conflict(refusal)) => {
+                        self.failed(user, &plan, &change, Failed::Conflict(refusal), took, now, random);
+                    }
+                    Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => self.put_back(user, now),
+                    Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }
-                Ok(Answer::Absent) => self.vanished(user, &plan, &change, took, now, random),
-                Ok(Answer::Conflict(refusal)) => {
-                    self.failed(user, &plan, &change, Failed::Conflict(refusal), took, now, random);
-                }
-                Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => self.put_back(user, now),
-                Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
-            }
             }
         }
     }

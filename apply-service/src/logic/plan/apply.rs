@@ -39,7 +39,8 @@ pub fn link_after(
         // Of an account that moves to another record only what differs is in the plan; the account shows the rest.
         let shown = shown.into_iter().flat_map(|seen| &seen.values);
         let values = shown.chain(&plan.values);
-        link.values.extend(values.map(|(path, value)| (path.clone(), value.clone())));
+        link.values
+            .extend(values.map(|(path, value)| (path.clone(), value.clone())));
         link.values.retain(|_, value| !value.is_null());
     }
     for (path, hash) in &plan.equal {

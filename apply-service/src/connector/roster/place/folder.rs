@@ -64,7 +64,10 @@ pub(in super::super) struct Folder {
 
 impl Folder {
     pub(in super::super) fn new(path: PathBuf) -> Self {
-        Self { path, disk: Arc::new(RealDisk) }
+        Self {
+            path,
+            disk: Arc::new(RealDisk),
+        }
     }
 
     /// Files block: off the async workers.
@@ -96,7 +99,10 @@ fn failed(doing: &str, path: &Path, error: &io::Error) -> PlaceError {
 
 fn read_of(disk: &dyn Disk, folder: &Path, name: &str) -> Result<Option<Stored>, PlaceError> {
     match disk.read(&folder.join(name)) {
-        Ok(bytes) => Ok(Some(Stored { version: of_content(&bytes), bytes })),
+        Ok(bytes) => Ok(Some(Stored {
+            version: of_content(&bytes),
+            bytes,
+        })),
         // A folder that is not there is not an empty one: a mount may be missing.
         Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => Ok(None),
         Err(error) => Err(failed("reading", folder, &error)),
@@ -173,7 +179,9 @@ impl Place for Folder {
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> Answer<'a, ()> {
         let (from, to) = (from.to_owned(), to.to_owned());
         Box::pin(self.blocking(move |disk, folder| {
-            let Some(stored) = read_of(disk, folder, &from)? else { return Ok(()) };
+            let Some(stored) = read_of(disk, folder, &from)? else {
+                return Ok(());
+            };
             let beside = folder.join(format!(".{to}.tmp"));
             disk.write_synced(&beside, &stored.bytes)
                 .and_then(|()| disk.rename(&beside, &folder.join(&to)))
@@ -183,13 +191,15 @@ impl Place for Folder {
 
     fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         let name = name.to_owned();
-        Box::pin(self.blocking(move |disk, folder| match disk.remove(&folder.join(&name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", folder, &error)),
-            _ => {
-                let _ = disk.remove(&folder.join(format!(".{name}.lock")));
-                Ok(())
-            }
-        }))
+        Box::pin(
+            self.blocking(move |disk, folder| match disk.remove(&folder.join(&name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", folder, &error)),
+                _ => {
+                    let _ = disk.remove(&folder.join(format!(".{name}.lock")));
+                    Ok(())
+                }
+            }),
+        )
     }
 
     fn words(&self) -> String {
@@ -279,12 +289,26 @@ mod tests {
             (None, None, Some(of_content(b"old")), Ok(())),
             (None, None, None, Err(PlaceError::LeaseOver)),
         ] {
-            let disk = Noted { fails_at, there, ..Noted::default() };
+            let disk = Noted {
+                fails_at,
+                there,
+                ..Noted::default()
+            };
             assert!(run(&disk, expected.as_ref(), pass).is_err(), "{fails_at:?}");
-            assert!(!disk.steps().iter().any(|step| step.starts_with("rename")), "{:?}", disk.steps());
+            assert!(
+                !disk.steps().iter().any(|step| step.starts_with("rename")),
+                "{:?}",
+                disk.steps()
+            );
         }
-        let disk = Noted { fails_at: Some("sync folder"), ..Noted::default() };
-        assert!(run(&disk, None, Ok(())).is_err(), "not confirmed before the folder is synced");
+        let disk = Noted {
+            fails_at: Some("sync folder"),
+            ..Noted::default()
+        };
+        assert!(
+            run(&disk, None, Ok(())).is_err(),
+            "not confirmed before the folder is synced"
+        );
     }
 
     fn unlimited() -> Gate {
@@ -301,7 +325,10 @@ mod tests {
         // A crash between the file beside and the rename.
         fs::write(folder.path().join(".a.csv.tmp"), b"half a li").unwrap();
         assert_eq!(place.read("a.csv").await.unwrap().unwrap().bytes, b"one");
-        place.replace("a.csv", b"two", Some(&first), &unlimited()).await.unwrap();
+        place
+            .replace("a.csv", b"two", Some(&first), &unlimited())
+            .await
+            .unwrap();
         assert_eq!(place.read("a.csv").await.unwrap().unwrap().bytes, b"two");
         assert!(!folder.path().join(".a.csv.tmp").exists());
         assert_eq!(
@@ -332,7 +359,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = Folder::new(folder.path().to_owned());
         let gate = Gate::new(Lease::new(Default::default()));
-        assert_eq!(place.replace("a.csv", b"x", None, &gate).await, Err(PlaceError::LeaseOver));
+        assert_eq!(
+            place.replace("a.csv", b"x", None, &gate).await,
+            Err(PlaceError::LeaseOver)
+        );
         assert_eq!(place.version("a.csv").await, Ok(None));
     }
 }

@@ -13,7 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use object_store::{
-    ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
+    ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig,
+    UpdateVersion,
     aws::{AmazonS3Builder, S3ConditionalPut},
     azure::MicrosoftAzureBuilder,
     client::{HttpClient, HttpConnector},
@@ -79,7 +80,10 @@ impl Objects {
         };
         // Not the text: it may repeat a key that could not be read.
         let store = built.map_err(|_| {
-            PlaceError::failed("place-settings", "bucket, endpoint or credentials cannot be used as they are")
+            PlaceError::failed(
+                "place-settings",
+                "bucket, endpoint or credentials cannot be used as they are",
+            )
         })?;
         *made = Some((secrets, Arc::clone(&store)));
         Ok(store)
@@ -87,19 +91,30 @@ impl Objects {
 
     fn secrets(&self) -> Result<Vec<String>, PlaceError> {
         let files: Vec<&PathBuf> = match &self.config {
-            PlaceConfig::S3(s3) => [&s3.access_key_id_file, &s3.secret_access_key_file, &s3.session_token_file]
+            PlaceConfig::S3(s3) => [
+                &s3.access_key_id_file,
+                &s3.secret_access_key_file,
+                &s3.session_token_file,
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            PlaceConfig::Gcs(gcs) => gcs.service_account_file.iter().collect(),
+            PlaceConfig::Azure(azure) => [&azure.access_key_file, &azure.sas_file]
                 .into_iter()
                 .flatten()
                 .collect(),
-            PlaceConfig::Gcs(gcs) => gcs.service_account_file.iter().collect(),
-            PlaceConfig::Azure(azure) => [&azure.access_key_file, &azure.sas_file].into_iter().flatten().collect(),
             PlaceConfig::Folder { .. } | PlaceConfig::Webdav { .. } => vec![],
         };
         files.into_iter().map(|file| secret(file)).collect()
     }
 
     fn retry(&self) -> RetryConfig {
-        RetryConfig { max_retries: RETRIES, retry_timeout: self.request_timeout, ..RetryConfig::default() }
+        RetryConfig {
+            max_retries: RETRIES,
+            retry_timeout: self.request_timeout,
+            ..RetryConfig::default()
+        }
     }
 
     fn ours(&self) -> Ours {
@@ -107,12 +122,21 @@ impl Objects {
     }
 
     fn s3(&self, config: &S3Config, secrets: &[String]) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let base = if config.ambient { AmazonS3Builder::from_env() } else { AmazonS3Builder::new() };
+        let base = if config.ambient {
+            AmazonS3Builder::from_env()
+        } else {
+            AmazonS3Builder::new()
+        };
         let mut builder = base
             .with_bucket_name(&config.bucket)
             .with_region(&config.region)
             .with_virtual_hosted_style_request(config.virtual_hosted_style)
-            .with_conditional_put(if config.conditional { S3ConditionalPut::ETagMatch } else { S3ConditionalPut::Disabled })
+            .with_disable_bulk_delete(true)
+            .with_conditional_put(if config.conditional {
+                S3ConditionalPut::ETagMatch
+            } else {
+                S3ConditionalPut::Disabled
+            })
             .with_allow_http(true)
             .with_retry(self.retry())
             .with_http_connector(self.ours());
@@ -129,8 +153,11 @@ impl Objects {
     }
 
     fn gcs(&self, config: &GcsConfig, secrets: &[String]) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let base =
-            if config.ambient { GoogleCloudStorageBuilder::from_env() } else { GoogleCloudStorageBuilder::new() };
+        let base = if config.ambient {
+            GoogleCloudStorageBuilder::from_env()
+        } else {
+            GoogleCloudStorageBuilder::new()
+        };
         let mut builder = base
             .with_bucket_name(&config.bucket)
             .with_retry(self.retry())
@@ -142,7 +169,11 @@ impl Objects {
     }
 
     fn azure(&self, config: &AzureConfig, secrets: &[String]) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let base = if config.ambient { MicrosoftAzureBuilder::from_env() } else { MicrosoftAzureBuilder::new() };
+        let base = if config.ambient {
+            MicrosoftAzureBuilder::from_env()
+        } else {
+            MicrosoftAzureBuilder::new()
+        };
         let mut builder = base
             .with_account(&config.account)
             .with_container_name(&config.container)
@@ -181,13 +212,15 @@ impl Objects {
         let (code, why) = match error {
             Error::Precondition { .. } | Error::AlreadyExists { .. } => return PlaceError::Changed,
             Error::NotFound { .. } => ("place-missing", "there is no such bucket or container"),
-            Error::PermissionDenied { .. } => {
-                ("place-forbidden", "the credentials do not allow it: reading and writing the file is needed")
-            }
+            Error::PermissionDenied { .. } => (
+                "place-forbidden",
+                "the credentials do not allow it: reading and writing the file is needed",
+            ),
             Error::Unauthenticated { .. } => ("place-forbidden", "the credentials are not accepted"),
-            Error::NotImplemented { .. } | Error::NotSupported { .. } => {
-                ("place-unable", "the store cannot do this; for S3 without conditional writes say conditional: false")
-            }
+            Error::NotImplemented { .. } | Error::NotSupported { .. } => (
+                "place-unable",
+                "the store cannot do this; for S3 without conditional writes say conditional: false",
+            ),
             _ => ("place-failed", "the store did not answer as it should"),
         };
         let said = said(&error.to_string()).map_or_else(String::new, |word| format!(" ({word})"));
@@ -204,29 +237,44 @@ fn said(text: &str) -> Option<String> {
 
 fn secret(file: &FilePath) -> Result<String, PlaceError> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        PlaceError::failed("credential-unreadable", format!("the secret file {} cannot be read: {error}", file.display()))
+        PlaceError::failed(
+            "credential-unreadable",
+            format!("the secret file {} cannot be read: {error}", file.display()),
+        )
     })?;
     let text = text.trim().to_owned();
     if text.is_empty() {
-        return Err(PlaceError::failed("credential-unreadable", format!("the secret file {} is empty", file.display())));
+        return Err(PlaceError::failed(
+            "credential-unreadable",
+            format!("the secret file {} is empty", file.display()),
+        ));
     }
     Ok(text)
 }
 
 /// The pairs of a shared access signature, as Azure shows it: `?sv=…&sig=…`.
 fn pairs(text: &str) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(text.trim_start_matches('?').as_bytes()).into_owned().collect()
+    url::form_urlencoded::parse(text.trim_start_matches('?').as_bytes())
+        .into_owned()
+        .collect()
 }
 
 /// What a store calls a version, whole: ETag and generation.
 fn version(e_tag: Option<String>, generation: Option<String>) -> Version {
-    Version(format!("{}\n{}", e_tag.unwrap_or_default(), generation.unwrap_or_default()))
+    Version(format!(
+        "{}\n{}",
+        e_tag.unwrap_or_default(),
+        generation.unwrap_or_default()
+    ))
 }
 
 fn update(version: &Version) -> UpdateVersion {
     let (e_tag, generation) = version.0.split_once('\n').unwrap_or((&version.0, ""));
     let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    UpdateVersion { e_tag: known(e_tag), version: known(generation) }
+    UpdateVersion {
+        e_tag: known(e_tag),
+        version: known(generation),
+    }
 }
 
 impl Place for Objects {
@@ -255,8 +303,14 @@ impl Place for Objects {
                 ));
             }
             let version = version(found.meta.e_tag.clone(), found.meta.version.clone());
-            let bytes = found.bytes().await.map_err(|error| self.failed("reading from", &error))?;
-            Ok(Some(Stored { bytes: bytes.to_vec(), version }))
+            let bytes = found
+                .bytes()
+                .await
+                .map_err(|error| self.failed("reading from", &error))?;
+            Ok(Some(Stored {
+                bytes: bytes.to_vec(),
+                version,
+            }))
         })
     }
 
@@ -277,7 +331,10 @@ impl Place for Objects {
                 }
                 PutMode::Overwrite
             };
-            let options = PutOptions { mode, ..PutOptions::default() };
+            let options = PutOptions {
+                mode,
+                ..PutOptions::default()
+            };
             let payload = PutPayload::from_bytes(Bytes::copy_from_slice(bytes));
             gate.pass()?;
             let path = self.path(name);
@@ -290,9 +347,10 @@ impl Place for Objects {
                 .map_err(|_| PlaceError::failed("timeout", "the store did not take the file in time"))?;
             let done = put.map_err(|error| self.failed("writing to", &error))?;
             match done.e_tag {
-                None if done.version.is_none() => {
-                    self.version(name).await?.ok_or_else(|| PlaceError::failed("place-lost", "what was written is not there"))
-                }
+                None if done.version.is_none() => self
+                    .version(name)
+                    .await?
+                    .ok_or_else(|| PlaceError::failed("place-lost", "what was written is not there")),
                 e_tag => Ok(version(e_tag, done.version)),
             }
         })
@@ -323,14 +381,20 @@ impl Place for Objects {
             PlaceConfig::Azure(config) => (&config.container, &config.prefix),
             PlaceConfig::Folder { .. } | PlaceConfig::Webdav { .. } => return self.config.kind().to_owned(),
         };
-        let below = if prefix.is_empty() { String::new() } else { format!("/{}", prefix.trim_matches('/')) };
+        let below = if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("/{}", prefix.trim_matches('/'))
+        };
         format!("{} {at}{below}", self.config.kind())
     }
 }
 
 impl fmt::Debug for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Objects").field("place", &self.words()).finish_non_exhaustive()
+        f.debug_struct("Objects")
+            .field("place", &self.words())
+            .finish_non_exhaustive()
     }
 }
 
@@ -349,13 +413,19 @@ mod tests {
     #[test]
     fn a_version_comes_back_whole() {
         let both = update(&version(Some("\"e\"".into()), Some("7".into())));
-        assert_eq!((both.e_tag.as_deref(), both.version.as_deref()), (Some("\"e\""), Some("7")));
+        assert_eq!(
+            (both.e_tag.as_deref(), both.version.as_deref()),
+            (Some("\"e\""), Some("7"))
+        );
         let one = update(&version(Some("\"e\"".into()), None));
         assert_eq!((one.e_tag.as_deref(), one.version), (Some("\"e\""), None));
     }
 
     #[test]
     fn a_signature_is_read_as_azure_shows_it() {
-        assert_eq!(pairs("?sv=1&sig=a%2Fb"), [("sv".into(), "1".into()), ("sig".into(), "a/b".into())]);
+        assert_eq!(
+            pairs("?sv=1&sig=a%2Fb"),
+            [("sv".into(), "1".into()), ("sig".into(), "a/b".into())]
+        );
     }
 }

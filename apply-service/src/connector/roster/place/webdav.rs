@@ -5,9 +5,7 @@
 use std::sync::Arc;
 
 use super::{Answer, Gate, Place, PlaceError, Stored, Version, hash};
-use crate::connector::{
-    Completed, Draft, HttpAnswer, Moment, Refusal, http::HttpSender, lease::Lease,
-};
+use crate::connector::{Completed, Draft, HttpAnswer, Moment, Refusal, http::HttpSender, lease::Lease};
 
 /// See the module.
 pub(in super::super) struct WebDav {
@@ -18,7 +16,11 @@ pub(in super::super) struct WebDav {
 
 impl WebDav {
     pub(in super::super) fn new(sender: Arc<HttpSender>, base: &str, moves: bool) -> Self {
-        Self { sender, base: base.trim().trim_end_matches('/').to_owned(), moves }
+        Self {
+            sender,
+            base: base.trim().trim_end_matches('/').to_owned(),
+            moves,
+        }
     }
 
     async fn ask(&self, request: Ask, lease: &Lease) -> Result<Came, PlaceError> {
@@ -27,7 +29,9 @@ impl WebDav {
             HttpAnswer::Response { status, headers, body } => match status {
                 401 | 403 => Err(PlaceError::failed(
                     "place-forbidden",
-                    format!("{method} {to} was answered with {status}: check connection.auth and the rights of the account"),
+                    format!(
+                        "{method} {to} was answered with {status}: check connection.auth and the rights of the account"
+                    ),
                 )),
                 409 => Err(PlaceError::failed(
                     "place-missing",
@@ -67,7 +71,10 @@ struct Came {
 
 impl Came {
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The ETag, else what a server without one tells.
@@ -102,10 +109,19 @@ struct Ask {
 
 impl Ask {
     fn new(method: &'static str, name: &str) -> Self {
-        Self { method, path: format!("/{name}"), headers: vec![], body: None, write: false }
+        Self {
+            method,
+            path: format!("/{name}"),
+            headers: vec![],
+            body: None,
+            write: false,
+        }
     }
     fn to(self, destination: String) -> Self {
-        let headers = vec![("destination".to_owned(), destination), ("overwrite".to_owned(), "T".to_owned())];
+        let headers = vec![
+            ("destination".to_owned(), destination),
+            ("overwrite".to_owned(), "T".to_owned()),
+        ];
         Self { headers, ..self }
     }
     fn takes_effect(self) -> Self {
@@ -149,7 +165,10 @@ impl Place for WebDav {
                 return Ok(None);
             }
             let version = came.version().unwrap_or_else(|| Version(hash(&came.body)));
-            Ok(Some(Stored { version, bytes: came.body }))
+            Ok(Some(Stored {
+                version,
+                bytes: came.body,
+            }))
         })
     }
 
@@ -163,11 +182,18 @@ impl Place for WebDav {
         Box::pin(async move {
             let beside = format!("{name}.usher-tmp");
             if self.moves {
-                let put = Ask { body: Some(bytes.to_vec()), ..Ask::new("PUT", &beside) };
+                let put = Ask {
+                    body: Some(bytes.to_vec()),
+                    ..Ask::new("PUT", &beside)
+                };
                 self.ask_freely(put).await?.found("PUT")?;
             }
             let there = self.version(name).await?;
-            let may = if there.as_ref() == expected { gate.pass() } else { Err(PlaceError::Changed) };
+            let may = if there.as_ref() == expected {
+                gate.pass()
+            } else {
+                Err(PlaceError::Changed)
+            };
             if let Err(error) = may {
                 if self.moves {
                     let _ = self.remove(&beside).await;
@@ -178,7 +204,11 @@ impl Place for WebDav {
                 let to = Ask::new("MOVE", &beside).to(self.there(name)).takes_effect();
                 self.ask(to, &gate.lease).await?.found("MOVE")?;
             } else {
-                let put = Ask { body: Some(bytes.to_vec()), ..Ask::new("PUT", name) }.takes_effect();
+                let put = Ask {
+                    body: Some(bytes.to_vec()),
+                    ..Ask::new("PUT", name)
+                }
+                .takes_effect();
                 self.ask(put, &gate.lease).await?.found("PUT")?;
             }
             self.version(name)
@@ -200,7 +230,11 @@ impl Place for WebDav {
     }
 
     fn words(&self) -> String {
-        let how = if self.moves { "" } else { ", without MOVE: a reader may see half a file" };
+        let how = if self.moves {
+            ""
+        } else {
+            ", without MOVE: a reader may see half a file"
+        };
         format!("WebDAV {}{how}", self.base)
     }
 }
