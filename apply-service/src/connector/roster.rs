@@ -17,7 +17,7 @@
 //! Deliberately left out: parts and deltas (a list is whole), compression, encryption, and SFTP (mount it, or let the reader
 //! fetch).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 use usher_contract::TargetName;
@@ -29,7 +29,6 @@ use super::{
 use crate::logic::{
     account::{AttributePath, RemoteAccount},
     guard::Guard,
-    policy::{ACTIVE, EXTERNAL_ID, USER_NAME},
 };
 
 mod book;
@@ -51,22 +50,9 @@ pub use desk::Desk;
 
 use place::{Place, folder::Folder, objects::Objects, webdav::WebDav};
 
-/// What a list can hold. Its operations go to a [`Desk`], not over requests.
-#[derive(Debug)]
-pub struct RosterConnector {
-    attributes: BTreeSet<String>,
-}
-
-impl RosterConnector {
-    /// By the columns.
-    #[must_use]
-    pub fn new(config: &RosterConfig) -> Self {
-        let columns = config.columns.iter().map(|column| column.attribute.clone());
-        Self {
-            attributes: columns.collect(),
-        }
-    }
-}
+/// How rows are read as accounts. Their operations go to a [`Desk`], not over requests.
+#[derive(Debug, Default)]
+pub struct RosterConnector;
 
 /// Operations of a list that went the way of requests.
 struct NoRequests;
@@ -87,15 +73,10 @@ impl Connector for RosterConnector {
         account.resource.get(&path.0).cloned()
     }
 
+    /// Any: whether a column shows it is told together with the columns (`policy::roster`), because a preset may bring rows
+    /// that columns of somebody's own leave out.
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {
-        // The log-in name tells rows apart, also where the list does not show it.
-        if self.attributes.contains(path) || [USER_NAME, EXTERNAL_ID, ACTIVE].contains(&path) {
-            return Ok(AttributePath(path.to_owned()));
-        }
-        let known = self.attributes.iter().map(String::as_str);
-        let hint = usher_runtime::yaml::nearest(path, known)
-            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-        Err(format!("no column of connection.roster.columns shows `{path}`{hint}"))
+        Ok(AttributePath(path.to_owned()))
     }
 }
 

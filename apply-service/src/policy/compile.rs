@@ -75,6 +75,18 @@ pub(super) fn target(
     // A mistake in `filters` was said with the scope.
     let reader = scope::reader(layers, &mut Vec::new());
     let assignments = assignments::assignments(layers, &*connector, &attributes, problems, warnings, reader);
+    let list = connection.as_ref().and_then(|connection| match &connection.dialect {
+        Dialect::Roster(list) => Some(&**list),
+        Dialect::Scim(_) | Dialect::Rest(_) => None,
+    });
+    let attributes = match list {
+        Some(list) => {
+            let rows = assignments.iter().flat_map(|assignment| &assignment.rows);
+            let settings: Vec<&AttributePath> = rows.map(|row| &row.path).collect();
+            roster::shown(layers, list, attributes, &settings, problems)
+        }
+        None => attributes,
+    };
     let by_email = matching
         .as_ref()
         .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
@@ -102,22 +114,11 @@ pub(super) fn target(
     let lifecycle = lifecycle(layers, features, problems, warnings);
     let guard = guard(layers, problems, warnings);
     let serial = connection.as_ref().is_some_and(Connection::is_serial);
-    let list = connection.as_ref().and_then(|connection| match &connection.dialect {
-        Dialect::Roster(list) => Some(&**list),
-        Dialect::Scim(_) | Dialect::Rest(_) => None,
-    });
     let pace = if roster::is_roster(layers) {
         roster::pace(layers, problems)
     } else {
         pace(layers, serial, problems)
     };
-    if let Some(list) = list {
-        let set = |path: &str| {
-            let mut rows = assignments.iter().flat_map(|assignment| &assignment.rows);
-            rows.any(|row| row.path.0 == path)
-        };
-        roster::filled(layers, list, &attributes, &set, problems);
-    }
     let retry = retry(layers, problems);
     let reconcile = duration(
         layers,

@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 use usher_contract::StateHash;
+use usher_runtime::yaml::nearest;
 
 use super::layers::Layers;
 use crate::{
     connector::roster::{PlaceConfig, RosterConfig},
-    logic::policy::{ACTIVE, AttributeRule, EXTERNAL_ID, Pace},
+    logic::{
+        account::AttributePath,
+        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, Pace, USER_NAME},
+    },
 };
 
 const AT: [&str; 2] = ["connection", "roster"];
@@ -75,27 +79,47 @@ fn endpoint(layers: &Layers<'_>, config: &RosterConfig, problems: &mut Vec<Strin
     }
 }
 
-/// Columns that nothing fills.
-pub(super) fn filled(
+/// The rows that columns show, and columns that nothing fills. `settings` are the attributes of assignments.
+pub(super) fn shown(
     layers: &Layers<'_>,
     config: &RosterConfig,
-    rows: &[AttributeRule],
-    settings: &dyn Fn(&str) -> bool,
+    rows: Vec<AttributeRule>,
+    settings: &[&AttributePath],
     problems: &mut Vec<String>,
-) {
+) -> Vec<AttributeRule> {
+    let shows = |path: &str| config.columns.iter().any(|column| column.attribute == path);
     for column in &config.columns {
-        let by_us = [EXTERNAL_ID, ACTIVE].contains(&column.attribute.as_str());
-        let by_row = rows.iter().any(|row| row.path.0 == column.attribute);
-        if !by_us && !by_row && !settings(&column.attribute) {
+        let attribute = column.attribute.as_str();
+        let filled = [EXTERNAL_ID, ACTIVE].contains(&attribute)
+            || rows.iter().any(|row| row.path.0 == attribute)
+            || settings.iter().any(|path| path.0 == attribute);
+        if !filled {
             problems.push(layers.problem(
                 &["connection", "roster", "columns"],
                 format!(
-                    "nothing fills the column `{}`: there is no row `{}` under attributes",
-                    column.name, column.attribute
+                    "nothing fills the column `{}`: there is no row `{attribute}` under attributes",
+                    column.name
                 ),
             ));
         }
     }
+    let hint = |path: &str| {
+        let known = config.columns.iter().map(|column| column.attribute.as_str());
+        let near = nearest(path, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        format!("no column of connection.roster.columns shows `{path}`{near}")
+    };
+    for path in settings.iter().filter(|path| !shows(&path.0)) {
+        problems.push(layers.problem(&["assignments"], hint(&path.0)));
+    }
+    // The log-in name tells rows apart, also where the list does not show it.
+    let (shown, hidden): (Vec<_>, Vec<_>) = rows
+        .into_iter()
+        .partition(|row| shows(&row.path.0) || row.path.0 == USER_NAME);
+    // A preset's rows are for the preset's columns; what somebody has written is not passed over in silence.
+    for row in hidden.iter().filter(|row| row.row != "preset") {
+        problems.push(layers.problem(&["attributes", &row.path.0], hint(&row.path.0)));
+    }
+    shown
 }
 
 /// Everybody at once: how often the list is written is said by `quiet` and `atMost`.
