@@ -134,6 +134,27 @@ async fn a_list_follows_the_org_from_its_first_sync_to_a_leaver_and_a_filter_tha
     })
     .await;
     assert_eq!(list.text(FILE), None);
+    let config = list.scene.apply_config(&json!({ "log": { "filter": "error" } }));
+    let config = config.to_str().unwrap();
+    let (code, planned) = list.scene.command("apply-service", &["plan", "--config", config]).await;
+    let everybody = list.wanted().len();
+    assert!(
+        code == 2 && planned.contains(&format!("of the list {everybody} rows would enter, 0 change, 0 leave")),
+        "{planned}"
+    );
+    let (code, checked) = list
+        .scene
+        .command("apply-service", &["check", "--config", config])
+        .await;
+    assert!(
+        code == 0 && checked.contains("can be written; spinify-users.csv is not there yet"),
+        "{checked}"
+    );
+    assert_eq!(
+        std::fs::read_dir(&list.folder).unwrap().count(),
+        0,
+        "the check leaves nothing behind"
+    );
     list.approve(&apply, "first-sync").await;
     list.follows("everybody has a row").await;
     let first = list.text(FILE).unwrap();

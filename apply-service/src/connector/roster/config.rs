@@ -338,10 +338,10 @@ impl RosterConfig {
                     at(&here, "timeZone has no use without date".into());
                 }
             }
-            if let Some(pattern) = &column.date {
-                if let Err(error) = super::columns::try_pattern(pattern) {
-                    at(&here, format!("date: `{pattern}` is no form of a date: {error}"));
-                }
+            if let Some(pattern) = &column.date
+                && let Err(error) = super::columns::try_pattern(pattern)
+            {
+                at(&here, format!("date: `{pattern}` is no form of a date: {error}"));
             }
             if column.formulas.is_some() && matches!(self.format, Format::JsonLines {}) {
                 at(&here, "formulas has no use in JSON".into());
@@ -360,13 +360,13 @@ impl RosterConfig {
                 "stay needs a column of the attribute active, or nobody could tell who is off".into(),
             );
         }
-        if let Format::Csv(csv) = &self.format {
-            if !csv.separator.is_ascii() || matches!(csv.separator, '"' | '\r' | '\n' | '\'') {
-                at(
-                    &["format", "csv", "separator"],
-                    "is one ASCII character that is no quote and no line end".into(),
-                );
-            }
+        if let Format::Csv(csv) = &self.format
+            && (!csv.separator.is_ascii() || matches!(csv.separator, '"' | '\r' | '\n' | '\''))
+        {
+            at(
+                &["format", "csv", "separator"],
+                "is one ASCII character that is no quote and no line end".into(),
+            );
         }
         if self.previous > PREVIOUS_MAX {
             at(&["previous"], format!("must be between 0 and {PREVIOUS_MAX}"));

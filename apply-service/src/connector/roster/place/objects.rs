@@ -38,8 +38,11 @@ pub(in super::super) struct Objects {
     request_timeout: Duration,
     max_bytes: usize,
     /// The store, as long as the secrets stay the same.
-    made: Mutex<Option<(Vec<String>, Arc<dyn ObjectStore>)>>,
+    made: Mutex<Option<Made>>,
 }
+
+/// A store, and the secrets that it was made with.
+type Made = (Vec<String>, Arc<dyn ObjectStore>);
 
 /// Hands out the client that is set up like every other of this service.
 #[derive(Debug)]
