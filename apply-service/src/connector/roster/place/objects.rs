@@ -403,7 +403,66 @@ impl fmt::Debug for Objects {
 
 #[cfg(test)]
 mod tests {
+    use object_store::memory::InMemory;
+
     use super::*;
+    use crate::connector::lease::Lease;
+
+    /// A bucket in memory, which knows conditional writes.
+    fn bucket(conditional: bool) -> Objects {
+        let config = serde_json::json!({ "s3": { "bucket": "b", "prefix": "/in/it/", "ambient": true, "conditional": conditional } });
+        let objects = Objects::new(serde_json::from_value(config).unwrap(), &HttpConfig::new(""), 100).unwrap();
+        *objects.made.lock().unwrap() = Some((vec![], Arc::new(InMemory::new())));
+        objects
+    }
+
+    #[tokio::test]
+    async fn nobody_writes_over_what_they_have_not_seen() {
+        for conditional in [true, false] {
+            let (place, gate) = (bucket(conditional), Gate::new(Lease::unlimited()));
+            let first = place.replace("a.csv", b"one", None, &gate).await.unwrap();
+            assert_eq!(
+                place.replace("a.csv", b"two", None, &gate).await,
+                Err(PlaceError::Changed)
+            );
+            let second = place.replace("a.csv", b"two", Some(&first), &gate).await.unwrap();
+            assert_eq!(
+                place.replace("a.csv", b"three", Some(&first), &gate).await,
+                Err(PlaceError::Changed)
+            );
+            let stored = place.read("a.csv").await.unwrap().unwrap();
+            assert_eq!((stored.bytes.as_slice(), &stored.version), (&b"two"[..], &second));
+            assert_eq!(place.version("a.csv").await.unwrap(), Some(second));
+            place.copy("a.csv", "b.csv").await.unwrap();
+            place.copy("missing.csv", "c.csv").await.unwrap();
+            place.remove("a.csv").await.unwrap();
+            assert_eq!(
+                (place.version("a.csv").await, place.version("c.csv").await),
+                (Ok(None), Ok(None))
+            );
+            assert!(place.version("b.csv").await.unwrap().is_some());
+            assert_eq!(place.path("a.csv").as_ref(), "in/it/a.csv");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_lease_nothing_is_put_and_what_is_too_large_is_not_read() {
+        let place = bucket(true);
+        let none = Gate::new(Lease::new(Default::default()));
+        assert_eq!(
+            place.replace("a.csv", b"one", None, &none).await,
+            Err(PlaceError::LeaseOver)
+        );
+        assert_eq!(place.version("a.csv").await, Ok(None));
+        place
+            .replace("a.csv", &[b'x'; 101], None, &Gate::new(Lease::unlimited()))
+            .await
+            .unwrap();
+        let Err(PlaceError::Failed(refusal)) = place.read("a.csv").await else {
+            panic!("read")
+        };
+        assert_eq!(refusal.code, "file-too-large");
+    }
 
     #[test]
     fn the_word_of_the_store_is_kept_and_nothing_else() {
