@@ -219,11 +219,17 @@ async fn run_under(desk: &Desk, operations: Vec<Operation>, lease: &Lease) -> Ve
     // As the lane does: it says what it has handed out before that has arrived.
     desk.expect_writes(operations.len());
     let all = futures::future::join_all(operations.into_iter().map(|operation| desk.execute(operation)));
-    let replies = tokio::select! {
-        biased;
-        () = desk.run(lease) => unreachable!("the writer never ends"),
-        replies = all => replies,
+    let both = async {
+        tokio::select! {
+            biased;
+            () = desk.run(lease) => unreachable!("the writer never ends"),
+            replies = all => replies,
+        }
     };
+    // A writer that does not answer fails instead of hanging.
+    let replies = tokio::time::timeout(Duration::from_secs(60), both)
+        .await
+        .expect("an answer to everybody");
     desk.expect_writes(0);
     replies
 }
