@@ -3,6 +3,7 @@
 mod assignments;
 mod belonging;
 mod rows;
+mod schema;
 
 use super::*;
 use crate::logic::policy::{Disposition, Mode, ValueSource, WhenBlank, Write};

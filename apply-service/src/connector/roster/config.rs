@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Mistake;
 use crate::logic::policy::ACTIVE;
 
 /// One list: where it lies, what stands in it, when it is written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RosterConfig {
     /// The folder, bucket or server.
@@ -39,9 +40,11 @@ pub struct RosterConfig {
     pub previous: u32,
     /// The list is written when nothing has changed for so long; default 10s. Longer: fewer files.
     #[serde(default = "quiet", with = "usher_runtime::duration")]
+    #[schemars(with = "String")]
     pub quiet: Duration,
     /// ... and at the latest so long after the first change; default 2m. A leaver waits no longer for the file.
     #[serde(default = "at_most", with = "usher_runtime::duration")]
+    #[schemars(with = "String")]
     pub at_most: Duration,
     /// The largest file that is read back, in bytes; default 256 MiB.
     #[serde(default = "max_bytes")]
@@ -49,7 +52,7 @@ pub struct RosterConfig {
 }
 
 /// Where the list lies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum PlaceConfig {
     /// A folder of this machine, mounted or local.
@@ -73,7 +76,7 @@ pub enum PlaceConfig {
 }
 
 /// A bucket of S3.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct S3Config {
     /// The bucket.
@@ -110,7 +113,7 @@ pub struct S3Config {
 }
 
 /// A bucket of Google Cloud Storage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct GcsConfig {
     /// The bucket.
@@ -127,7 +130,7 @@ pub struct GcsConfig {
 }
 
 /// A container of Azure Blob Storage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AzureConfig {
     /// The storage account.
@@ -152,7 +155,7 @@ pub struct AzureConfig {
 }
 
 /// How rows are written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Format {
     /// RFC 4180.
@@ -168,7 +171,7 @@ impl Default for Format {
 }
 
 /// How CSV is written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct CsvConfig {
     /// Between cells; default `,`.
@@ -199,7 +202,7 @@ impl Default for CsvConfig {
 }
 
 /// How rows end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LineEnd {
     /// `\r\n`.
@@ -209,7 +212,7 @@ pub enum LineEnd {
 }
 
 /// Which cells are quoted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Quote {
     /// Those with a separator, a quote or a line end in them.
@@ -219,7 +222,7 @@ pub enum Quote {
 }
 
 /// What is done about formulas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Formulas {
     /// An apostrophe goes before what would begin one: spreadsheets show the text.
@@ -231,7 +234,7 @@ pub enum Formulas {
 }
 
 /// One column.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Column {
     /// Its heading, or key.
@@ -256,7 +259,7 @@ pub struct Column {
 }
 
 /// What becomes of the row of somebody who is switched off.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Leavers {
     /// It leaves the list.
@@ -267,7 +270,7 @@ pub enum Leavers {
 }
 
 /// What is done while it is not known of everybody whether they belong.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Undecided {
     /// The list is not written.
