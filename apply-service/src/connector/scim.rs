@@ -21,7 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal};
-use crate::logic::account::{AttributePath, AttributeValues, RemoteAccount};
+use crate::logic::{
+    account::{AttributePath, AttributeValues, RemoteAccount},
+    policy::ValueKind,
+};
 
 mod abilities;
 mod build;
@@ -149,6 +152,10 @@ impl Connector for ScimConnector {
 
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {
         Path::parse(path, &self.shared.vocabulary).map(|path| AttributePath(path.to_string()))
+    }
+
+    fn kind(&self, path: &AttributePath) -> ValueKind {
+        Path::parse(&path.0, &self.shared.vocabulary).map_or(ValueKind::Any, |path| path.kind())
     }
 
     fn forget_listing(&self) {
