@@ -112,26 +112,8 @@ impl HttpSender {
             return Err(HttpError::Settings(wrong));
         }
         let base = Base::parse(&config).map_err(|wrong| HttpError::Settings(vec![wrong]))?;
-        let mut builder = Client::builder()
-            .user_agent(concat!("usher/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            // A proxy of the environment would be a host that the policy does not name.
-            .no_proxy()
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms));
-        if let Some(file) = &config.ca_file {
-            let failed = |source: Box<dyn Error + Send + Sync>| HttpError::CaFile {
-                file: file.clone(),
-                source,
-            };
-            let pem = std::fs::read(file).map_err(|error| failed(error.into()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
-            if certificates.is_empty() {
-                return Err(failed("it holds no PEM certificate".into()));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
         Ok(Self {
-            client: builder.build().map_err(HttpError::Client)?,
+            client: client(&config)?,
             base,
             credential: Credential::new(config.auth),
             secrets: Secrets::new(config.secrets),
@@ -142,6 +124,12 @@ impl HttpSender {
             request_timeout: Duration::from_millis(config.request_timeout_ms),
             max_body_bytes: config.max_body_bytes,
         })
+    }
+
+    /// Sends one request, for a connector that is no exchange.
+    pub(crate) async fn ask(&self, draft: Box<dyn Draft>, lease: &Lease) -> HttpAnswer {
+        self.send(&Outgoing::Draft(draft), lease, &mut ExchangeTrace::default())
+            .await
     }
 
     /// Runs an exchange to its end.
@@ -418,6 +406,32 @@ fn root_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
         };
     }
     found
+}
+
+/// A client that follows no redirect and no proxy of the environment, with the configured certificates.
+///
+/// # Errors
+/// Certificates that cannot be read.
+pub(crate) fn client(config: &HttpConfig) -> Result<Client, HttpError> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("usher/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        // A proxy of the environment would be a host that the policy does not name.
+        .no_proxy()
+        .connect_timeout(Duration::from_millis(config.connect_timeout_ms));
+    if let Some(file) = &config.ca_file {
+        let failed = |source: Box<dyn Error + Send + Sync>| HttpError::CaFile {
+            file: file.clone(),
+            source,
+        };
+        let pem = std::fs::read(file).map_err(|error| failed(error.into()))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
+        if certificates.is_empty() {
+            return Err(failed("it holds no PEM certificate".into()));
+        }
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(HttpError::Client)
 }
 
 /// Tokio's clock: a test can pause and move it. Leases are counted by the same one.

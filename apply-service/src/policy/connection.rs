@@ -4,12 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{compile::duration, layers::Layers};
+use super::{
+    compile::duration,
+    layers::Layers,
+    roster::{is_roster, roster},
+};
 use crate::{
     connector::{
         Connector,
         http::{AuthConfig, HttpConfig},
         rest::{Mistake, RestConfig, RestConnector},
+        roster::{PlaceConfig, RosterConfig, RosterConnector},
         scim::{ScimConfig, ScimConnector},
     },
     logic::{ownership::WRITE_ENDS_WITHIN, policy::EXTERNAL_ID},
@@ -18,7 +23,7 @@ use crate::{
 /// How an application is reached.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// The sender's settings.
+    /// The sender's settings. Of a list only its limits and certificates count, and on WebDAV the rest, too.
     pub http: HttpConfig,
     /// What speaks to it.
     pub dialect: Dialect,
@@ -31,6 +36,8 @@ pub enum Dialect {
     Scim(Box<ScimConfig>),
     /// An interface that is described.
     Rest(Box<RestConfig>),
+    /// A list that is written whole.
+    Roster(Box<RosterConfig>),
 }
 
 impl Connection {
@@ -42,6 +49,7 @@ impl Connection {
         Ok(match &self.dialect {
             Dialect::Scim(config) => Arc::new(ScimConnector::new((**config).clone())),
             Dialect::Rest(config) => Arc::new(RestConnector::try_new(config, &self.http.base_url)?),
+            Dialect::Roster(_) => Arc::new(RosterConnector),
         })
     }
 
@@ -54,6 +62,7 @@ impl Connection {
                 let field = config.account.fields.get(EXTERNAL_ID);
                 field.is_some_and(|field| field.read.is_some())
             }
+            Dialect::Roster(_) => true,
         }
     }
 
@@ -69,16 +78,19 @@ pub(super) fn connection(
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) -> Option<Connection> {
-    let base_url: Option<String> = layers.require(
-        &["connection", "baseUrl"],
-        if layers.get(&["connection", "rest"]).is_some() {
-            "the address of the application's interface, such as https://api.example.com"
-        } else {
-            "the address of the SCIM service, such as https://example.com/scim/v2"
-        },
-        problems,
-    );
-    let auth = auth(layers, problems);
+    let list = if is_roster(layers) {
+        Some(roster(layers, problems)?)
+    } else {
+        None
+    };
+    let addressed = list
+        .as_ref()
+        .is_none_or(|list| matches!(list.place, PlaceConfig::Webdav { .. }));
+    let (base_url, auth) = if addressed {
+        (base_url(layers, problems), auth(layers, problems))
+    } else {
+        (Some(String::new()), Some(AuthConfig::None))
+    };
     let connect = duration(
         layers,
         &["connection", "timeouts", "connect"],
@@ -98,17 +110,19 @@ pub(super) fn connection(
             "is at most 15s: the lease of a target counts on it",
         ));
     }
-    let dialect = match layers.get(&["connection", "rest"]) {
-        None => scim(layers, problems).map(|config| Dialect::Scim(Box::new(config))),
-        Some(_) => rest(layers, problems).map(|config| Dialect::Rest(Box::new(config))),
+    let dialect = match (list, layers.get(&["connection", "rest"])) {
+        (Some(list), _) => Some(Dialect::Roster(Box::new(list))),
+        (None, None) => scim(layers, problems).map(|config| Dialect::Scim(Box::new(config))),
+        (None, Some(_)) => rest(layers, problems).map(|config| Dialect::Rest(Box::new(config))),
     };
     let (base_url, auth, dialect) = (base_url?, auth?, dialect?);
-    let (secrets, requests_per_second) = match &dialect {
+    let (secrets, requests_per_second, max_body_bytes) = match &dialect {
         Dialect::Scim(_) => Default::default(),
-        Dialect::Rest(config) => (config.secrets.clone(), config.requests_per_second),
+        Dialect::Rest(config) => (config.secrets.clone(), config.requests_per_second, None),
+        Dialect::Roster(config) => (Default::default(), None, Some(config.max_bytes)),
     };
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1);
-    let http = HttpConfig {
+    let mut http = HttpConfig {
         auth,
         connect_timeout_ms: millis(connect),
         request_timeout_ms: millis(request),
@@ -120,14 +134,32 @@ pub(super) fn connection(
         requests_per_second,
         ..HttpConfig::new(base_url)
     };
-    for message in http.validate() {
-        problems.push(layers.problem(&["connection", "baseUrl"], message));
+    http.max_body_bytes = max_body_bytes.unwrap_or(http.max_body_bytes);
+    if addressed {
+        for message in http.validate() {
+            problems.push(layers.problem(&["connection", "baseUrl"], message));
+        }
     }
-    if http.allow_plaintext && (http.auth != AuthConfig::None || !http.secrets.is_empty()) {
+    let secret = http.auth != AuthConfig::None || !http.secrets.is_empty();
+    if http.allow_plaintext && (secret || !addressed) {
         let message = "warning: credentials and people's data may travel in the clear";
         warnings.push(layers.problem(&["connection", "allowPlaintext"], message));
     }
     Some(Connection { http, dialect })
+}
+
+fn base_url(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<String> {
+    layers.require(
+        &["connection", "baseUrl"],
+        if layers.get(&["connection", "rest"]).is_some() {
+            "the address of the application's interface, such as https://api.example.com"
+        } else if is_roster(layers) {
+            "the address of the folder on the WebDAV server, such as https://files.example.com/users"
+        } else {
+            "the address of the SCIM service, such as https://example.com/scim/v2"
+        },
+        problems,
+    )
 }
 
 fn scim(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<ScimConfig> {

@@ -147,6 +147,7 @@ fn filled(start: &str) -> String {
         "SOQL" => "all",
         "https" => "https://api.example.com/v1",
         "file" => "/secrets/file",
+        "folder" => "/lists",
         other => panic!("a blank for {other}"),
     });
     filled.into_owned()
