@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 use super::{compile::duration, layers::Layers};
 use crate::{
     connector::{
         Connector,
-        http::{AuthConfig, HttpConfig},
+        http::{AuthConfig, HttpConfig, OAuthConfig},
         rest::{Mistake, RestConfig, RestConnector},
         scim::{ScimConfig, ScimConnector},
     },
@@ -79,6 +80,7 @@ pub(super) fn connection(
         problems,
     );
     let auth = auth(layers, problems);
+    let oauth: OAuthConfig = layers.decode(&["connection", "oauth"], problems).unwrap_or_default();
     let connect = duration(
         layers,
         &["connection", "timeouts", "connect"],
@@ -113,6 +115,13 @@ pub(super) fn connection(
         connect_timeout_ms: millis(connect),
         request_timeout_ms: millis(request),
         ca_file: layers.decode(&["connection", "caFile"], problems),
+        client_cert_file: layers.decode(&["connection", "clientCertFile"], problems),
+        client_key_file: layers.decode(&["connection", "clientKeyFile"], problems),
+        allow_addresses: layers
+            .decode(&["connection", "allowAddresses"], problems)
+            .unwrap_or_default(),
+        oauth,
+        credential_expires_at: ends(layers, problems),
         allow_plaintext: layers
             .decode(&["connection", "allowPlaintext"], problems)
             .unwrap_or(false),
@@ -121,7 +130,8 @@ pub(super) fn connection(
         ..HttpConfig::new(base_url)
     };
     for message in http.validate() {
-        problems.push(layers.problem(&["connection", "baseUrl"], message));
+        let place = place_of(&message);
+        problems.push(layers.problem(&place, message.as_str()));
     }
     if http.allow_plaintext && (http.auth != AuthConfig::None || !http.secrets.is_empty()) {
         let message = "warning: credentials and people's data may travel in the clear";
@@ -171,18 +181,41 @@ fn rest(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<RestConfig> {
     }
 }
 
+/// Where a setting stands that a message of the sender begins with.
+fn place_of(message: &str) -> Vec<&str> {
+    let name = message.split([':', ' ']).next().unwrap_or_default();
+    let known = ["auth.", "oauth.", "allowAddresses", "clientCertFile"];
+    let path = if known.iter().any(|known| name.starts_with(known)) {
+        name
+    } else {
+        "baseUrl"
+    };
+    std::iter::once("connection").chain(path.split('.')).collect()
+}
+
+/// `credentialExpiresAt`: a day, or a time.
+fn ends(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Timestamp> {
+    let at = ["connection", "credentialExpiresAt"];
+    let text: String = layers.decode(&at, problems)?;
+    let time = text.parse::<Timestamp>().ok();
+    // From the first moment of the day on, wherever that is first.
+    let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
+    let found = time.or_else(|| day().map(|zoned| zoned.timestamp()));
+    if found.is_none() {
+        problems.push(layers.problem(
+            &at,
+            "must be a day such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z",
+        ));
+    }
+    found
+}
+
 fn auth(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<AuthConfig> {
-    const HINT: &str =
-        "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } } or { header: { name, valueFile } }";
+    const HINT: &str = "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } }, { header: { name, valueFile } }, \
+                        { clientCredentials: { clientId, clientSecretFile } }, { jwtBearer: { clientId, user, keyFile } } or \
+                        { refreshToken: { clientId, clientSecretFile, tokenFile } }; …Env instead of …File names a variable";
     let path = ["connection", "auth"];
     let value: Value = layers.require(&path, HINT, problems)?;
-    if value.get("bearerTokenEnv").is_some() {
-        problems.push(layers.problem(
-            &["connection", "auth", "bearerTokenEnv"],
-            "is not supported in this version; mount the token as a file and name it under bearerTokenFile",
-        ));
-        return None;
-    }
     match serde_json::from_value(value) {
         Ok(auth) => Some(auth),
         // The text is not repeated: a token may have been written into it by mistake.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 27] = [
+const KNOWN: [(&str, &[&str]); 28] = [
     (
         "",
         &[
@@ -42,14 +42,28 @@ const KNOWN: [(&str, &[&str]); 27] = [
             "auth",
             "timeouts",
             "caFile",
+            "clientCertFile",
+            "clientKeyFile",
+            "allowAddresses",
             "allowPlaintext",
+            "credentialExpiresAt",
+            "oauth",
             "scim",
             "rest",
         ],
     ),
     (
         "connection.auth",
-        &["bearerTokenFile", "bearerTokenEnv", "basic", "header"],
+        &[
+            "none",
+            "bearerTokenFile",
+            "bearerTokenEnv",
+            "basic",
+            "header",
+            "clientCredentials",
+            "jwtBearer",
+            "refreshToken",
+        ],
     ),
     ("connection.timeouts", &["connect", "request"]),
     (
@@ -122,6 +136,7 @@ const KNOWN: [(&str, &[&str]); 27] = [
     ("schedule.drift", &["every", "mode"]),
     // Values of these are checked by their own types.
     ("attributes", &[]),
+    ("connection.oauth", &[]),
     ("connection.scim", &[]),
     ("connection.rest", &[]),
 ];
@@ -173,7 +188,7 @@ fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, prob
     for (key, below) in entries {
         path.push(key);
         if known.is_empty() || known.contains(&key.as_str()) {
-            if !["connection.scim", "connection.rest"].contains(&&*section) {
+            if !["connection.scim", "connection.rest", "connection.oauth"].contains(&&*section) {
                 walk(document, below, path, problems);
             }
         } else {
