@@ -34,8 +34,9 @@ use crate::logic::policy::{Mode, TargetPolicy};
 /// The file whose keys stand below every target's own.
 const DEFAULTS: &str = "_defaults.yaml";
 /// The presets that are compiled in.
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 6] = [
     ("scim", include_str!("../presets/scim.yaml")),
+    ("salesforce", include_str!("../presets/salesforce.yaml")),
     ("rest", include_str!("../presets/rest.yaml")),
     ("skyprep", include_str!("../presets/skyprep.yaml")),
     ("miniorange", include_str!("../presets/miniorange.yaml")),

@@ -103,7 +103,11 @@ async fn try_connect(asked: Connect, files: &Files) -> Result<String, String> {
         .redirect_uri
         .unwrap_or_else(|| format!("http://localhost:{port}/callback"));
     let random: [u8; RANDOM_BYTES] = rand::random();
-    let consent = Consent::begin(authorize, client_id, &redirect, &http.oauth.scopes, &random);
+    let scopes = match http.oauth.consent_scopes.as_slice() {
+        [] => &http.oauth.scopes,
+        _ => &http.oauth.consent_scopes,
+    };
+    let consent = Consent::begin(authorize, client_id, &redirect, scopes, &random);
     say(&format!(
         "Open this address in a browser and allow the access:\n\n{}\n",
         consent.url

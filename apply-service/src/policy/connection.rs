@@ -133,6 +133,15 @@ pub(super) fn connection(
         let place = place_of(&message);
         problems.push(layers.problem(&place, message.as_str()));
     }
+    if let Dialect::Scim(config) = &dialect
+        && let Some(end) = &config.base_url_path
+        && !http.base_url.trim().trim_end_matches('/').ends_with(end)
+    {
+        problems.push(layers.problem(
+            &["connection", "baseUrl"],
+            format!("ends with {end} at this application, as https://<your domain>{end}"),
+        ));
+    }
     if http.allow_plaintext && (http.auth != AuthConfig::None || !http.secrets.is_empty()) {
         let message = "warning: credentials and people's data may travel in the clear";
         warnings.push(layers.problem(&["connection", "allowPlaintext"], message));

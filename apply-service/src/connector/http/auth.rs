@@ -92,6 +92,8 @@ pub struct OAuthConfig {
     pub authorize_url: Option<String>,
     /// What is asked for. Default nothing: what the application grants by itself.
     pub scopes: Vec<String>,
+    /// What somebody is asked to consent to by `connect`. Default `scopes`.
+    pub consent_scopes: Vec<String>,
     /// The audience of assertions. Default the token URL.
     pub audience: Option<String>,
     /// How the client's secret is sent. Default `body`.
@@ -120,6 +122,7 @@ impl Default for OAuthConfig {
             token_url: None,
             authorize_url: None,
             scopes: Vec::new(),
+            consent_scopes: Vec::new(),
             audience: None,
             client_auth: ClientAuth::Body,
             lifetime: Duration::ZERO,

@@ -137,7 +137,7 @@ pub(crate) async fn exchange(config: &HttpConfig, consent: &Consent, code: &Secr
         .map_err(|failure| failure.refusal)?;
     let Some(refresh) = grant.refresh else {
         return Err(refused(
-            "the token endpoint gave no refresh token: ask for it by connection.oauth.scopes (Salesforce: refresh_token; others: \
+            "the token endpoint gave no refresh token: ask for it by connection.oauth.consentScopes (Salesforce: refresh_token; others: \
              offline_access)"
                 .to_owned(),
         ));
