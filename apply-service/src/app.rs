@@ -119,6 +119,9 @@ impl App {
         for (name, target) in &policy.targets {
             status.declare(name, target.policy.mode.as_str());
         }
+        for executor in &executors {
+            status.authorizes(&executor.policy.name, Arc::clone(&executor.sender));
+        }
         let routes = api::routes(Parts {
             status: status.clone(),
             access: Access::configured(&config.http),

@@ -81,6 +81,14 @@ async fn targets(policy: &Policy, report: &mut Report) {
                 &Lease::new(Default::default()),
             )
             .await;
+        for (what, at) in sender.credential().ends {
+            if what.way_out().is_some() {
+                report.ok(&format!(
+                    "target {name}: the {} ends at {at}",
+                    what.as_str().replace('-', " ")
+                ));
+            }
+        }
         match result {
             Ok(Reply::Checked(abilities)) => report.ok(&format!("target {name}: {}", abilities.join("; "))),
             Ok(_) => report.ok(&format!("target {name}: answers")),
