@@ -52,6 +52,13 @@ impl Default for TokenProvider {
 }
 
 impl TokenProvider {
+    /// A grant that somebody has consented to before: its refresh token.
+    pub fn granted(&mut self) -> String {
+        let refresh = self.make("refresh");
+        self.refresh.insert(refresh.clone());
+        refresh
+    }
+
     /// Ends every access token, as an administrator would.
     pub fn end_sessions(&mut self) {
         self.access.clear();
