@@ -36,11 +36,11 @@ const DEFAULTS: &str = "_defaults.yaml";
 /// The presets that are compiled in.
 const PRESETS: [(&str, &str); 6] = [
     ("scim", include_str!("../presets/scim.yaml")),
-    ("salesforce", include_str!("../presets/salesforce.yaml")),
     ("rest", include_str!("../presets/rest.yaml")),
     ("skyprep", include_str!("../presets/skyprep.yaml")),
     ("miniorange", include_str!("../presets/miniorange.yaml")),
     ("spinify-api", include_str!("../presets/spinify-api.yaml")),
+    ("salesforce", include_str!("../presets/salesforce.yaml")),
 ];
 
 /// The presets that there are: name and text.

@@ -131,7 +131,10 @@ pub(super) fn connection(
     };
     for message in http.validate() {
         let place = place_of(&message);
-        problems.push(layers.problem(&place, message.as_str()));
+        // The place is said already.
+        let name = place[1..].join(".");
+        let words = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
+        problems.push(layers.problem(&place, words));
     }
     if let Dialect::Scim(config) = &dialect
         && let Some(end) = &config.base_url_path

@@ -126,7 +126,10 @@ impl HttpConfig {
             match url {
                 Some(url) => wrong.extend(self.provider_url(key, url).err()),
                 None if key == "oauth.tokenUrl" && self.auth.is_oauth() => {
-                    wrong.push(format!("{key}: is required by auth.{}", self.auth.key()));
+                    wrong.push(format!(
+                        "auth.{}: needs {key}, where tokens are given out",
+                        self.auth.key()
+                    ));
                 }
                 None => {}
             }
@@ -302,7 +305,7 @@ mod tests {
         let oauth = parse(r#"{"clientCredentials": {"clientId": "c", "clientSecretFile": "/s"}}"#).unwrap();
         assert_eq!(
             oauth.validate(),
-            ["oauth.tokenUrl: is required by auth.clientCredentials"]
+            ["auth.clientCredentials: needs oauth.tokenUrl, where tokens are given out"]
         );
     }
 

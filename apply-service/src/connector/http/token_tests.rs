@@ -68,7 +68,8 @@ impl Provider {
         if let Some(given) = given {
             let (mut current, mut previous) = (self.current.lock().unwrap(), self.previous.lock().unwrap());
             let known = current.as_ref().is_none_or(|current| *current == given);
-            if !known && !(self.grace && previous.as_ref() == Some(&given)) {
+            let late = self.grace && previous.as_ref() == Some(&given);
+            if !known && !late {
                 return Err(lasting("invalid_grant".to_owned()));
             }
             if self.rotates {

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{config::ScimConfig, resource, schema};
+use super::{
+    config::{ScimConfig, UserNamesUnique},
+    resource, schema,
+};
 pub(crate) use crate::connector::answer::{header, target_time};
 use crate::connector::{
     Failure, HttpAnswer, Refusal,
@@ -171,7 +174,12 @@ fn bad_request(purpose: Purpose, kind: Option<&str>, body: &[u8], config: &ScimC
         (Some("notarget"), Purpose::Update) => Meaning::Fallback(Fallback::NoTarget, refusal),
         (Some("mutability"), Purpose::Update) => Meaning::Fallback(Fallback::Mutability, refusal),
         (Some("invalidpath"), Purpose::Update) => Meaning::Fallback(Fallback::Path, refusal),
-        (None | Some("invalidvalue"), Purpose::Update) if says_exists(body, config) => Meaning::Exists(refusal),
+        // Only where a name may be taken out of sight: elsewhere a 409 says it, and another encoding may help.
+        (None | Some("invalidvalue"), Purpose::Update)
+            if config.user_names_unique == UserNamesUnique::Everywhere && says_exists(body, config) =>
+        {
+            Meaning::Exists(refusal)
+        }
         // Without a type the target does not say whether it stumbled over a path (seen: GitHub on value filters).
         (None, Purpose::Update) => Meaning::Fallback(Fallback::Path, refusal),
         // Here and above words decide: both ends concern this person only, and a wrong guess is healed by the look-up that
