@@ -178,6 +178,9 @@ async fn secrets_are_nowhere_and_people_only_in_the_messages_about_them() {
         ),
         "  oauth: { tokenUrl: /token }\n  scim: { discovery: never, filter: trusted }\n",
     );
+    // Tomorrow: within the thirty days that are warned of.
+    let soon = usher_runtime::clock::now() + jiff::SignedDuration::from_hours(24);
+    let soon = soon.strftime("%Y-%m-%d").to_string();
     let bench = VendorSim::start(TokenProvider::default()).await;
     let granted = bench.with(TokenProvider::granted);
     head(
@@ -199,7 +202,7 @@ async fn secrets_are_nowhere_and_people_only_in_the_messages_about_them() {
             "basic: {{ user: usher, passwordFile: '{}' }}",
             file("password", "canary-passw0rd")
         ),
-        "",
+        &format!("  credentialExpiresAt: {soon}\n"),
     );
     let config = file(
         "usher.yaml",
@@ -264,6 +267,22 @@ async fn secrets_are_nowhere_and_people_only_in_the_messages_about_them() {
         "the status says why the second one stands still: {status}"
     );
 
+    assert!(status.contains(&format!("the secret ends at {soon}")), "{status}");
+    let series = [
+        r#"apply_credential_ends_timestamp_seconds{target="shelf",what="secret"}"#,
+        r#"apply_credential_ends_timestamp_seconds{target="bench",what="access-token"}"#,
+        r#"apply_token_renewals_total{result="done",target="hub"} 2"#,
+        r#"apply_token_renewals_total{result="failed",target="desk"}"#,
+    ];
+    let mut metrics = get(&address, "/metrics").await;
+    let shown = tokio::time::timeout(PATIENCE, async {
+        while !series.iter().all(|series| metrics.contains(series)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            metrics = get(&address, "/metrics").await;
+        }
+    });
+    assert!(shown.await.is_ok(), "{metrics}");
+
     // What the run gives out.
     let seen = hub.take_requests();
     let tokens = seen
@@ -295,7 +314,7 @@ async fn secrets_are_nowhere_and_people_only_in_the_messages_about_them() {
             .collect::<String>()
     };
     let mut given_out = vec![
-        ("metrics", get(&address, "/metrics").await),
+        ("metrics", metrics),
         ("status", status),
         ("outcomes", read_all(&servers, topics::OUTCOME)),
         ("links", read_all(&servers, topics::LINK)),
