@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use usher_runtime::secret::SecretRef;
 
@@ -83,7 +84,7 @@ pub enum AuthConfig {
 }
 
 /// What is said about the provider of tokens; a preset's data, mostly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct OAuthConfig {
     /// Where tokens are given out: a URL, or a path at the host of `baseUrl`. Required by the OAuth ways to authorize.
@@ -101,13 +102,14 @@ pub struct OAuthConfig {
     /// For how long a token is used when its answer does not say (Salesforce's never does); `0s`, the default: until it is
     /// refused.
     #[serde(with = "usher_runtime::duration")]
+    #[schemars(with = "String")]
     pub lifetime: Duration,
     /// Further parameters of token requests, such as `resource`. No secrets.
     pub parameters: BTreeMap<String, String>,
 }
 
 /// See [`OAuthConfig::client_auth`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ClientAuth {
     /// As `client_secret` in the form.

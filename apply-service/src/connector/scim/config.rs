@@ -3,12 +3,13 @@
 //! Every default is the widest common denominator of the servers that were tried or documented; discovery and answers refine what is
 //! left on `auto`. Address, credentials and time limits belong to the sender (`connector::http`).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::path::{Path, Vocabulary};
 
 /// Settings of one SCIM target.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ScimConfig {
     /// Where the accounts are, below the base URL. Default `/Users`; path segments may be case-sensitive.
@@ -79,7 +80,7 @@ pub struct ScimConfig {
 }
 
 /// See [`ScimConfig::delete`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DeleteMeans {
     /// The account is gone.
@@ -89,7 +90,7 @@ pub enum DeleteMeans {
 }
 
 /// See [`ScimConfig::user_name_form`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum UserNameForm {
     /// Any text.
@@ -99,7 +100,7 @@ pub enum UserNameForm {
 }
 
 /// See [`ScimConfig::user_names_unique`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum UserNamesUnique {
     /// Within the target: whoever holds a name can be found.
@@ -109,7 +110,7 @@ pub enum UserNamesUnique {
 }
 
 /// A list of the application's own, and the attribute that takes values out of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Catalogue {
     /// The multi-valued attribute, as `entitlements`.
@@ -131,7 +132,7 @@ pub struct Catalogue {
 }
 
 /// A kind of entries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Kind {
     /// Its name in `type`.
@@ -142,7 +143,7 @@ pub struct Kind {
 }
 
 /// See [`Catalogue::lookup`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum CatalogueLookup {
     /// By a filter; an empty result counts only once the filter is proven on an entry of the list.
@@ -161,7 +162,7 @@ fn yes() -> bool {
 }
 
 /// See [`ScimConfig::discovery`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Discovery {
     /// Ask; carry on without when the target does not say.
@@ -171,7 +172,7 @@ pub enum Discovery {
 }
 
 /// See [`ScimConfig::patch`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PatchMode {
     /// PATCH with paths until the target says that it has no PATCH, then PUT.
@@ -185,7 +186,7 @@ pub enum PatchMode {
 }
 
 /// See [`ScimConfig::filter`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FilterMode {
     /// Used, and proven before an empty result is believed.
@@ -197,7 +198,7 @@ pub enum FilterMode {
 }
 
 /// See [`ScimConfig::multi_valued_lookup`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum MultiValuedLookup {
     /// `emails.value eq "…"`, the other form when it is refused.
@@ -207,7 +208,7 @@ pub enum MultiValuedLookup {
 }
 
 /// See [`ScimConfig::lookup_case`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LookupCase {
     /// The exact value, then in lower case: some servers fold what they store and still compare by case.
@@ -217,7 +218,7 @@ pub enum LookupCase {
 }
 
 /// See [`ScimConfig::paging`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Paging {
     /// By cursor where the target offers it, else by index.
@@ -229,7 +230,7 @@ pub enum Paging {
 }
 
 /// See [`ScimConfig::etag`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum EtagMode {
     /// When the target declares versions.
