@@ -52,7 +52,7 @@ macro_rules! preset {
 /// The file whose keys stand below every target's own.
 const DEFAULTS: &str = "_defaults.yaml";
 /// The presets that are compiled in, each a folder with its README.
-const PRESETS: [Preset; 7] = [
+const PRESETS: [Preset; 8] = [
     preset!("scim"),
     preset!("rest"),
     preset!("skyprep"),
@@ -60,6 +60,7 @@ const PRESETS: [Preset; 7] = [
     preset!("spinify-api"),
     preset!("spinify-csv"),
     preset!("skyprep-csv"),
+    preset!("salesforce"),
 ];
 
 /// What a target's file may start from.

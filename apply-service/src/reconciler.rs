@@ -18,7 +18,7 @@ use crate::{
     commands::{Inbox, Received},
     connector::{
         Connector, Failure, Operation, Reply,
-        http::{ExchangeTrace, HttpSender},
+        http::{CredentialStatus, ExchangeTrace, HttpSender},
         lease::Lease,
         roster::Desk,
     },
@@ -82,6 +82,14 @@ impl Executor {
         match &self.carrier {
             Carrier::Http(_) => None,
             Carrier::Roster(desk) => Some(desk),
+        }
+    }
+
+    /// How it stands with the credentials, where there are any.
+    pub(crate) fn credential(&self) -> Option<CredentialStatus> {
+        match &self.carrier {
+            Carrier::Http(sender) => Some(sender.credential()),
+            Carrier::Roster(_) => None,
         }
     }
 

@@ -76,6 +76,14 @@ async fn targets(policy: &Policy, report: &mut Report) {
         };
         // A check is no write; the lease only concerns writes.
         let (result, _) = executor.carry(Operation::Check, &Lease::new(Default::default())).await;
+        for (what, at) in executor.credential().map(|status| status.ends).unwrap_or_default() {
+            if what.way_out().is_some() {
+                report.ok(&format!(
+                    "target {name}: the {} ends at {at}",
+                    what.as_str().replace('-', " ")
+                ));
+            }
+        }
         match result {
             Ok(Reply::Checked(abilities)) => report.ok(&format!("target {name}: {}", abilities.join("; "))),
             Ok(_) => report.ok(&format!("target {name}: answers")),

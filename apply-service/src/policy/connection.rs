@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     connector::{
         Connector,
-        http::{AuthConfig, HttpConfig},
+        http::{AuthConfig, HttpConfig, OAuthConfig},
         rest::{Mistake, RestConfig, RestConnector},
         roster::{PlaceConfig, RosterConfig, RosterConnector},
         scim::{ScimConfig, ScimConnector},
@@ -91,6 +92,7 @@ pub(super) fn connection(
     } else {
         (Some(String::new()), Some(AuthConfig::None))
     };
+    let oauth: OAuthConfig = layers.decode(&["connection", "oauth"], problems).unwrap_or_default();
     let connect = duration(
         layers,
         &["connection", "timeouts", "connect"],
@@ -127,6 +129,13 @@ pub(super) fn connection(
         connect_timeout_ms: millis(connect),
         request_timeout_ms: millis(request),
         ca_file: layers.decode(&["connection", "caFile"], problems),
+        client_cert_file: layers.decode(&["connection", "clientCertFile"], problems),
+        client_key_file: layers.decode(&["connection", "clientKeyFile"], problems),
+        allow_addresses: layers
+            .decode(&["connection", "allowAddresses"], problems)
+            .unwrap_or_default(),
+        oauth,
+        credential_expires_at: ends(layers, problems),
         allow_plaintext: layers
             .decode(&["connection", "allowPlaintext"], problems)
             .unwrap_or(false),
@@ -135,10 +144,22 @@ pub(super) fn connection(
         ..HttpConfig::new(base_url)
     };
     http.max_body_bytes = max_body_bytes.unwrap_or(http.max_body_bytes);
-    if addressed {
-        for message in http.validate() {
-            problems.push(layers.problem(&["connection", "baseUrl"], message));
-        }
+    // A list in a folder or a bucket has no address of its own.
+    for message in http.validate().into_iter().filter(|_| addressed) {
+        let place = place_of(&message);
+        // The place is said already.
+        let name = place[1..].join(".");
+        let words = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
+        problems.push(layers.problem(&place, words));
+    }
+    if let Dialect::Scim(config) = &dialect
+        && let Some(end) = &config.base_url_path
+        && !http.base_url.trim().trim_end_matches('/').ends_with(end)
+    {
+        problems.push(layers.problem(
+            &["connection", "baseUrl"],
+            format!("ends with {end} at this application, as https://<your domain>{end}"),
+        ));
     }
     let secret = http.auth != AuthConfig::None || !http.secrets.is_empty();
     if http.allow_plaintext && (secret || !addressed) {
@@ -203,18 +224,41 @@ fn rest(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<RestConfig> {
     }
 }
 
+/// Where a setting stands that a message of the sender begins with.
+fn place_of(message: &str) -> Vec<&str> {
+    let name = message.split([':', ' ']).next().unwrap_or_default();
+    let known = ["auth.", "oauth.", "allowAddresses", "clientCertFile"];
+    let path = if known.iter().any(|known| name.starts_with(known)) {
+        name
+    } else {
+        "baseUrl"
+    };
+    std::iter::once("connection").chain(path.split('.')).collect()
+}
+
+/// `credentialExpiresAt`: a day, or a time.
+fn ends(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Timestamp> {
+    let at = ["connection", "credentialExpiresAt"];
+    let text: String = layers.decode(&at, problems)?;
+    let time = text.parse::<Timestamp>().ok();
+    // From the first moment of the day on, wherever that is first.
+    let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
+    let found = time.or_else(|| day().map(|zoned| zoned.timestamp()));
+    if found.is_none() {
+        problems.push(layers.problem(
+            &at,
+            "must be a day such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z",
+        ));
+    }
+    found
+}
+
 fn auth(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<AuthConfig> {
-    const HINT: &str =
-        "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } } or { header: { name, valueFile } }";
+    const HINT: &str = "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } }, { header: { name, valueFile } }, \
+                        { clientCredentials: { clientId, clientSecretFile } }, { jwtBearer: { clientId, user, keyFile } } or \
+                        { refreshToken: { clientId, clientSecretFile, tokenFile } }; …Env instead of …File names a variable";
     let path = ["connection", "auth"];
     let value: Value = layers.require(&path, HINT, problems)?;
-    if value.get("bearerTokenEnv").is_some() {
-        problems.push(layers.problem(
-            &["connection", "auth", "bearerTokenEnv"],
-            "is not supported in this version; mount the token as a file and name it under bearerTokenFile",
-        ));
-        return None;
-    }
     match serde_json::from_value(value) {
         Ok(auth) => Some(auth),
         // The text is not repeated: a token may have been written into it by mistake.
