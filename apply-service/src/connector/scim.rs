@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal};
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount},
-    policy::ACTIVE,
+    policy::{ACTIVE, ValueKind},
 };
 
 mod abilities;
@@ -190,6 +190,10 @@ impl Connector for ScimConnector {
             DeleteMeans::Deletes => Vec::new(),
             DeleteMeans::Deactivates => vec!["delete"],
         }
+    }
+
+    fn kind(&self, path: &AttributePath) -> ValueKind {
+        Path::parse(&path.0, &self.shared.vocabulary).map_or(ValueKind::Any, |path| path.kind())
     }
 
     fn forget_listing(&self) {
