@@ -15,6 +15,7 @@ mod commits;
 mod drifting;
 mod erased;
 mod execute;
+mod grouping;
 mod guarding;
 mod links;
 mod messages;
@@ -53,6 +54,7 @@ pub use self::{
 };
 use super::{
     first_sync::Listing,
+    groups::GroupNo,
     guard::{Budget, Ledger},
     link::Link,
     plan::{Action, Plan, Remote},
@@ -122,6 +124,8 @@ enum Flight {
     Probe,
     /// A probe about people who were answered with "forbidden".
     Trial,
+    /// A step of a group, and whether it changes something.
+    Group(GroupNo, bool),
 }
 
 /// How far the first look at the application is.
@@ -287,6 +291,10 @@ impl Lane {
         };
         let mut record = record;
         guarding::find_sets_again(&mut record, links.iter(), now);
+        let mut links = links;
+        links
+            .groups
+            .begin(|set| record.held.contains_key(set), target.reconcile, now);
         let restored_day = record.day;
         let unfed = links.iter().filter(|(_, link)| erased::may_be_on(link));
         let unfed = unfed.map(|(user, _)| *user).collect();
@@ -429,6 +437,7 @@ impl Lane {
             listing,
             self.paced,
             self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
+            self.next_group(),
         ]
         .into_iter()
         .flatten()
@@ -447,14 +456,15 @@ impl Lane {
     /// Nothing new starts. Only writes are waited for: what a look-up would show does not matter any more.
     fn drain(&mut self) {
         self.draining = true;
-        self.flights.retain(|_, flight| matches!(flight, Flight::Write(..)));
+        self.flights
+            .retain(|_, flight| matches!(flight, Flight::Write(..) | Flight::Group(_, true)));
     }
 
-    /// Operations for people under way.
+    /// Operations for people and groups under way.
     fn busy(&self) -> usize {
         self.flights
             .values()
-            .filter(|flight| matches!(flight, Flight::Look(..) | Flight::Write(..)))
+            .filter(|flight| matches!(flight, Flight::Look(..) | Flight::Write(..) | Flight::Group(..)))
             .count()
     }
 
@@ -471,7 +481,7 @@ impl Lane {
     /// Plans a person against the link and what a look has shown.
     fn plan(&self, change: &UserChange, remote: &Remote, again: bool, now: Timestamp) -> Plan {
         let link = self.known(&change.user.key());
-        super::plan::plan(&super::plan::Question {
+        let mut plan = super::plan::plan(&super::plan::Question {
             change,
             link: link.as_deref(),
             remote,
@@ -481,7 +491,12 @@ impl Lane {
             reimported_at: self.record.reimported_at,
             again,
             now,
-        })
+        });
+        if plan.action == Action::SetGroups {
+            // Groups are not done person by person: see `grouping`.
+            plan.action = Action::Noop;
+        }
+        plan
     }
 
     fn reconcile(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -501,7 +516,7 @@ impl Lane {
     /// them bounds how many are taken.
     #[must_use]
     pub fn takes_people(&self) -> bool {
-        self.commits.waiting() < RESULTS_MAX
+        self.unrecorded() < RESULTS_MAX
     }
 
     /// The present state in numbers.

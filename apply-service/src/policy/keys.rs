@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 27] = [
+const KNOWN: [(&str, &[&str]); 28] = [
     (
         "",
         &[
@@ -31,6 +31,8 @@ const KNOWN: [(&str, &[&str]); 27] = [
             "organization",
             "settings",
             "set",
+            "groups",
+            "access",
         ],
     ),
     (
@@ -65,6 +67,10 @@ const KNOWN: [(&str, &[&str]); 27] = [
         ],
     ),
     ("scope", &["filter", "skip"]),
+    (
+        "groups",
+        &["from", "map", "unmapped", "create", "removeStale", "leavers"],
+    ),
     (
         "filters",
         &["timeZone", "weekStarts", "fiscalYearStarts", "nullMatchesNot"],
@@ -127,7 +133,7 @@ const KNOWN: [(&str, &[&str]); 27] = [
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 1] = [("", &["groups", "notify"])];
+const LATER: [(&str, &[&str]); 1] = [("", &["notify"])];
 
 /// Reports every key that is unknown or not supported yet.
 pub(super) fn check(document: &Document, problems: &mut Vec<String>) {

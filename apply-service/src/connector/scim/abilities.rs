@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    config::{EtagMode, FilterMode, Paging, PatchMode, ScimConfig},
+    config::{EtagMode, FilterMode, Paging, PatchMode, RemoveMember, ScimConfig},
     discovery::ServiceProvider,
     index::Index,
     patch::Style,
@@ -52,6 +52,12 @@ pub(crate) struct Abilities {
     samples: BTreeMap<String, String>,
     /// Every path that was looked up by: what a listing is indexed by, so that one serves all.
     lookup_paths: Vec<Path>,
+    /// Whether looking up groups by name works.
+    pub(crate) group_filter: Option<Trust>,
+    /// Refused `excludedAttributes`.
+    pub(crate) groups_whole: bool,
+    /// Refused the configured form of removing members and took the other.
+    pub(crate) other_remove_form: bool,
     /// The last complete listing.
     pub(crate) index: Option<Index>,
     /// Time at the target by the newest `Date` header, in seconds since 1970.
@@ -73,6 +79,14 @@ impl Abilities {
         Style {
             pathless: config.patch == PatchMode::Pathless,
             ..self.style
+        }
+    }
+
+    /// How members are removed.
+    pub(crate) fn remove_form(&self, config: &ScimConfig) -> RemoveMember {
+        match (config.groups.remove, self.other_remove_form) {
+            (RemoveMember::ValuePath, false) | (RemoveMember::Value, true) => RemoveMember::ValuePath,
+            (RemoveMember::Value, false) | (RemoveMember::ValuePath, true) => RemoveMember::Value,
         }
     }
 

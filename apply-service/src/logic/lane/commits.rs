@@ -152,7 +152,9 @@ impl Lane {
         self.tidy_guard(now);
         let (outstanding, doubts) = (self.outstanding_since(now), self.doubts_since());
         let commits = &mut self.commits;
-        let empty = commits.people.is_empty() && commits.outcomes.is_empty();
+        let (groups, memberships) = self.links.groups.take_records(BATCH_PEOPLE_MAX);
+        let about_groups = !groups.is_empty() || !memberships.is_empty();
+        let empty = commits.people.is_empty() && commits.outcomes.is_empty() && !about_groups;
         let last = self.draining && self.flights.is_empty() && empty;
         if empty && !commits.asked && !last {
             return;
@@ -167,6 +169,8 @@ impl Lane {
         let (mut people, intents) = commits.take();
         let mut batch = Batch {
             links: Vec::with_capacity(people.len()),
+            groups,
+            memberships,
             outcomes: std::mem::take(&mut commits.outcomes),
             dead_letters: vec![],
             record: self.record.clone(),
@@ -191,6 +195,7 @@ impl Lane {
             return;
         };
         self.commits.last = Some(flying.began);
+        self.links.groups.committed();
         if flying.last {
             self.drained = true;
             effects.push(Effect::Drained);

@@ -74,11 +74,16 @@ impl Compiler<'_> {
         }
         // A look-up may say no more than that there is one, where that is enough to read it.
         let by_key = verb == Verb::Find && self.config.account.asked_id && self.config.operations.read.is_some();
-        let needs_accounts = matches!(verb, Verb::List | Verb::Find | Verb::Read) && !by_key;
+        let of_groups = matches!(verb, Verb::ListGroups | Verb::FindGroup | Verb::ReadMembers);
+        let needs_accounts = (matches!(verb, Verb::List | Verb::Find | Verb::Read) && !by_key) || of_groups;
         if needs_accounts && call.accounts.is_none() {
             self.wrong(
-                &below("accounts"),
-                "is required: a JSONPath to the account or to the list of accounts",
+                &below(if of_groups { "entries" } else { "accounts" }),
+                if of_groups {
+                    "is required: a JSONPath to the list"
+                } else {
+                    "is required: a JSONPath to the account or to the list of accounts"
+                },
             );
         }
         let accounts = call
@@ -86,7 +91,7 @@ impl Compiler<'_> {
             .as_ref()
             .and_then(|text| self.path(&below("accounts"), text));
         let id = call.id.as_ref().and_then(|text| self.path(&below("id"), text));
-        if call.proves_absence && verb != Verb::Find {
+        if call.proves_absence && !matches!(verb, Verb::Find | Verb::FindGroup) {
             self.wrong(&below("provesAbsence"), "belongs to look-ups alone");
         }
         let texts = [Some(&call.path)].into_iter().flatten().chain(call.query.values());
@@ -105,7 +110,7 @@ impl Compiler<'_> {
             addresses_account: path
                 .iter()
                 .chain(query.iter().map(|(_, template)| template))
-                .any(|template| template.names().any(|name| matches!(name, "account.id" | "key"))),
+                .any(|template| template.names().any(|name| matches!(name, "account.id" | "key" | "group.id"))),
             path: path?,
             query,
             headers,
