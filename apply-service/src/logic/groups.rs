@@ -546,6 +546,12 @@ impl Groups {
             (None, None) => {}
         }
         self.count(no, before.as_ref(), next.as_ref());
+        if next.is_none() {
+            // What is to be done about it is found again by `review`.
+            let group = self.group_mut(no);
+            group.joins.remove(&user);
+            group.leaves.remove(&user);
+        }
         self.dirty_people.insert(user);
     }
 

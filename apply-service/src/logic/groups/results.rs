@@ -23,9 +23,9 @@ use crate::{
 
 /// A group that cannot be found, made or changed is tried again so long after. Shorter: more requests for nothing;
 /// longer: whoever repairs it waits longer, unless they order `reconcile`.
-pub const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// How long after a change the group is read: changes in quick succession share a reading.
-pub const READ_AFTER: Duration = Duration::from_secs(10);
+const READ_AFTER: Duration = Duration::from_secs(10);
 /// So many tries of one step of a group; then it is an operator's.
 const TRIES_MAX: u32 = 8;
 /// How often somebody is added who is not there afterwards. The application may cut long lists short.

@@ -232,8 +232,8 @@ mod tests {
         }
     }
 
-    const EMEA: &str = "00G000000000001AAA";
-    const APAC: &str = "00G000000000002AAA";
+    const EMEA: &str = "00G000000000001";
+    const APAC: &str = "00G000000000002";
 
     fn names(wanted: &WantedGroups) -> Vec<(&str, bool)> {
         let named = |group: &'_ WantedGroup| group.source.is_some();
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(names(&rules.wanted(&user, None)), [("apac", true), ("sf-emea", false)]);
         rules.same_name = false;
         assert_eq!(names(&rules.wanted(&user, None)), [("sf-emea", false)]);
-        rules.map.insert(folded(APAC), Some("SF-EMEA".into()));
+        rules.map.insert(folded(record(APAC).as_str()), Some("SF-EMEA".into()));
         assert_eq!(rules.wanted(&user, None).groups.len(), 1, "two of the source in one of the target");
         rules.map.insert("emea".into(), None);
         assert_eq!(names(&rules.wanted(&user, None)), [("SF-EMEA", false)], "null is no group");
@@ -272,10 +272,10 @@ mod tests {
         let wanted = rules.wanted(&user, None);
         assert_eq!(names(&wanted), [("APAC", true)]);
         assert_eq!((wanted.unknown.as_slice(), wanted.is_complete()), (&["groups", "permissionSets"][..], false));
-        rules.map.insert(folded(EMEA), Some("sf-emea".into()));
+        rules.map.insert(folded(record(EMEA).as_str()), Some("sf-emea".into()));
         user.permission_sets = Known::Empty;
         user.role = Known::Value(NamedRef {
-            id: record("00E000000000001AAA"),
+            id: record("00E000000000001"),
             name: Known::Value("AE".into()),
         });
         let wanted = rules.wanted(&user, None);

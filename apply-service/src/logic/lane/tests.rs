@@ -3,6 +3,7 @@
 mod accounts;
 mod assigning;
 mod drifting;
+mod grouping;
 mod guarding;
 mod leaving;
 mod order;

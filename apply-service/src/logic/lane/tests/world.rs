@@ -249,8 +249,10 @@ impl World {
                 Answer::Absent
             }
             Operation::FindGroup { name } => {
-                let same = |known: &&(&String, &(String, _))| known.1.0.eq_ignore_ascii_case(name);
-                let found = self.groups.iter().filter(same);
+                let found = self
+                    .groups
+                    .iter()
+                    .filter(|(_, (known, _))| known.eq_ignore_ascii_case(name));
                 Answer::Groups(
                     found
                         .map(|(id, (name, _))| RemoteGroup {
@@ -316,7 +318,10 @@ impl World {
     pub(super) fn pass(&mut self, seconds: i64) {
         let until = self.now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
         self.settle();
+        let mut wakes = 0;
         while let Some(next) = self.lane.next_wake().filter(|next| *next <= until) {
+            wakes += 1;
+            assert!(wakes < 20_000, "time does not pass: {next} at {}", self.now);
             self.now = next.max(self.now);
             self.give(Input::Tick);
             self.settle();
