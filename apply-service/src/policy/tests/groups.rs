@@ -59,7 +59,7 @@ fn mistakes_about_groups_are_shown_where_they_stand() {
         ("groups: { from: [groups], unmapped: keep }", "groups.unmapped", "unknown variant"),
         ("groups: { from: [groups], leavers: remove }", "groups.leavers", "needs groups.removeStale: true"),
         ("groups: { from: [groups], map: { A: ' ' } }", "groups.map.A", "must be the name of a group"),
-        ("groups: { from: [groups], map: { A: x, a: y } }", "groups.map", "stands there twice"),
+        ("groups: { from: [groups], map: { A: x, a: z } }", "groups.map", "stands there twice"),
         ("groups: { from: [groups], removestale: true }", "groups.removestale", "did you mean `removeStale`?"),
         ("access: []", "access", "would let nobody in"),
         ("access: [{ group: ' ' }]", "access.0.group", "must be the name or the id"),
@@ -68,7 +68,7 @@ fn mistakes_about_groups_are_shown_where_they_stand() {
         ("connection: { scim: { groups: { membersMax: 0 } } }", "connection.scim", "groups.membersMax 0"),
     ] {
         let text = if more.starts_with("connection") {
-            GOOD.replace("connection:", "connection:\n  scim: { groups: { membersMax: 0 } }")
+            GOOD.replace("connection: {", "connection: { scim: { groups: { membersMax: 0 } },")
         } else {
             format!("{GOOD}\n{more}\n")
         };
@@ -80,7 +80,8 @@ fn mistakes_about_groups_are_shown_where_they_stand() {
 
 #[test]
 fn an_application_without_groups_says_so() {
-    let text = "target: desk\npreset: spinify-api\nmode: enforce\nsources: [00D000000000001EAA]\nscope: { filter: all }\n\
+    let text = "target: desk\npreset: spinify-api\nmode: observe\nsources: [00D000000000001EAA]\nscope: { filter: all }\n\
+                connection: { auth: none }\n\
                 groups: { from: [groups] }\n";
     let problems = read(&[("a.yaml", text)]).map(|_| ()).unwrap_err().0;
     let words = "offers no way to put people into groups";
@@ -127,10 +128,10 @@ fn joining_a_linked_group_lets_in_and_leaving_it_is_leaving_the_scope() {
 #[test]
 fn the_login_method_is_written_where_the_application_keeps_it() {
     let (found, warnings) =
-        target("settings: { login: { attribute: userType } }\naccess: [{ group: Sales, login: password }]").unwrap();
+        target("settings: { login: { attribute: nickName } }\naccess: [{ group: Sales, login: password }]").unwrap();
     assert!(!warnings.iter().any(|warning| warning.contains("is only reported")), "{warnings:#?}");
     let rows = &found.scope.access[0].rows;
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].path.0, "userType");
-    assert!(found.paths().any(|path| path.0 == "userType"), "read back as well");
+    assert_eq!(rows[0].path.0, "nickName");
+    assert!(found.paths().any(|path| path.0 == "nickName"), "read back as well");
 }
