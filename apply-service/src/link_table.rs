@@ -435,6 +435,39 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_taken_in_any_order_and_what_cannot_be_read_is_left_alone() {
+        let target = TargetName::try_new("gong").unwrap();
+        let about = |key: &str| group_record::about(&target, key).unwrap();
+        let group: &[u8] = br#"{"format":1,"name":"Sales","id":"g1","made":true}"#;
+        let person: &[u8] = br#"{"format":1,"account":"r1","groups":{"abc":{"is":"in"}}}"#;
+        let (of_group, of_person) = ("gong/group/abc", format!("gong/groups-of/{}", user_key(1)));
+        for order in [[true, false], [false, true]] {
+            let mut groups = Groups::default();
+            for is_group in order {
+                let (key, value) = if is_group {
+                    (of_group, group)
+                } else {
+                    (of_person.as_str(), person)
+                };
+                take_groups(&mut groups, about(key), Some(value)).unwrap();
+            }
+            assert_eq!(groups.of(&user_key(1)), ["Sales"]);
+            assert_eq!(groups.status().made, 1);
+            let later = String::from_utf8_lossy(person).replace("\"format\":1", "\"format\":99");
+            assert_eq!(
+                take_groups(&mut groups, about(&of_person), Some(later.as_bytes())),
+                Err(Unreadable::Newer)
+            );
+            assert!(
+                groups.of(&user_key(1)).is_empty(),
+                "an older record must not stand in for it"
+            );
+            take_groups(&mut groups, about(&of_person), None).unwrap();
+            take_groups(&mut groups, about(of_group), Some(b"{")).unwrap_err();
+        }
+    }
+
+    #[test]
     fn an_owner_whose_record_cannot_be_read_has_not_handed_back() {
         let record = TargetRecord {
             released: true,

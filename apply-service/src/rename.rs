@@ -118,11 +118,19 @@ pub(crate) async fn take_over(
     let (groups, memberships) = links.groups.records();
     let groups = groups.iter().map(|(group, known)| {
         let name = |target: &TargetName| group_record_key(target, group);
-        (name(target), name(former), serde_json::to_vec(known).unwrap_or_default())
+        (
+            name(target),
+            name(former),
+            serde_json::to_vec(known).unwrap_or_default(),
+        )
     });
     let memberships = memberships.iter().map(|(user, known)| {
         let name = |target: &TargetName| memberships_record_key(target, user);
-        (name(target), name(former), serde_json::to_vec(known).unwrap_or_default())
+        (
+            name(target),
+            name(former),
+            serde_json::to_vec(known).unwrap_or_default(),
+        )
     });
     let of_groups: Vec<(String, String, Vec<u8>)> = groups.chain(memberships).collect();
     for batch in of_groups.chunks(BATCH_LINKS) {
@@ -133,9 +141,9 @@ pub(crate) async fn take_over(
             headers: vec![],
             partition: Some(topics::partition_of_target(name)),
         };
-        let changes = batch.iter().flat_map(|(new, old, value)| {
-            [record(target, new, Some(value.clone())), record(former, old, None)]
-        });
+        let changes = batch
+            .iter()
+            .flat_map(|(new, old, value)| [record(target, new, Some(value.clone())), record(former, old, None)]);
         producer
             .commit(TransactionBatch {
                 changes: changes.collect(),

@@ -211,9 +211,15 @@ async fn a_group_lives_at_skyprep_whatever_its_methods_are_called() {
         let Ok(Reply::GroupWritten(group)) = target.run(create()).await else {
             panic!("not made")
         };
-        assert!(matches!(target.run(create()).await, Ok(Reply::Conflict(_))), "the name is taken");
+        assert!(
+            matches!(target.run(create()).await, Ok(Reply::Conflict(_))),
+            "the name is taken"
+        );
         let found = target.run(find("SALES & SÖHNE")).await;
-        assert!(matches!(&found, Ok(Reply::Groups(groups)) if groups.len() == 1 && groups[0].id == group), "{found:?}");
+        assert!(
+            matches!(&found, Ok(Reply::Groups(groups)) if groups.len() == 1 && groups[0].id == group),
+            "{found:?}"
+        );
         let change = |add: &[&RemoteId], remove: &[&RemoteId]| Operation::ChangeMembers {
             id: group.clone(),
             add: add.iter().map(|id| (*id).clone()).collect(),
@@ -224,7 +230,11 @@ async fn a_group_lives_at_skyprep_whatever_its_methods_are_called() {
         for _ in 0..2 {
             assert_eq!(target.run(change(&[&ada], &[])).await, Ok(Reply::Changed));
         }
-        assert_eq!(sim.with(|sim| sim.groups()[0].members.clone()), [ada.0.clone()], "no digit is lost");
+        assert_eq!(
+            sim.with(|sim| sim.groups()[0].members.clone()),
+            [ada.0.clone()],
+            "no digit is lost"
+        );
         let read = || Operation::ReadGroup(group.clone());
         assert_eq!(target.run(read()).await, Ok(Reply::Members(Some(vec![ada.clone()]))));
         assert_eq!(code(target.run(change(&[&stranger], &[])).await).0, "reject");

@@ -346,7 +346,9 @@ async fn groups_live_at_awkward_servers() {
         ("twice", |behaviour| behaviour.member_twice_conflicts = true),
         ("by value", |behaviour| behaviour.members_removed_by_value_only = true),
         ("no put", |behaviour| behaviour.group_put_refused = true),
-        ("no filter", |behaviour| (behaviour.filter_supported, behaviour.page_size_max) = (false, 1)),
+        ("no filter", |behaviour| {
+            (behaviour.filter_supported, behaviour.page_size_max) = (false, 1)
+        }),
     ];
     for (tag, change) in awkward {
         println!("{tag}");
@@ -379,7 +381,9 @@ async fn ten_thousand_members_go_over_the_wire_in_bounded_requests() {
     let sim = sim(|behaviour| behaviour.members_per_patch_max = 100).await;
     let target = target(&sim);
     let group = apply_service::logic::account::RemoteId(sim.seed_group(json!({"displayName": "All"})));
-    let ids: Vec<_> = (0..10_000).map(|n| apply_service::logic::account::RemoteId(format!("u{n}"))).collect();
+    let ids: Vec<_> = (0..10_000)
+        .map(|n| apply_service::logic::account::RemoteId(format!("u{n}")))
+        .collect();
     let change = |add: &[apply_service::logic::account::RemoteId]| Operation::ChangeMembers {
         id: group.clone(),
         add: add.to_vec(),
@@ -387,7 +391,10 @@ async fn ten_thousand_members_go_over_the_wire_in_bounded_requests() {
         known: 0,
     };
     // What is too much at once is refused as a whole, with the code by which the lane halves it.
-    assert_eq!(code(target.run(change(&ids[..101])).await), ("reject", "http-413".to_owned()));
+    assert_eq!(
+        code(target.run(change(&ids[..101])).await),
+        ("reject", "http-413".to_owned())
+    );
     for part in ids.chunks(100) {
         assert_eq!(target.run(change(part)).await, Ok(Reply::Changed));
     }

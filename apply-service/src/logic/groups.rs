@@ -26,14 +26,14 @@ pub mod rules;
 mod tests;
 mod work;
 
-pub use self::{
-    results::{Ending, News, What},
-    work::{Around, Next},
-};
 use self::{
     record::{FORMAT, GroupKey, GroupRecord, Membership, Memberships, Standing},
     rules::{GroupChanges, GroupRules, WantedGroup, WantedGroups, folded},
     work::Task,
+};
+pub use self::{
+    results::{Ending, News, What},
+    work::{Around, Next},
 };
 use super::{account::RemoteId, retry::after};
 
@@ -159,7 +159,9 @@ fn difference(
     held: &[(GroupNo, Membership)],
     removable: impl Fn(GroupNo) -> bool,
 ) -> (Vec<GroupNo>, Vec<GroupNo>) {
-    let Some(want) = want else { return (Vec::new(), Vec::new()) };
+    let Some(want) = want else {
+        return (Vec::new(), Vec::new());
+    };
     let standing = |group: GroupNo| held.iter().find(|(no, _)| *no == group).map(|(_, held)| held.is);
     let joins = want.groups.iter().copied();
     let joins = joins.filter(|group| matches!(standing(*group), None | Some(Standing::Doubted)));
@@ -311,7 +313,10 @@ impl Groups {
     }
 
     /// Takes in which groups a person with this account is to be in; `None`: whatever they are in is left alone.
-    #[expect(clippy::too_many_arguments, reason = "who, by which state, is wanted where, by which rules, when")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "who, by which state, is wanted where, by which rules, when"
+    )]
     pub fn want(
         &mut self,
         user: UserKey,
@@ -326,14 +331,21 @@ impl Groups {
             return;
         }
         self.clear_todo(user);
-        if self.people.get(&user).is_some_and(|person| person.account.as_ref() != Some(account)) {
+        if self
+            .people
+            .get(&user)
+            .is_some_and(|person| person.account.as_ref() != Some(account))
+        {
             // Another account is in none of the groups.
             let held = self.people.get(&user).map(held_in).unwrap_or_default();
             held.into_iter().for_each(|no| self.put(user, no, None));
         }
         let want = wanted.map(|wanted| {
-            let mut groups: Vec<GroupNo> =
-                wanted.groups.iter().map(|group| self.resolve(group, rules, observed, now)).collect();
+            let mut groups: Vec<GroupNo> = wanted
+                .groups
+                .iter()
+                .map(|group| self.resolve(group, rules, observed, now))
+                .collect();
             groups.sort_unstable();
             groups.dedup();
             Want {
@@ -347,7 +359,11 @@ impl Groups {
         person.want = want;
         self.tidy(user, again);
         self.review(user, rules);
-        if self.people.get(&user).is_some_and(|person| person.want.is_none() && person.held.is_empty()) {
+        if self
+            .people
+            .get(&user)
+            .is_some_and(|person| person.want.is_none() && person.held.is_empty())
+        {
             self.people.remove(&user);
         }
     }
@@ -374,7 +390,9 @@ impl Groups {
     pub fn hand_over(&mut self, from: UserKey, to: UserKey) {
         self.clear_todo(from);
         self.clear_todo(to);
-        let Some(person) = self.people.remove(&from) else { return };
+        let Some(person) = self.people.remove(&from) else {
+            return;
+        };
         self.forget(to);
         for (no, held) in person.held {
             self.count(no, Some(&held), None);
@@ -401,14 +419,18 @@ impl Groups {
                 ..blank(std::mem::take(&mut group.record.name))
             };
             (group.looked, group.fresh, group.read_due, group.rename) = (false, false, None, None);
-            self.dirty_groups.insert(GroupNo(u32::try_from(index).unwrap_or(u32::MAX)));
+            self.dirty_groups
+                .insert(GroupNo(u32::try_from(index).unwrap_or(u32::MAX)));
         }
     }
 
     /// Which group a wanted one is.
     fn resolve(&mut self, wanted: &WantedGroup, rules: &GroupRules, observed: Timestamp, now: Timestamp) -> GroupNo {
         let name = folded(&wanted.name);
-        let by_source = wanted.source.as_ref().and_then(|source| self.by_source.get(source).copied());
+        let by_source = wanted
+            .source
+            .as_ref()
+            .and_then(|source| self.by_source.get(source).copied());
         if let Some(source) = &wanted.source
             && let Some((no, last)) = by_source
         {
@@ -446,7 +468,10 @@ impl Groups {
 
     /// Whether the source's group goes on as this one: its name is the same, or becomes the same.
     fn renames(&mut self, no: GroupNo, wanted: &WantedGroup, rules: &GroupRules, now: Timestamp) -> bool {
-        let other = self.by_name.get(&folded(&wanted.name)).is_some_and(|other| *other != no);
+        let other = self
+            .by_name
+            .get(&folded(&wanted.name))
+            .is_some_and(|other| *other != no);
         let group = self.group_mut(no);
         if group.record.name == wanted.name {
             group.rename = None;
@@ -482,7 +507,11 @@ impl Groups {
             let mut next = held.clone();
             if wanted(*no) || again {
                 next.held = next.held.filter(|_| !wanted(*no));
-                next.is = if next.is == Standing::Stuck { Standing::In } else { next.is };
+                next.is = if next.is == Standing::Stuck {
+                    Standing::In
+                } else {
+                    next.is
+                };
             }
             let gone = next.is == Standing::Refused && (again || (person.want.is_some() && !wanted(*no)));
             if gone || next != *held {
@@ -522,7 +551,11 @@ impl Groups {
     }
 
     fn change_held(&mut self, user: UserKey, change: impl Fn(&mut Membership)) {
-        let held = self.people.get(&user).map(|person| person.held.clone()).unwrap_or_default();
+        let held = self
+            .people
+            .get(&user)
+            .map(|person| person.held.clone())
+            .unwrap_or_default();
         for (no, mut held) in held {
             change(&mut held);
             self.put(user, no, Some(held));
@@ -610,7 +643,8 @@ impl Groups {
 
     /// A set was released, or a step under way has ended: whatever waits is looked at again.
     pub fn wake_all(&mut self) {
-        self.ready.extend((0..self.all.len()).map(|index| GroupNo(u32::try_from(index).unwrap_or(u32::MAX))));
+        self.ready
+            .extend((0..self.all.len()).map(|index| GroupNo(u32::try_from(index).unwrap_or(u32::MAX))));
     }
 
     /// What would be changed for somebody who is to be in these groups.
@@ -619,7 +653,9 @@ impl Groups {
         let person = self.people.get(user);
         let find = |group: &WantedGroup| {
             let by_source = group.source.as_ref().and_then(|source| self.by_source.get(source));
-            by_source.map(|(no, _)| *no).or_else(|| self.by_name.get(&folded(&group.name)).copied())
+            by_source
+                .map(|(no, _)| *no)
+                .or_else(|| self.by_name.get(&folded(&group.name)).copied())
         };
         let mut changes = GroupChanges::default();
         let mut known = Vec::new();
@@ -687,11 +723,17 @@ impl Groups {
         };
         let people = std::mem::replace(&mut self.dirty_people, rest);
         let groups = std::mem::take(&mut self.dirty_groups);
-        self.flying = groups.iter().map(|no| (*no, durable(&self.group(*no).record))).collect();
+        self.flying = groups
+            .iter()
+            .map(|no| (*no, durable(&self.group(*no).record)))
+            .collect();
         let of = |user: &UserKey| self.memberships(user);
         let people = people.iter().map(|user| (*user, of(user))).collect();
         let groups = groups.iter().map(|no| self.group(*no));
-        (groups.map(|group| (group.key.clone(), group.record.clone())).collect(), people)
+        (
+            groups.map(|group| (group.key.clone(), group.record.clone())).collect(),
+            people,
+        )
     }
 
     fn memberships(&self, user: &UserKey) -> Memberships {
@@ -702,7 +744,9 @@ impl Groups {
             account: person
                 .and_then(|person| person.account.clone())
                 .unwrap_or_else(|| RemoteId(String::new())),
-            groups: held.map(|(no, held)| (self.group(*no).key.clone(), held.clone())).collect(),
+            groups: held
+                .map(|(no, held)| (self.group(*no).key.clone(), held.clone()))
+                .collect(),
         }
     }
 
@@ -719,7 +763,10 @@ impl Groups {
     pub fn records(&self) -> (Vec<(GroupKey, GroupRecord)>, Vec<(UserKey, Memberships)>) {
         let groups = self.all.iter().filter(|group| !group.locked);
         let people = self.people.keys().map(|user| (*user, self.memberships(user)));
-        (groups.map(|group| (group.key.clone(), group.record.clone())).collect(), people.collect())
+        (
+            groups.map(|group| (group.key.clone(), group.record.clone())).collect(),
+            people.collect(),
+        )
     }
 }
 

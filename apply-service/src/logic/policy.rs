@@ -11,8 +11,8 @@ use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
 use super::{
-    account::AttributePath, assignments::Assignment, groups::rules::GroupRules, guard::Guard, scope::Scope, source::SourceField,
-    template::Template, termination::Termination,
+    account::AttributePath, assignments::Assignment, groups::rules::GroupRules, guard::Guard, scope::Scope,
+    source::SourceField, template::Template, termination::Termination,
 };
 
 /// How far a target is switched on.

@@ -9,8 +9,9 @@ use usher_contract::{OrgId, StateHash, TargetName};
 use usher_runtime::yaml::nearest;
 
 use super::{
-    PRESETS, Target, assignments, attributes, groups,
+    PRESETS, Target, assignments, attributes,
     connection::{Connection, connection},
+    groups,
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},

@@ -83,11 +83,18 @@ pub(super) fn groups(
                     || format!("there are {}", known().collect::<Vec<_>>().join(", ")),
                     |word| format!("did you mean `{word}`?"),
                 );
-                problems.push(layers.problem(&["groups", "from"], format!("`{word}` is nothing that has groups; {hint}")));
+                problems.push(layers.problem(
+                    &["groups", "from"],
+                    format!("`{word}` is nothing that has groups; {hint}"),
+                ));
             }
         }
     }
-    if layers.get(&["groups", "from"]).and_then(serde_json::Value::as_array).is_some_and(Vec::is_empty) {
+    if layers
+        .get(&["groups", "from"])
+        .and_then(serde_json::Value::as_array)
+        .is_some_and(Vec::is_empty)
+    {
         problems.push(layers.problem(&["groups", "from"], "an empty list has no groups; take the section out"));
     }
     if from.contains(&GroupSource::Assignments) && layers.get(&["assignments"]).is_none() {
@@ -121,7 +128,10 @@ pub(super) fn groups(
         return None;
     };
     if wants_create == Some(true) && !abilities.create {
-        problems.push(layers.problem(&["groups", "create"], "is on, and this application offers no way to make groups"));
+        problems.push(layers.problem(
+            &["groups", "create"],
+            "is on, and this application offers no way to make groups",
+        ));
     }
     if remove_stale && !abilities.remove {
         problems.push(layers.problem(
@@ -156,7 +166,9 @@ fn map(layers: &Layers<'_>, problems: &mut Vec<String>) -> BTreeMap<String, Opti
             continue;
         }
         // An id in its 15-character form is the same.
-        let is_group = ["00G", "0PS", "00E", "00e"].iter().any(|prefix| name.starts_with(prefix));
+        let is_group = ["00G", "0PS", "00E", "00e"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
         let id = RecordId::try_new(&name).ok().filter(|_| is_group);
         let key = id.map_or_else(|| folded(&name), |id| folded(id.as_str()));
         if map.insert(key, group.map(|group| group.trim().to_owned())).is_some() {
@@ -184,7 +196,11 @@ pub(super) fn access(
     mut filter: impl FnMut(&[&str], &str, &mut Vec<String>, &mut Vec<String>) -> Option<Filter>,
 ) -> Vec<Access> {
     let entries: Vec<Entry> = layers.decode(&["access"], problems).unwrap_or_default();
-    if layers.get(&["access"]).and_then(serde_json::Value::as_array).is_some_and(Vec::is_empty) {
+    if layers
+        .get(&["access"])
+        .and_then(serde_json::Value::as_array)
+        .is_some_and(Vec::is_empty)
+    {
         problems.push(layers.problem(
             &["access"],
             "an empty list would let nobody in; take the key out when groups do not decide",
@@ -210,7 +226,9 @@ pub(super) fn access(
         };
         let text = group.replace('\\', "\\\\").replace('\'', "\\'");
         let condition = format!("Id IN (SELECT UserOrGroupId FROM GroupMember WHERE {column} = '{text}')");
-        let Some(filter) = filter(&at("group"), &condition, problems, warnings) else { continue };
+        let Some(filter) = filter(&at("group"), &condition, problems, warnings) else {
+            continue;
+        };
         let login = entry.login.as_deref().map(str::trim).filter(|login| !login.is_empty());
         let login_rows = login.map_or_else(Vec::new, |login| {
             let mut reading = Reading::new(layers, connector, problems, warnings);
@@ -224,10 +242,16 @@ pub(super) fn access(
                 Vec::new()
             }
         });
-        for row in login_rows.iter().filter(|row| rows.iter().any(|other| other.path == row.path)) {
+        for row in login_rows
+            .iter()
+            .filter(|row| rows.iter().any(|other| other.path == row.path))
+        {
             problems.push(layers.problem(
                 &at("login"),
-                format!("`{}` is written for everybody by a row of attributes; only one of both can be", row.path),
+                format!(
+                    "`{}` is written for everybody by a row of attributes; only one of both can be",
+                    row.path
+                ),
             ));
         }
         found.push(Access {

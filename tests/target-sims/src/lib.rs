@@ -37,4 +37,8 @@ pub use fault::{Fault, FaultScope};
 pub use gate::Moment;
 pub use recording::RequestRecord;
 pub use sim::{ScimSim, ScimSimConfig};
-pub use vendors::{VendorAnswer, VendorRequest, VendorSim, miniorange::MiniOrange, skyprep::{SkyPrep, SkyPrepGroup}};
+pub use vendors::{
+    VendorAnswer, VendorRequest, VendorSim,
+    miniorange::MiniOrange,
+    skyprep::{SkyPrep, SkyPrepGroup},
+};

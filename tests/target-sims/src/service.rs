@@ -256,7 +256,13 @@ impl State {
                 });
             }
             "PUT" => from_body(self.store(users).kind(), &json_body(request)?)?,
-            _ => patch::apply(self.store(users).kind(), stored, &json_body(request)?)?,
+            _ => {
+                let mut body = json_body(request)?;
+                if !users && self.behaviour.members_removed_by_value_only {
+                    by_path(&mut body);
+                }
+                patch::apply(self.store(users).kind(), stored, &body)?
+            }
         };
         if self.behaviour.lower_case_user_name {
             fold_user_name(&mut next);
@@ -293,8 +299,15 @@ impl State {
             }
             let listed: Vec<&Value> = operation["value"].as_array().into_iter().flatten().collect();
             named += listed.len() + usize::from(by_path);
-            let adds = operation["op"].as_str().is_some_and(|op| op.eq_ignore_ascii_case("add"));
-            let held: Vec<&Value> = stored.get("members").and_then(Value::as_array).into_iter().flatten().collect();
+            let adds = operation["op"]
+                .as_str()
+                .is_some_and(|op| op.eq_ignore_ascii_case("add"));
+            let held: Vec<&Value> = stored
+                .get("members")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .collect();
             let twice = |one: &&Value| held.iter().any(|member| member["value"] == one["value"]);
             if adds && self.behaviour.member_twice_conflicts && listed.iter().any(twice) {
                 return Err(ScimError::new(409, "already a member"));
@@ -342,6 +355,30 @@ impl State {
             resource: Some(id.to_owned()),
         })
     }
+}
+
+/// Writes the removal of members by value, which the RFC does not have, as removals by path.
+fn by_path(body: &mut Value) {
+    let Some(operations) = body["Operations"].as_array_mut() else {
+        return;
+    };
+    let mut written = Vec::new();
+    for operation in operations.drain(..) {
+        let removes = operation["op"]
+            .as_str()
+            .is_some_and(|op| op.eq_ignore_ascii_case("remove"));
+        match operation["value"]
+            .as_array()
+            .filter(|_| removes && operation["path"] == "members")
+        {
+            Some(members) => written.extend(members.iter().map(|member| {
+                let path = format!("members[value eq {}]", member["value"]);
+                json!({"op": "remove", "path": path})
+            })),
+            None => written.push(operation),
+        }
+    }
+    *operations = written;
 }
 
 fn fold_user_name(body: &mut serde_json::Map<String, Value>) {

@@ -45,7 +45,11 @@ impl Shared {
 
     /// The entries of an answer about groups.
     fn entries<'a>(&self, call: &Call, body: &'a Value) -> Result<Vec<&'a Value>, Refusal> {
-        let found = call.accounts.as_ref().map(|path| path.query(body).all()).unwrap_or_default();
+        let found = call
+            .accounts
+            .as_ref()
+            .map(|path| path.query(body).all())
+            .unwrap_or_default();
         if found.is_empty() {
             let what = "without the place where the entries should be; check `entries`";
             return Err(unexpected(call.verb, what));
@@ -59,7 +63,9 @@ impl Shared {
     }
 
     fn groups_in(&self, call: &Call, body: &Value) -> Result<Vec<RemoteGroup>, Refusal> {
-        let Some(groups) = &self.description.groups else { return Ok(Vec::new()) };
+        let Some(groups) = &self.description.groups else {
+            return Ok(Vec::new());
+        };
         let read = |held: &&Value| {
             let id = text_at(&groups.id, held)?;
             Some(RemoteGroup {
@@ -187,10 +193,14 @@ impl Single {
             }
             Work::Rename(id, _) => Ok(Reply::GroupWritten(id.clone())),
             Work::Read(_) => {
-                let Some(groups) = &self.shared.description.groups else { return Ok(Reply::Members(None)) };
+                let Some(groups) = &self.shared.description.groups else {
+                    return Ok(Reply::Members(None));
+                };
                 let entries = self.shared.entries(call, body).map_err(Failure::Reject)?;
-                let ids: Option<Vec<RemoteId>> =
-                    entries.iter().map(|held| text_at(&groups.member, held).map(RemoteId)).collect();
+                let ids: Option<Vec<RemoteId>> = entries
+                    .iter()
+                    .map(|held| text_at(&groups.member, held).map(RemoteId))
+                    .collect();
                 // One that cannot be read makes the rest say nothing about who is not in it.
                 ids.map(|ids| Reply::Members(Some(ids)))
                     .ok_or_else(|| Failure::Reject(unexpected(call.verb, "not a list of members; check groups.member")))
@@ -202,7 +212,9 @@ impl Single {
 impl Exchange for Single {
     fn step(&mut self, answer: Option<HttpAnswer>) -> Step {
         let (verb, name) = self.verb();
-        let Some(call) = self.shared.call(verb) else { return lacking(name) };
+        let Some(call) = self.shared.call(verb) else {
+            return lacking(name);
+        };
         let Some(answer) = answer else {
             let group = match &self.work {
                 Work::Create(name) => json!({ "name": name }),
@@ -230,7 +242,11 @@ pub(crate) struct Change {
 
 impl Change {
     pub(crate) fn new(shared: Arc<Shared>, id: RemoteId, add: &[RemoteId], remove: &[RemoteId]) -> Self {
-        let at_once = shared.description.groups.as_ref().map_or(1, |groups| groups.at_once.max(1));
+        let at_once = shared
+            .description
+            .groups
+            .as_ref()
+            .map_or(1, |groups| groups.at_once.max(1));
         let parts = |verb: Verb, ids: &[RemoteId]| -> Vec<(Verb, Vec<RemoteId>)> {
             ids.chunks(at_once).map(|part| (verb, part.to_vec())).collect()
         };
@@ -248,7 +264,11 @@ impl Change {
             return Step::Done(Ok(Reply::Changed));
         };
         let Some(call) = self.shared.call(*verb) else {
-            return lacking(if *verb == Verb::AddMember { "groups.add" } else { "groups.remove" });
+            return lacking(if *verb == Verb::AddMember {
+                "groups.add"
+            } else {
+                "groups.remove"
+            });
         };
         let ids: Vec<&str> = members.iter().map(|member| member.0.as_str()).collect();
         let names = [

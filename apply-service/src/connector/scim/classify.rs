@@ -66,10 +66,7 @@ impl Purpose {
 
     /// Whether an account is the object: a 404 says that it is gone, not that the address is wrong.
     fn is_personal(self) -> bool {
-        matches!(
-            self.alike(),
-            Self::Read | Self::Create | Self::Update | Self::Delete
-        )
+        matches!(self.alike(), Self::Read | Self::Create | Self::Update | Self::Delete)
     }
 
     /// Whether the request is about the target and nobody in particular.

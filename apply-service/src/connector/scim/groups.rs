@@ -89,7 +89,9 @@ pub(super) fn group(held: &Value) -> Option<RemoteGroup> {
         Value::Number(id) => id.to_string(),
         _ => return None,
     };
-    let name = resource::get(held, "displayName").and_then(Value::as_str).unwrap_or_default();
+    let name = resource::get(held, "displayName")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     Some(RemoteGroup {
         id: RemoteId(id),
         name: name.to_owned(),
@@ -170,7 +172,9 @@ impl Find {
                     "a SCIM list of groups",
                 ))))),
             },
-            Meaning::Absent(_) | Meaning::Fallback(Fallback::Query | Fallback::TooMany, _) => Ok(None),
+            Meaning::Absent(_) | Meaning::Fallback(Fallback::Query | Fallback::TooMany | Fallback::Capability, _) => {
+                Ok(None)
+            }
             other => Err(failed(other)),
         }
     }
@@ -178,7 +182,10 @@ impl Find {
     fn take_filter(&mut self, answer: &HttpAnswer) -> Step {
         let page = match self.hits(answer) {
             Ok(Some(page)) => page,
-            Ok(None) => return self.list_all(),
+            Ok(None) => {
+                self.learn(Trust::Unusable);
+                return self.list_all();
+            }
             Err(step) => return step,
         };
         self.found = self.of_name(&page, &self.name);

@@ -219,7 +219,9 @@ impl Change {
                 prove(&self.shared)
             }
             // Who is in it already, or is not in it (seen: SimpleIdServer answers 409, others noTarget).
-            Meaning::Exists(_) | Meaning::Version(_) | Meaning::Fallback(Fallback::NoTarget, _) if single => self.done(),
+            Meaning::Exists(_) | Meaning::Version(_) | Meaning::Fallback(Fallback::NoTarget, _) if single => {
+                self.done()
+            }
             Meaning::Exists(refusal) | Meaning::Version(refusal) if matches!(self.wanted, Wanted::Name(_)) => {
                 Step::Done(Ok(Reply::Conflict(refusal)))
             }
@@ -296,12 +298,20 @@ impl Change {
             Wanted::Members { add, remove, .. } => {
                 next.retain(|member| id_of(member).is_none_or(|id| !remove.contains(&id)));
                 let there: BTreeSet<RemoteId> = next.iter().filter_map(id_of).collect();
-                next.extend(add.iter().filter(|id| !there.contains(id)).map(|id| json!({"value": id.0})));
+                next.extend(
+                    add.iter()
+                        .filter(|id| !there.contains(id))
+                        .map(|id| json!({"value": id.0})),
+                );
             }
         }
         self.left = next.len();
         if let Some(body) = held.as_object_mut() {
-            body.retain(|name, _| !["id", "meta", "members"].iter().any(|own| name.eq_ignore_ascii_case(own)));
+            body.retain(|name, _| {
+                !["id", "meta", "members"]
+                    .iter()
+                    .any(|own| name.eq_ignore_ascii_case(own))
+            });
             body.insert("members".to_owned(), Value::Array(next));
         }
         self.about(Stage::Putting, |this, path| {

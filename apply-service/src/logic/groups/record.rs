@@ -29,7 +29,10 @@ impl GroupKey {
             number => Self(format!("{}-{number}", &stem[..16])),
         };
         // **Invariant**: there are fewer groups than numbers.
-        (0..u32::MAX).map(numbered).find(|key| !is_taken(key)).unwrap_or(Self(stem.clone()))
+        (0..u32::MAX)
+            .map(numbered)
+            .find(|key| !is_taken(key))
+            .unwrap_or(Self(stem.clone()))
     }
 }
 
@@ -177,7 +180,10 @@ pub fn about(target: &TargetName, key: &str) -> Option<About> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logic::{link::user_of_key, testing::{at, user_key}};
+    use crate::logic::{
+        link::user_of_key,
+        testing::{at, user_key},
+    };
 
     #[test]
     fn keys_lead_back_and_say_nothing_to_readers_of_links() {

@@ -119,7 +119,8 @@ impl Groups {
             }
             (Task::FindNewName(name), Ok(Answer::Groups(found))) => {
                 let own = self.group(no).record.id.clone();
-                let free = pick(&found, name).is_ok_and(|group| group.is_none_or(|group| Some(&group.id) == own.as_ref()));
+                let free =
+                    pick(&found, name).is_ok_and(|group| group.is_none_or(|group| Some(&group.id) == own.as_ref()));
                 if free {
                     if let Some(rename) = &mut self.group_mut(no).rename {
                         rename.looked = true;
@@ -271,7 +272,9 @@ impl Groups {
 
     /// The source's group goes by its new name to the group that has it already.
     fn leave_name(&mut self, no: GroupNo) {
-        let Some(rename) = self.group_mut(no).rename.take() else { return };
+        let Some(rename) = self.group_mut(no).rename.take() else {
+            return;
+        };
         let key = super::record::GroupKey::of(&rename.to, |key| self.by_key.contains_key(key));
         let other = self.add(key, super::blank(rename.to.clone()), false);
         self.by_name.insert(folded(&rename.to), other);
@@ -290,7 +293,12 @@ impl Groups {
     ) {
         for user in add {
             let version = self.people.get(user).map_or(0, super::Person::version);
-            let before = self.people.get(user).and_then(|person| person.held(no)).cloned().unwrap_or_default();
+            let before = self
+                .people
+                .get(user)
+                .and_then(|person| person.held(no))
+                .cloned()
+                .unwrap_or_default();
             let joined = Membership {
                 is: Standing::In,
                 held: None,
@@ -350,7 +358,12 @@ impl Groups {
             .chain(remove.iter().map(|user| (*user, Standing::Stuck)))
         {
             let version = self.people.get(&user).map_or(0, super::Person::version);
-            let before = self.people.get(&user).and_then(|person| person.held(no)).cloned().unwrap_or_default();
+            let before = self
+                .people
+                .get(&user)
+                .and_then(|person| person.held(no))
+                .cloned()
+                .unwrap_or_default();
             self.put(user, no, Some(Membership { is, ..before }));
             let what = match is {
                 Standing::Refused => What::NotJoined(user, version, refusal.clone()),
@@ -379,8 +392,17 @@ impl Groups {
             let wanted = person.want.as_ref().is_some_and(|want| want.groups.contains(&no));
             wanted || person.held(no).is_some()
         };
-        let mut users: Vec<UserKey> = self.people.iter().filter(|(_, person)| concerned(person)).map(|(user, _)| *user).collect();
-        users.extend(there.iter().filter(|user| self.people.get(user).is_some_and(|person| !concerned(person))));
+        let mut users: Vec<UserKey> = self
+            .people
+            .iter()
+            .filter(|(_, person)| concerned(person))
+            .map(|(user, _)| *user)
+            .collect();
+        users.extend(
+            there
+                .iter()
+                .filter(|user| self.people.get(user).is_some_and(|person| !concerned(person))),
+        );
         users.sort_unstable();
         for user in users {
             let Some(person) = self.people.get(&user) else { continue };
@@ -390,17 +412,27 @@ impl Groups {
                 // A member, whoever has added them.
                 (true, held) => {
                     let held = held.unwrap_or_default();
-                    let is = if held.is == Standing::Stuck { held.is } else { Standing::In };
+                    let is = if held.is == Standing::Stuck {
+                        held.is
+                    } else {
+                        Standing::In
+                    };
                     Some(Membership { is, tries: 0, ..held })
                 }
                 (false, Some(held)) if held.is == Standing::Refused => Some(held),
                 (false, Some(held)) if wanted => {
                     let tries = held.tries.saturating_add(1);
-                    let is = if tries > ADDED_MAX { Standing::Refused } else { Standing::Doubted };
+                    let is = if tries > ADDED_MAX {
+                        Standing::Refused
+                    } else {
+                        Standing::Doubted
+                    };
                     if is == Standing::Refused {
                         let refusal = Refusal {
                             code: "member-not-taken".to_owned(),
-                            reason: format!("the target took them {ADDED_MAX} times and does not show them as a member"),
+                            reason: format!(
+                                "the target took them {ADDED_MAX} times and does not show them as a member"
+                            ),
                         };
                         self.tell(no, What::NotJoined(user, self.version(&user), refusal), news);
                     }

@@ -148,7 +148,9 @@ impl GroupRules {
         for source in &self.from {
             let whole = match source {
                 GroupSource::Groups => self.list(user, &user.groups, |group| (&group.id, &group.name), &mut wanted),
-                GroupSource::PermissionSets => self.list(user, &user.permission_sets, |set| (&set.id, &set.name), &mut wanted),
+                GroupSource::PermissionSets => {
+                    self.list(user, &user.permission_sets, |set| (&set.id, &set.name), &mut wanted)
+                }
                 GroupSource::Role => self.one(user, &user.role, &mut wanted),
                 GroupSource::Profile => self.one(user, &user.profile, &mut wanted),
                 GroupSource::Assignments => {
@@ -161,7 +163,9 @@ impl GroupRules {
             }
         }
         // Of two of one name the one that the policy names counts: it is not renamed.
-        wanted.groups.sort_by_key(|group| (folded(&group.name), group.source.is_some()));
+        wanted
+            .groups
+            .sort_by_key(|group| (folded(&group.name), group.source.is_some()));
         wanted.groups.dedup_by_key(|group| folded(&group.name));
         wanted
     }
@@ -237,7 +241,11 @@ mod tests {
 
     fn names(wanted: &WantedGroups) -> Vec<(&str, bool)> {
         let named = |group: &'_ WantedGroup| group.source.is_some();
-        wanted.groups.iter().map(|group| (group.name.as_str(), named(group))).collect()
+        wanted
+            .groups
+            .iter()
+            .map(|group| (group.name.as_str(), named(group)))
+            .collect()
     }
 
     #[test]
@@ -255,9 +263,17 @@ mod tests {
         rules.same_name = false;
         assert_eq!(names(&rules.wanted(&user, None)), [("sf-emea", false)]);
         rules.map.insert(folded(record(APAC).as_str()), Some("SF-EMEA".into()));
-        assert_eq!(rules.wanted(&user, None).groups.len(), 1, "two of the source in one of the target");
+        assert_eq!(
+            rules.wanted(&user, None).groups.len(),
+            1,
+            "two of the source in one of the target"
+        );
         rules.map.insert("emea".into(), None);
-        assert_eq!(names(&rules.wanted(&user, None)), [("SF-EMEA", false)], "null is no group");
+        assert_eq!(
+            names(&rules.wanted(&user, None)),
+            [("SF-EMEA", false)],
+            "null is no group"
+        );
         assert!(rules.names("sf-Emea") && !rules.names("apac"));
     }
 
@@ -266,12 +282,18 @@ mod tests {
         let mut user = person(1).user;
         let mut rules = group_rules();
         rules.from = vec![GroupSource::Groups, GroupSource::PermissionSets, GroupSource::Role];
-        user.groups = Known::Value(vec![group(EMEA, Known::Unknown), group(APAC, Known::Value("APAC".into()))]);
+        user.groups = Known::Value(vec![
+            group(EMEA, Known::Unknown),
+            group(APAC, Known::Value("APAC".into())),
+        ]);
         user.permission_sets = Known::Unknown;
         user.role = Known::Empty;
         let wanted = rules.wanted(&user, None);
         assert_eq!(names(&wanted), [("APAC", true)]);
-        assert_eq!((wanted.unknown.as_slice(), wanted.is_complete()), (&["groups", "permissionSets"][..], false));
+        assert_eq!(
+            (wanted.unknown.as_slice(), wanted.is_complete()),
+            (&["groups", "permissionSets"][..], false)
+        );
         rules.map.insert(folded(record(EMEA).as_str()), Some("sf-emea".into()));
         user.permission_sets = Known::Empty;
         user.role = Known::Value(NamedRef {
@@ -288,9 +310,17 @@ mod tests {
         let mut rules = group_rules();
         rules.from = vec![GroupSource::Assignments];
         let user = person(1).user;
-        for (assignment, expected) in [(None, &[][..]), (Some(""), &[]), (Some("sellers"), &[("sellers", false)])] {
+        for (assignment, expected) in [
+            (None, &[][..]),
+            (Some(""), &[]),
+            (Some("sellers"), &[("sellers", false)]),
+        ] {
             let wanted = rules.wanted(&user, assignment);
-            assert_eq!((names(&wanted).as_slice(), wanted.is_complete()), (expected, true), "{assignment:?}");
+            assert_eq!(
+                (names(&wanted).as_slice(), wanted.is_complete()),
+                (expected, true),
+                "{assignment:?}"
+            );
         }
     }
 }

@@ -55,7 +55,15 @@ fn what_differs_by_wanted_and_held() {
     ] {
         let entries: Vec<(GroupNo, Membership)> = held
             .into_iter()
-            .map(|is| (no, Membership { is, ..Membership::default() }))
+            .map(|is| {
+                (
+                    no,
+                    Membership {
+                        is,
+                        ..Membership::default()
+                    },
+                )
+            })
             .collect();
         let (found_joins, found_leaves) = difference(want.as_ref(), &entries, |_| removable);
         let found = (found_joins.contains(&no), found_leaves.contains(&no));
@@ -66,7 +74,15 @@ fn what_differs_by_wanted_and_held() {
 fn want(groups: &mut Groups, n: u32, account: &str, names: &[&str]) {
     let account = RemoteId(account.to_owned());
     let rules = group_rules();
-    groups.want(user_key(n), &account, (1, at(0)), Some(&wanted(names)), &rules, false, at(0));
+    groups.want(
+        user_key(n),
+        &account,
+        (1, at(0)),
+        Some(&wanted(names)),
+        &rules,
+        false,
+        at(0),
+    );
 }
 
 #[test]
@@ -119,7 +135,10 @@ fn what_cannot_be_read_is_left_alone() {
     assert_eq!(groups.by_key.len(), groups.all.len());
     assert!(groups.group(GroupNo(0)).locked);
     while let Some(next) = groups.next(&around) {
-        assert!(matches!(next, Next::Start { group, .. } if group != GroupNo(0)), "{next:?}");
+        assert!(
+            matches!(next, Next::Start { group, .. } if group != GroupNo(0)),
+            "{next:?}"
+        );
     }
     assert!(!groups.people.contains_key(&user_key(2)));
 }

@@ -168,7 +168,10 @@ impl Groups {
         if elapsed(rename.since, around.now) < RENAME_QUIET {
             return None;
         }
-        let other = self.by_name.get(&super::folded(&rename.to)).is_some_and(|other| *other != no);
+        let other = self
+            .by_name
+            .get(&super::folded(&rename.to))
+            .is_some_and(|other| *other != no);
         if other || self.group(no).record.sources.len() != 1 {
             // Meanwhile another group has the name, or this one has several: people's states tell which is whose.
             self.give_up_sources(no);
@@ -262,7 +265,10 @@ impl Groups {
             match self.judge(no, &leaving, around) {
                 Ok(judged) => (counted, allowed) = judged,
                 Err(over) => {
-                    let users = leaving.into_iter().filter(|user| !self.is_released(user, no, around)).collect();
+                    let users = leaving
+                        .into_iter()
+                        .filter(|user| !self.is_released(user, no, around))
+                        .collect();
                     let name = self.group(no).record.name.clone();
                     return Turn::Do(Next::Hold {
                         group: no,
@@ -274,14 +280,30 @@ impl Groups {
             }
         }
         let group = self.group(no);
-        let most = around.rules.abilities.at_once.min(group.limit).min(group.ceiling).max(1);
+        let most = around
+            .rules
+            .abilities
+            .at_once
+            .min(group.limit)
+            .min(group.ceiling)
+            .max(1);
         let free = |user: &&UserKey| !(around.busy)(user);
         // Those that an operator has released are counted in none of the windows: they go by themselves.
-        let (released, others): (Vec<UserKey>, Vec<UserKey>) =
-            leaving.iter().filter(free).partition(|user| self.is_released(user, no, around));
-        let (remove, counted) = if others.is_empty() { (released, false) } else { (others, counted) };
+        let (released, others): (Vec<UserKey>, Vec<UserKey>) = leaving
+            .iter()
+            .filter(free)
+            .partition(|user| self.is_released(user, no, around));
+        let (remove, counted) = if others.is_empty() {
+            (released, false)
+        } else {
+            (others, counted)
+        };
         let remove: Vec<UserKey> = remove.into_iter().take(most).collect();
-        let joining = group.joins.iter().filter(free).filter(|user| self.account(user).is_some());
+        let joining = group
+            .joins
+            .iter()
+            .filter(free)
+            .filter(|user| self.account(user).is_some());
         let add: Vec<UserKey> = joining.take(most - remove.len()).copied().collect();
         if remove.is_empty() && add.is_empty() {
             if group.joins.is_empty() && leaving.is_empty() {
@@ -349,7 +371,10 @@ impl Groups {
     fn judge(&mut self, no: GroupNo, leaving: &[UserKey], around: &Around<'_>) -> Result<(bool, u64), Over> {
         let longest = around.guard.windows.iter().max().copied().unwrap_or_default();
         let members = self.group(no).members;
-        let wanted = leaving.iter().filter(|user| !self.is_released(user, no, around)).count() as u64;
+        let wanted = leaving
+            .iter()
+            .filter(|user| !self.is_released(user, no, around))
+            .count() as u64;
         if wanted == 0 {
             return Ok((false, 0));
         }

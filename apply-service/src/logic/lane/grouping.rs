@@ -145,13 +145,7 @@ impl Lane {
     }
 
     /// A step of a group has ended.
-    pub(super) fn group_ended(
-        &mut self,
-        group: GroupNo,
-        result: Result<Answer, Failure>,
-        now: Timestamp,
-        random: f64,
-    ) {
+    pub(super) fn group_ended(&mut self, group: GroupNo, result: Result<Answer, Failure>, now: Timestamp, random: f64) {
         let result = match result {
             Err(Failure::Halt(refusal)) => {
                 self.links.groups.put_back(group, now);

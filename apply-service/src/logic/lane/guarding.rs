@@ -345,7 +345,10 @@ impl Lane {
             let many = members.len();
             format!("{many} members of the held set {id} are planned again: {}", by.reason)
         } else {
-            format!("{leaving} members of the held set {id} leave their group: {}", by.reason)
+            format!(
+                "{leaving} members of the held set {id} leave their group: {}",
+                by.reason
+            )
         };
         let outcome = self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now);
         self.commits.tell(outcome);

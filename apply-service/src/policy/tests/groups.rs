@@ -41,7 +41,10 @@ fn groups_are_read_with_their_defaults() {
     let keys: Vec<&str> = rules.map.keys().map(String::as_str).collect();
     assert_eq!(keys.len(), 3);
     assert!(keys.contains(&"emea") && keys.contains(&"everyone"), "{keys:?}");
-    assert!(keys.iter().any(|key| key.len() == 18), "an id in its long form: {keys:?}");
+    assert!(
+        keys.iter().any(|key| key.len() == 18),
+        "an id in its long form: {keys:?}"
+    );
     let (off, _) = target("groups: { from: [groups] }\nfeatures: { groups: false }").unwrap();
     assert_eq!(off.groups, None);
 }
@@ -49,23 +52,63 @@ fn groups_are_read_with_their_defaults() {
 #[test]
 fn mistakes_about_groups_are_shown_where_they_stand() {
     for (more, place, words) in [
-        ("features: { groups: true }", "features.groups", "there is no section `groups`"),
+        (
+            "features: { groups: true }",
+            "features.groups",
+            "there is no section `groups`",
+        ),
         ("groups: {}", "groups.from", "is required"),
         ("groups: { from: [] }", "groups.from", "an empty list has no groups"),
         ("groups: { from: [group] }", "groups.from", "did you mean `groups`?"),
         ("groups: { from: [role, role] }", "groups.from", "has role twice"),
         ("groups: { from: [assignments] }", "groups.from", "this target has none"),
-        ("groups: { from: [groups], unmapped: ignore }", "groups.unmapped", "nobody would be in any group"),
-        ("groups: { from: [groups], unmapped: keep }", "groups.unmapped", "unknown variant"),
-        ("groups: { from: [groups], leavers: remove }", "groups.leavers", "needs groups.removeStale: true"),
-        ("groups: { from: [groups], map: { A: ' ' } }", "groups.map.A", "must be the name of a group"),
-        ("groups: { from: [groups], map: { A: x, a: z } }", "groups.map", "stands there twice"),
-        ("groups: { from: [groups], removestale: true }", "groups.removestale", "did you mean `removeStale`?"),
+        (
+            "groups: { from: [groups], unmapped: ignore }",
+            "groups.unmapped",
+            "nobody would be in any group",
+        ),
+        (
+            "groups: { from: [groups], unmapped: keep }",
+            "groups.unmapped",
+            "unknown variant",
+        ),
+        (
+            "groups: { from: [groups], leavers: remove }",
+            "groups.leavers",
+            "needs groups.removeStale: true",
+        ),
+        (
+            "groups: { from: [groups], map: { A: ' ' } }",
+            "groups.map.A",
+            "must be the name of a group",
+        ),
+        (
+            "groups: { from: [groups], map: { A: x, a: z } }",
+            "groups.map",
+            "stands there twice",
+        ),
+        (
+            "groups: { from: [groups], removestale: true }",
+            "groups.removestale",
+            "did you mean `removeStale`?",
+        ),
         ("access: []", "access", "would let nobody in"),
-        ("access: [{ group: ' ' }]", "access.0.group", "must be the name or the id"),
-        ("access: [{ group: A, name: x }, { group: B, name: X }]", "access.1.name", "the name of another access policy"),
+        (
+            "access: [{ group: ' ' }]",
+            "access.0.group",
+            "must be the name or the id",
+        ),
+        (
+            "access: [{ group: A, name: x }, { group: B, name: X }]",
+            "access.1.name",
+            "the name of another access policy",
+        ),
         ("access: [{ grop: A }]", "access", "unknown field `grop`"),
-        ("connection: { scim: { groups: { membersMax: 0 } } }", "connection.scim", "groups.membersMax 0"),
+        (
+            "connection: { scim: { groups: { membersMax: 0 } } }",
+            "connection.scim",
+            "groups.membersMax 0",
+        ),
     ] {
         let text = if more.starts_with("connection") {
             GOOD.replace("connection: {", "connection: { scim: { groups: { membersMax: 0 } },")
@@ -73,7 +116,9 @@ fn mistakes_about_groups_are_shown_where_they_stand() {
             format!("{GOOD}\n{more}\n")
         };
         let problems = read(&[("a.yaml", &text)]).map(|_| ()).unwrap_err().0;
-        let found = problems.iter().any(|problem| problem.contains(place) && problem.contains(words));
+        let found = problems
+            .iter()
+            .any(|problem| problem.contains(place) && problem.contains(words));
         assert!(found, "{more}: {problems:#?}");
     }
 }
@@ -105,7 +150,10 @@ fn joining_a_linked_group_lets_in_and_leaving_it_is_leaving_the_scope() {
         "access:\n  - { group: \"Sales EMEA's\", name: Gong sellers, login: password }\n  - { group: 00G000000000002 }",
     )
     .unwrap();
-    assert!(warnings.iter().any(|warning| warning.contains("is only reported")), "{warnings:#?}");
+    assert!(
+        warnings.iter().any(|warning| warning.contains("is only reported")),
+        "{warnings:#?}"
+    );
     let judged = |user: &User| found.scope.judge(user, &(), at(0)).0;
     let sales = in_groups(&[("00G000000000001", "sales emea's")]);
     assert_eq!(judged(&sales), Belonging::In);
@@ -129,7 +177,10 @@ fn joining_a_linked_group_lets_in_and_leaving_it_is_leaving_the_scope() {
 fn the_login_method_is_written_where_the_application_keeps_it() {
     let (found, warnings) =
         target("settings: { login: { attribute: nickName } }\naccess: [{ group: Sales, login: password }]").unwrap();
-    assert!(!warnings.iter().any(|warning| warning.contains("is only reported")), "{warnings:#?}");
+    assert!(
+        !warnings.iter().any(|warning| warning.contains("is only reported")),
+        "{warnings:#?}"
+    );
     let rows = &found.scope.access[0].rows;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].path.0, "nickName");

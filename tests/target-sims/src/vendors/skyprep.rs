@@ -85,7 +85,10 @@ impl SkyPrep {
         let [list, create, rename, members, add, remove] = self.group_methods;
         let show = |group: &SkyPrepGroup| json!({"id": group.id, "name": group.name});
         if method == list {
-            return Some(VendorAnswer::json(200, &json!(self.groups.iter().map(show).collect::<Vec<_>>())));
+            return Some(VendorAnswer::json(
+                200,
+                &json!(self.groups.iter().map(show).collect::<Vec<_>>()),
+            ));
         }
         if method == create {
             let name = value("name");

@@ -110,7 +110,11 @@ impl Compiler<'_> {
             addresses_account: path
                 .iter()
                 .chain(query.iter().map(|(_, template)| template))
-                .any(|template| template.names().any(|name| matches!(name, "account.id" | "key" | "group.id"))),
+                .any(|template| {
+                    template
+                        .names()
+                        .any(|name| matches!(name, "account.id" | "key" | "group.id"))
+                }),
             path: path?,
             query,
             headers,

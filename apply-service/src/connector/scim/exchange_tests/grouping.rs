@@ -46,14 +46,21 @@ fn a_name_is_looked_for_without_members_and_absence_is_proven_once() {
     let filter = |name: &str| format!("GET /Groups?filter=displayName eq \"{name}\"&{NO_MEMBERS}&count=10");
     let script = vec![
         on(&filter("Sales"), list(&[])),
-        on(&format!("GET /Groups?{NO_MEMBERS}&count=100"), list(&[group("g9", "EMEA")])),
+        on(
+            &format!("GET /Groups?{NO_MEMBERS}&count=100"),
+            list(&[group("g9", "EMEA")]),
+        ),
         on(&filter("EMEA"), list(&[group("g9", "EMEA")])),
     ];
     assert!(found(&run(&connector, find("Sales"), script)).is_empty());
     // The filter is proven now: nothing is nothing.
     assert!(found(&run(&connector, find("APAC"), vec![on(&filter("APAC"), list(&[]))])).is_empty());
     let script = vec![on(&filter("emea"), list(&[group("g9", "EMEA")]))];
-    assert_eq!(found(&run(&connector, find("emea"), script)), ["g9"], "case does not count");
+    assert_eq!(
+        found(&run(&connector, find("emea"), script)),
+        ["g9"],
+        "case does not count"
+    );
 }
 
 #[test]
@@ -61,13 +68,21 @@ fn a_filter_that_is_ignored_refused_or_blind_is_not_believed() {
     let filter = "GET /Groups?filter=displayName eq \"Sales\"&excludedAttributes=members&count=10";
     let all = format!("GET /Groups?{NO_MEMBERS}&count=100");
     let groups = [group("g1", "Other"), group("g2", "sales"), group("g3", "SALES")];
-    for answered in [list(&groups[..1]), list(&[]), scim_error(400, "invalidFilter"), answer(404, "")] {
+    for answered in [
+        list(&groups[..1]),
+        list(&[]),
+        scim_error(400, "invalidFilter"),
+        answer(404, ""),
+    ] {
         let connector = scim();
         let answered_404 = answered == answer(404, "");
         let script = vec![on(filter, answered), on(&all, list(&groups))];
         if answered_404 {
             // Without a SCIM error it is not SCIM: groups are refused, and the target goes on.
-            assert_eq!(failure(run(&connector, find("Sales"), script[..1].iter().map(again).collect())).0, "reject");
+            assert_eq!(
+                failure(run(&connector, find("Sales"), script[..1].iter().map(again).collect())).0,
+                "reject"
+            );
             continue;
         }
         assert_eq!(found(&run(&connector, find("Sales"), script)), ["g2", "g3"]);
@@ -82,7 +97,10 @@ fn again(expected: &Expected) -> Expected {
 fn a_server_that_does_not_know_excluded_attributes_is_asked_without() {
     let connector = with(|config| config.filter = FilterMode::None);
     let script = vec![
-        on(&format!("GET /Groups?{NO_MEMBERS}&count=100"), scim_error(400, "invalidValue")),
+        on(
+            &format!("GET /Groups?{NO_MEMBERS}&count=100"),
+            scim_error(400, "invalidValue"),
+        ),
         on("GET /Groups?count=100", page(&[group("g1", "Sales")], 2)),
         on("GET /Groups?startIndex=2&count=100", page(&[group("g2", "EMEA")], 2)),
     ];
@@ -92,22 +110,29 @@ fn a_server_that_does_not_know_excluded_attributes_is_asked_without() {
 #[test]
 fn a_target_without_groups_refuses_groups_and_goes_on() {
     let filter = "GET /Groups?filter=displayName eq \"Sales\"&excludedAttributes=members&count=10";
-    for (status, verdict) in [(403, "reject"), (404, "reject"), (501, "reject"), (401, "halt"), (503, "retry")] {
+    for (status, verdict) in [(403, "reject"), (404, "reject"), (401, "halt"), (503, "retry")] {
         let result = run(&scim(), find("Sales"), vec![on(filter, answer(status, ""))]);
         assert_eq!(failure(result).0, verdict, "{status}");
     }
+    // A filter that is not offered, and then the list that is not.
+    let all = format!("GET /Groups?{NO_MEMBERS}&count=100");
+    let script = vec![on(filter, answer(501, "")), on(&all, answer(501, ""))];
+    assert_eq!(failure(run(&scim(), find("Sales"), script)).0, "reject");
     let result = run(&scim(), find("Sales"), vec![on(filter, html(404))]);
     assert_eq!(failure(result), ("reject", "html-answer".to_owned()));
 }
 
 #[test]
 fn a_group_is_made_without_members_and_a_taken_name_is_a_conflict() {
-    let create = || Operation::CreateGroup { name: "Sales".to_owned() };
-    let post = |answer| {
-        on("POST /Groups", answer).with_body(json!({"schemas": [GROUP], "displayName": "Sales"}))
+    let create = || Operation::CreateGroup {
+        name: "Sales".to_owned(),
     };
+    let post = |answer| on("POST /Groups", answer).with_body(json!({"schemas": [GROUP], "displayName": "Sales"}));
     let made = answer(201, &group("g1", "Sales").to_string());
-    assert_eq!(run(&scim(), create(), vec![post(made.clone())]), Ok(Reply::GroupWritten(id("g1"))));
+    assert_eq!(
+        run(&scim(), create(), vec![post(made.clone())]),
+        Ok(Reply::GroupWritten(id("g1")))
+    );
     let script = vec![post(answer(415, "")), post(made)];
     assert_eq!(run(&scim(), create(), script), Ok(Reply::GroupWritten(id("g1"))));
     let result = run(&scim(), create(), vec![post(scim_error(409, "uniqueness"))]);
@@ -127,7 +152,10 @@ fn members_are_added_and_removed_and_never_replaced() {
     ]);
     for done in [answer(204, ""), ok(with_members(&["r1"]))] {
         let script = vec![on("PATCH /Groups/g1", done).patching(operations.clone())];
-        assert_eq!(run(&scim(), change(&["r1", "r2"], &["r3", "r\"4"]), script), Ok(Reply::Changed));
+        assert_eq!(
+            run(&scim(), change(&["r1", "r2"], &["r3", "r\"4"]), script),
+            Ok(Reply::Changed)
+        );
     }
     let entra = with(|config| {
         config.groups.remove = RemoveMember::Value;
@@ -157,7 +185,11 @@ fn the_other_form_of_removing_is_tried_once_and_kept() {
 
 #[test]
 fn who_is_in_it_already_or_not_in_it_is_no_mistake_and_of_many_one_is_to_blame() {
-    for answered in [answer(409, ""), scim_error(409, "uniqueness"), scim_error(400, "noTarget")] {
+    for answered in [
+        answer(409, ""),
+        scim_error(409, "uniqueness"),
+        scim_error(400, "noTarget"),
+    ] {
         for (add, remove) in [(&["r1"][..], &[][..]), (&[], &["r1"])] {
             let script = vec![on("PATCH /Groups/g1", answered.clone())];
             assert_eq!(run(&scim(), change(add, remove), script), Ok(Reply::Changed));
@@ -203,13 +235,12 @@ fn who_is_in_a_group_is_read_and_not_shown_is_not_empty() {
 
 #[test]
 fn without_patch_everybody_is_written_again_and_counted() {
-    let put = |members: Value| {
-        json!({"displayName": "Sales", "externalId": "x", "members": members})
-    };
+    let put = |members: Value| json!({"displayName": "Sales", "externalId": "x", "members": members});
     let script = || {
         vec![
             on("GET /Groups/g1", ok(with_members(&["r1", "r2"]))),
-            on("PUT /Groups/g1", answer(204, "")).with_body(put(json!([{"value": "r1", "type": "User"}, {"value": "r3"}]))),
+            on("PUT /Groups/g1", answer(204, ""))
+                .with_body(put(json!([{"value": "r1", "type": "User"}, {"value": "r3"}]))),
         ]
     };
     let learnt = scim();
@@ -231,7 +262,9 @@ fn without_patch_everybody_is_written_again_and_counted() {
         ("reject", "members-hidden".to_owned())
     );
     let mut empty = hidden();
-    empty.push(on("PUT /Groups/g1", answer(204, "")).with_body(json!({"displayName": "Sales", "members": [{"value": "r3"}]})));
+    empty.push(
+        on("PUT /Groups/g1", answer(204, "")).with_body(json!({"displayName": "Sales", "members": [{"value": "r3"}]})),
+    );
     empty.push(on("GET /Groups/g1", ok(with_members(&["r3"]))));
     assert_eq!(run(&puts(), known(&["r3"], &[], 0), empty), Ok(Reply::Changed));
 }
@@ -251,6 +284,10 @@ fn a_name_is_changed_by_id_in_the_form_that_the_target_takes() {
         on("PATCH /Groups/g1", answer(204, "")).patching(pathless),
     ];
     assert_eq!(run(&scim(), rename(), script), Ok(Reply::GroupWritten(id("g1"))));
-    let taken = run(&scim(), rename(), vec![on("PATCH /Groups/g1", scim_error(409, "uniqueness"))]);
+    let taken = run(
+        &scim(),
+        rename(),
+        vec![on("PATCH /Groups/g1", scim_error(409, "uniqueness"))],
+    );
     assert!(matches!(taken, Ok(Reply::Conflict(_))), "{taken:?}");
 }

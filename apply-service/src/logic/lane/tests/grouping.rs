@@ -44,7 +44,9 @@ const EMEA: (u32, &str) = (2, "EMEA");
 
 fn members(world: &World, name: &str) -> Vec<String> {
     let group = world.groups.values().find(|(known, _)| known == name);
-    group.map(|(_, members)| members.iter().cloned().collect()).unwrap_or_default()
+    group
+        .map(|(_, members)| members.iter().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn about_groups(world: &World) -> Vec<&str> {
@@ -56,7 +58,9 @@ fn about_groups(world: &World) -> Vec<&str> {
 fn said(world: &World) -> BTreeSet<String> {
     let about = |action: &str| matches!(action, "group" | "set-groups");
     let outcomes = world.outcomes.iter().filter(|outcome| about(&outcome.action));
-    outcomes.map(|outcome| format!("{:?}: {}", outcome.result, outcome.reasons.join("; "))).collect()
+    outcomes
+        .map(|outcome| format!("{:?}: {}", outcome.result, outcome.reasons.join("; ")))
+        .collect()
 }
 
 #[test]
@@ -68,19 +72,36 @@ fn people_come_first_then_their_group_is_made_once_then_they_join_it() {
     world.pass(60);
     assert_eq!(
         world.writes,
-        ["create r1", "create r2", "create r3", "create group Sales as g1", "change group g1 +3 -0"]
+        [
+            "create r1",
+            "create r2",
+            "create r3",
+            "create group Sales as g1",
+            "change group g1 +3 -0"
+        ]
     );
     assert_eq!(members(&world, "Sales"), ["r1", "r2", "r3"]);
     let said = said(&world);
-    assert!(said.contains("Done: made group Sales") && said.contains("Done: join group Sales"), "{said:?}");
+    assert!(
+        said.contains("Done: made group Sales") && said.contains("Done: join group Sales"),
+        "{said:?}"
+    );
     let status = world.lane.status().groups.unwrap();
-    assert_eq!((status.linked, status.made, status.joining, status.leaving), (1, 1, 0, 0));
+    assert_eq!(
+        (status.linked, status.made, status.joining, status.leaving),
+        (1, 1, 0, 0)
+    );
     let record = world.group_records.values().next().unwrap();
     assert!(!record.unread && record.read_at.is_some(), "read back: {record:?}");
     assert_eq!(world.lane.links().groups.of(&user_key(2)), ["Sales"]);
     world.restart();
     world.pass(120);
-    assert_eq!(about_groups(&world).len(), 2, "a new owner finds nothing to do: {:?}", world.writes);
+    assert_eq!(
+        about_groups(&world).len(),
+        2,
+        "a new owner finds nothing to do: {:?}",
+        world.writes
+    );
 }
 
 #[test]
@@ -104,9 +125,15 @@ fn a_group_of_ten_thousand_is_filled_in_bounded_requests_and_read_once() {
     }
     world.pass(60);
     assert_eq!(members(&world, "Sales").len(), 10_000);
-    let changes: Vec<&str> = about_groups(&world).into_iter().filter(|write| write.starts_with("change")).collect();
+    let changes: Vec<&str> = about_groups(&world)
+        .into_iter()
+        .filter(|write| write.starts_with("change"))
+        .collect();
     assert_eq!(changes.len(), 100, "100 at once");
-    assert!(changes.iter().all(|change| *change == "change group g1 +100 -0"), "{changes:?}");
+    assert!(
+        changes.iter().all(|change| *change == "change group g1 +100 -0"),
+        "{changes:?}"
+    );
     // Somebody leaves: one request with one member, and the others stay.
     world.writes.clear();
     world.change(member(7, 2, &[]));
@@ -130,7 +157,10 @@ fn a_lost_answer_to_a_create_is_looked_up_and_the_group_is_ours() {
     world.answer(&operation);
     world.end(id, Err(Failure::Retry(refusal("timeout"), None)));
     world.pass(60);
-    assert_eq!(about_groups(&world), ["create group Sales as g1", "change group g1 +1 -0"]);
+    assert_eq!(
+        about_groups(&world),
+        ["create group Sales as g1", "change group g1 +1 -0"]
+    );
     assert_eq!(world.lane.status().groups.unwrap().made, 1);
 }
 
@@ -173,7 +203,10 @@ fn a_crash_after_the_request_leaves_no_second_group_and_nobody_behind() {
         world.pass(120);
         let expected: &[&str] = if stop_at == "leave" { &["r1"] } else { &[] };
         assert_eq!(members(&world, "Sales"), expected, "{stop_at}");
-        let made = about_groups(&world).iter().filter(|write| write.starts_with("create")).count();
+        let made = about_groups(&world)
+            .iter()
+            .filter(|write| write.starts_with("create"))
+            .count();
         assert_eq!(made, 1, "{stop_at}: {:?}", world.writes);
     }
 }
@@ -202,7 +235,11 @@ fn only_groups_that_we_made_or_that_the_map_names_are_left() {
         world.change(member(1, 2, &[EMEA]));
         world.pass(60);
         assert_eq!(members(&world, "EMEA"), ["r1"]);
-        assert_eq!(members(&world, "Sales").len(), expected, "{made_by_others} {mapped} {stale}");
+        assert_eq!(
+            members(&world, "Sales").len(),
+            expected,
+            "{made_by_others} {mapped} {stale}"
+        );
         assert!(world.groups.values().any(|(name, _)| name == "Sales"), "never deleted");
     }
 }
@@ -224,14 +261,20 @@ fn strangers_stay_and_linked_people_who_do_not_belong_leave() {
 #[test]
 fn whoever_left_keeps_their_groups_unless_the_policy_says_otherwise() {
     for (remove_leavers, expected) in [(false, vec!["r1"]), (true, vec![])] {
-        let mut world = World::new(target(|target| target.groups.as_mut().unwrap().remove_leavers = remove_leavers));
+        let mut world = World::new(target(|target| {
+            target.groups.as_mut().unwrap().remove_leavers = remove_leavers
+        }));
         world.change(member(1, 1, &[SALES]));
         world.pass(60);
         world.writes.clear();
         world.change(member(1, 2, &[]).inactive());
         world.pass(60);
         assert_eq!(members(&world, "Sales"), expected);
-        assert!(world.writes[0].starts_with("update r1"), "switched off first: {:?}", world.writes);
+        assert!(
+            world.writes[0].starts_with("update r1"),
+            "switched off first: {:?}",
+            world.writes
+        );
         // The target has thrown them out meanwhile: whoever comes back is added again.
         world.groups.values_mut().for_each(|(_, members)| members.clear());
         world.change(member(1, 3, &[SALES]));
@@ -289,8 +332,18 @@ fn emptying_a_group_is_held_across_owners_until_an_operator_releases_it() {
     assert_eq!(members(&world, "Sales").len(), 40, "{:?}", world.writes);
     let set = held_set(&world);
     assert_eq!(world.lane.status().held_sets[&set].members, 40);
-    assert!(world.record.as_ref().unwrap().held[&set].reason.starts_with("members of group Sales: 40 removals"));
-    let held = |world: &World| world.outcomes.iter().filter(|outcome| outcome.result == OutcomeResult::Held).count();
+    assert!(
+        world.record.as_ref().unwrap().held[&set]
+            .reason
+            .starts_with("members of group Sales: 40 removals")
+    );
+    let held = |world: &World| {
+        world
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.result == OutcomeResult::Held)
+            .count()
+    };
     assert_eq!(held(&world), 41, "the set and its members");
     world.restart();
     world.pass(300);
@@ -323,7 +376,11 @@ fn a_trickle_is_held_from_the_first_over_the_limit() {
     world.pass(60);
     assert_eq!(members(&world, "Sales").len(), 35, "a successor counts them as well");
     world.pass(25 * 3600);
-    assert_eq!(members(&world, "Sales").len(), 35, "held until an operator releases them");
+    assert_eq!(
+        members(&world, "Sales").len(),
+        35,
+        "held until an operator releases them"
+    );
 }
 
 #[test]
@@ -337,7 +394,11 @@ fn a_group_that_is_gone_is_made_again_with_everybody_in_it() {
     world.change(member(3, 1, &[SALES]));
     world.pass(120);
     assert_eq!(members(&world, "Sales"), ["r1", "r2", "r3"]);
-    assert!(said(&world).iter().any(|words| words.contains("is not there any longer")));
+    assert!(
+        said(&world)
+            .iter()
+            .any(|words| words.contains("is not there any longer"))
+    );
 }
 
 #[test]
@@ -350,7 +411,11 @@ fn a_group_renamed_at_the_source_is_renamed_by_its_id_once_the_name_rests() {
     world.writes.clear();
     world.change(member(1, 2, &[(1, "Sales EMEA")]));
     world.pass(30);
-    assert!(world.writes.is_empty(), "others may still say the old name: {:?}", world.writes);
+    assert!(
+        world.writes.is_empty(),
+        "others may still say the old name: {:?}",
+        world.writes
+    );
     world.change(member(2, 2, &[(1, "Sales EMEA")]));
     world.pass(60);
     assert_eq!(world.writes, ["rename group g1 to Sales EMEA"]);
@@ -371,8 +436,15 @@ fn a_name_that_is_taken_by_another_group_moves_its_people_there() {
     world.change(member(1, 2, &[(1, "Sales EMEA")]));
     world.pass(180);
     assert_eq!(members(&world, "Sales EMEA"), ["r1"]);
-    assert!(members(&world, "Sales").is_empty(), "ours, and nobody is in it any more");
-    assert!(!world.writes.iter().any(|write| write.starts_with("rename")), "{:?}", world.writes);
+    assert!(
+        members(&world, "Sales").is_empty(),
+        "ours, and nobody is in it any more"
+    );
+    assert!(
+        !world.writes.iter().any(|write| write.starts_with("rename")),
+        "{:?}",
+        world.writes
+    );
 }
 
 #[test]
@@ -394,7 +466,11 @@ fn the_one_who_is_refused_is_found_and_keeps_nobody_out() {
             }
             None if world.commit() => {}
             None => {
-                let Some(next) = world.lane.next_wake().filter(|next| *next <= crate::logic::testing::at(300)) else {
+                let Some(next) = world
+                    .lane
+                    .next_wake()
+                    .filter(|next| *next <= crate::logic::testing::at(300))
+                else {
                     break;
                 };
                 world.now = next.max(world.now);
@@ -427,13 +503,28 @@ fn a_group_that_may_not_be_made_is_looked_for_once_an_hour() {
     }
     world.pass(60);
     let missing = "Rejected: group Sales: there is no group Sales, and groups.create is off";
-    let told = |world: &World| world.outcomes.iter().filter(|outcome| outcome.action == "group").count();
-    assert!(said(&world).contains(missing) && told(&world) == 1, "{:?}", said(&world));
+    let told = |world: &World| {
+        world
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.action == "group")
+            .count()
+    };
+    assert!(
+        said(&world).contains(missing) && told(&world) == 1,
+        "{:?}",
+        said(&world)
+    );
     assert_eq!(world.lane.status().groups.unwrap().refused, 1);
     for n in 6..=9 {
         world.change(member(n, 1, &[SALES]));
         world.pass(30);
-        assert!(!world.open.iter().any(|(_, operation)| matches!(operation, Operation::FindGroup { .. })));
+        assert!(
+            !world
+                .open
+                .iter()
+                .any(|(_, operation)| matches!(operation, Operation::FindGroup { .. }))
+        );
     }
     world.groups.insert("g9".into(), ("sales".into(), BTreeSet::new()));
     world.pass(3700);
@@ -469,9 +560,16 @@ fn a_target_that_takes_members_and_does_not_keep_them_is_told_apart() {
     let mut world = World::new(target(|_| {}));
     world.change(member(1, 1, &[SALES]));
     reading(&mut world, &Some(vec![RemoteId("stranger".into())]));
-    let joins = about_groups(&world).iter().filter(|write| write.starts_with("change")).count();
+    let joins = about_groups(&world)
+        .iter()
+        .filter(|write| write.starts_with("change"))
+        .count();
     assert_eq!(joins, 4, "no storm: {:?}", world.writes);
-    assert!(said(&world).contains("Rejected: join group Sales"), "{:?}", said(&world));
+    assert!(
+        said(&world).contains("Rejected: join group Sales"),
+        "{:?}",
+        said(&world)
+    );
     assert_eq!(world.lane.status().groups.unwrap().refused_members, 1);
 }
 
@@ -494,7 +592,11 @@ fn leavers_do_not_wait_for_groups_and_nothing_is_asked_while_paused_or_sick() {
     while world.open.is_empty() {
         assert!(world.commit());
     }
-    assert!(matches!(&world.open[0].1, Operation::Update { id, .. } if id.0 == "r2"), "{:?}", world.open);
+    assert!(
+        matches!(&world.open[0].1, Operation::Update { id, .. } if id.0 == "r2"),
+        "{:?}",
+        world.open
+    );
     world.settle();
     world.change(member(3, 2, &[EMEA]));
     while !matches!(world.open.first(), Some((_, Operation::ChangeMembers { .. }))) {
@@ -503,9 +605,18 @@ fn leavers_do_not_wait_for_groups_and_nothing_is_asked_while_paused_or_sick() {
     let (id, _) = world.pop();
     world.end(id, Err(Failure::Halt(refusal("http-401"))));
     assert!(world.lane.status().circuit.is_some());
-    assert!(!world.open.iter().any(|(_, operation)| !matches!(operation, Operation::Check)));
+    assert!(
+        !world
+            .open
+            .iter()
+            .any(|(_, operation)| !matches!(operation, Operation::Check))
+    );
     world.pass(300);
-    assert_eq!(members(&world, "EMEA"), ["r1", "r3"], "it goes on when the target answers again");
+    assert_eq!(
+        members(&world, "EMEA"),
+        ["r1", "r3"],
+        "it goes on when the target answers again"
+    );
 }
 
 #[test]
@@ -541,5 +652,60 @@ fn a_group_that_does_not_show_its_members_is_believed() {
     reading(&mut world, &None);
     assert_eq!(world.lane.links().groups.of(&user_key(1)), ["Sales"]);
     assert!(world.group_records.values().all(|record| !record.unread));
-    assert!(said(&world).iter().any(|words| words.contains("does not show its members")));
+    assert!(
+        said(&world)
+            .iter()
+            .any(|words| words.contains("does not show its members"))
+    );
+}
+
+#[test]
+fn joining_a_linked_group_provisions_and_leaving_it_deprovisions() {
+    let condition = "Id IN (SELECT UserOrGroupId FROM GroupMember WHERE Group.Name = 'Sales')";
+    let access = crate::logic::scope::Access {
+        name: "sellers".into(),
+        group: "Sales".into(),
+        login: Some("password".into()),
+        filter: usher_filter::Filter::parse(condition, &usher_filter::Fields::default()).unwrap(),
+        rows: vec![],
+    };
+    let mut world = World::new(target(|target| target.scope.access = vec![access]));
+    world.change(member(1, 1, &[EMEA]));
+    world.pass(60);
+    assert!(world.writes.is_empty(), "{:?}", world.writes);
+    world.change(member(1, 2, &[EMEA, SALES]));
+    world.pass(60);
+    assert_eq!(world.writes[0], "create r1");
+    assert_eq!(
+        (members(&world, "EMEA"), members(&world, "Sales")),
+        (vec!["r1".to_owned()], vec!["r1".to_owned()])
+    );
+    let mut unknown = member(1, 3, &[]);
+    unknown.user.groups = Known::Unknown;
+    world.writes.clear();
+    world.change(unknown);
+    world.pass(60);
+    assert!(world.writes.is_empty(), "unknown decides nothing: {:?}", world.writes);
+    world.change(member(1, 4, &[EMEA]));
+    world.pass(60);
+    assert_eq!(world.writes, ["update r1 [\"active\"]"]);
+    let last = world
+        .outcomes
+        .iter()
+        .rfind(|outcome| outcome.action == "deactivate")
+        .unwrap();
+    assert!(
+        last.reasons
+            .iter()
+            .any(|reason| reason.contains("in none of the groups of access: Sales")),
+        "{last:?}"
+    );
+    world.change(member(1, 5, &[SALES]));
+    world.pass(60);
+    assert!(
+        world
+            .writes
+            .iter()
+            .any(|write| write.starts_with("update r1") && write.contains("active"))
+    );
 }
