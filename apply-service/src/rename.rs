@@ -21,7 +21,10 @@ use usher_runtime::{
 use crate::{
     link_table::{self, RestoreError, Restored},
     logic::{
-        groups::record::{group_record_key, memberships_record_key},
+        groups::{
+            Records,
+            record::{group_record_key, memberships_record_key},
+        },
         link::record_key,
         ownership::LEASE,
         target_record::TargetRecord,
@@ -115,7 +118,7 @@ pub(crate) async fn take_over(
             })
             .await?;
     }
-    let (groups, memberships) = links.groups.records();
+    let Records { groups, memberships } = links.groups.records();
     let groups = groups.iter().map(|(group, known)| {
         let name = |target: &TargetName| group_record_key(target, group);
         (

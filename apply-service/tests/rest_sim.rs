@@ -232,7 +232,7 @@ async fn a_group_lives_at_skyprep_whatever_its_methods_are_called() {
         }
         assert_eq!(
             sim.with(|sim| sim.groups()[0].members.clone()),
-            [ada.0.clone()],
+            vec![ada.0.clone()],
             "no digit is lost"
         );
         let read = || Operation::ReadGroup(group.clone());

@@ -25,6 +25,7 @@ use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal};
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount},
     groups::rules::GroupAbilities,
+    policy::ValueKind,
 };
 
 mod abilities;
@@ -177,6 +178,10 @@ impl Connector for ScimConnector {
             read: groups.shows_members,
             at_once: groups.members_max,
         })
+    }
+
+    fn kind(&self, path: &AttributePath) -> ValueKind {
+        Path::parse(&path.0, &self.shared.vocabulary).map_or(ValueKind::Any, |path| path.kind())
     }
 
     fn forget_listing(&self) {

@@ -332,7 +332,11 @@ impl Lane {
             accused: BTreeMap::new(),
             trial: false,
             pacer: Pacer::new(target.pace, restored_day, now),
-            circuit: Circuit::default(),
+            circuit: if looks {
+                Circuit::unchecked(now)
+            } else {
+                Circuit::closed()
+            },
             drifting: None,
             everybody: Everybody::default(),
             reports: waking::Reports::new(target.scope.managers()),
@@ -505,6 +509,7 @@ impl Lane {
             .reconciled_at
             .is_none_or(|last| elapsed(last, now) >= self.target.reconcile);
         if due && !self.draining && !self.moved && matches!(self.first, FirstSync::Done) {
+            self.links.groups.again(now);
             self.record.reconciled_at = Some(now);
             self.batch = true;
             self.commits.ask();

@@ -159,7 +159,7 @@ pub(crate) async fn live_groups(target: &Target, tag: &str) {
         Ok(Reply::GroupWritten(id)) => id,
         other => panic!("not made: {other:?}"),
     };
-    assert_eq!(found(&sales.to_uppercase()).await, [group.clone()]);
+    assert_eq!(found(&sales.to_uppercase()).await, vec![group.clone()]);
     assert!(found(&emea).await.is_empty());
     let change = |add: &[&RemoteId], remove: &[&RemoteId], known: usize| {
         let ids = |ids: &[&RemoteId]| ids.iter().map(|id| (*id).clone()).collect();
@@ -198,7 +198,7 @@ pub(crate) async fn live_groups(target: &Target, tag: &str) {
         name: emea.clone(),
     };
     assert_eq!(target.run(renamed).await, Ok(Reply::GroupWritten(group.clone())));
-    assert_eq!(found(&emea).await, [group.clone()]);
+    assert_eq!(found(&emea).await, vec![group.clone()]);
     assert!(found(&sales).await.is_empty());
     assert_eq!(members().await, sorted(&[bob, cy]), "a new name costs nobody");
     let nowhere = Operation::ReadGroup(RemoteId("no-such-group".to_owned()));

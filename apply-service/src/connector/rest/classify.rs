@@ -45,6 +45,29 @@ impl Verb {
         }
     }
 
+    /// Whether it is a call about groups.
+    pub(crate) fn is_of_groups(self) -> bool {
+        matches!(
+            self,
+            Self::ListGroups
+                | Self::FindGroup
+                | Self::CreateGroup
+                | Self::RenameGroup
+                | Self::ReadMembers
+                | Self::AddMember
+                | Self::RemoveMember
+        )
+    }
+
+    /// What its answers list.
+    pub(crate) fn listed(self) -> &'static str {
+        match self {
+            Self::ReadMembers => "members",
+            verb if verb.is_of_groups() => "groups",
+            _ => "accounts",
+        }
+    }
+
     pub(crate) fn is_write(self) -> bool {
         match self {
             Self::Check | Self::List | Self::Find | Self::Read => false,

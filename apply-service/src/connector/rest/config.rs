@@ -6,11 +6,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The description of one application.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RestConfig {
     /// Values that templates read as `settings.<name>`: what differs between tenants, or is not known for sure.
@@ -58,7 +59,7 @@ pub struct RestConfig {
 
 /// Groups: what they look like, and their calls. Templates read `group.id`, `group.name`, `member.id`, and `members` (the
 /// ids, as a list). Each answer holds everything: groups and members are not paged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Groups {
     /// Where the id of a group is.
@@ -95,7 +96,7 @@ pub struct Groups {
 }
 
 /// What an account looks like in answers and in bodies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Account {
     /// Where its id is. Numbers are taken as text, whatever their size.
@@ -109,7 +110,7 @@ pub struct Account {
 }
 
 /// One attribute.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Field {
     /// Where it is within the account; without it the application does not show it.
@@ -130,7 +131,7 @@ pub struct Field {
 }
 
 /// See [`Field::clear`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Clear {
     /// The empty text.
@@ -143,7 +144,7 @@ pub enum Clear {
 }
 
 /// What can be asked for. What is missing cannot be switched on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Operations {
     /// A harmless call that proves address and credentials. Without it the first page of the list is.
@@ -167,7 +168,7 @@ pub struct Operations {
 }
 
 /// One call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OperationConfig {
     /// Of HTTP.
@@ -189,10 +190,12 @@ pub struct OperationConfig {
     /// The body also has the attributes that are to be written, under their `send` names. Default false.
     #[serde(default)]
     pub send_fields: bool,
-    /// Where the answer has the account, or the list of accounts: the object or the array itself. Of calls about groups it
-    /// is called `entries`.
-    #[serde(default, alias = "entries")]
+    /// Where the answer has the account, or the list of accounts: the object or the array itself.
+    #[serde(default)]
     pub accounts: Option<String>,
+    /// Of calls about groups: where the answer has the group, the groups or the members.
+    #[serde(default)]
+    pub entries: Option<String>,
     /// Where the answer to a create has the id, when it does not show the account.
     #[serde(default)]
     pub id: Option<String>,
@@ -208,7 +211,7 @@ pub struct OperationConfig {
 }
 
 /// See [`OperationConfig::method`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the methods of HTTP")]
 pub enum Method {
@@ -232,7 +235,7 @@ impl Method {
 }
 
 /// How a list is paged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Paging {
     /// What leads to the next page.
@@ -252,7 +255,7 @@ pub struct Paging {
 }
 
 /// See [`Paging::style`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PagingStyle {
     /// `page.number` rises by one.
@@ -266,7 +269,7 @@ pub enum PagingStyle {
 }
 
 /// A pattern over answers and what it means. Every condition that is given has to hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Pattern {
     /// What the answer means.
@@ -296,7 +299,7 @@ pub struct Pattern {
 }
 
 /// One or several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a status such as 404, 4xx or 500-599, or a list of such"
@@ -309,7 +312,7 @@ pub enum OneOrMany {
 }
 
 /// One or several conditions; all have to hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected { at: \"$.status\", equals: … }, or a list of such")]
 pub enum Conditions {
     /// One.
@@ -319,7 +322,7 @@ pub enum Conditions {
 }
 
 /// What something has to be. One of `equals`, `in`, `matches`, `exists`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Condition {
     /// A JSONPath, or the name of a header.
@@ -342,7 +345,7 @@ pub struct Condition {
 }
 
 /// What an answer means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
     /// Done. Where an operation has such a pattern, nothing else is done.
@@ -362,7 +365,7 @@ pub enum Verdict {
 }
 
 /// The calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "as the keys of `Operations` and `Groups`")]
 pub enum Verb {

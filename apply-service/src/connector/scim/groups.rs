@@ -163,19 +163,19 @@ impl Find {
     }
 
     /// The hits of a filter; `None` when it cannot be used.
-    fn hits(&self, answer: &HttpAnswer) -> Result<Option<ListPage>, Step> {
+    fn hits(&self, answer: &HttpAnswer) -> Result<Option<ListPage>, Box<Step>> {
         match self.shared.classify(Purpose::SearchGroup, answer) {
             Meaning::Success(body) => match body.as_ref().and_then(ListPage::parse) {
                 Some(page) => Ok(Some(page)),
-                None => Err(failed(Meaning::Failed(Failure::Reject(not_scim(
+                None => Err(Box::new(failed(Meaning::Failed(Failure::Reject(not_scim(
                     Purpose::SearchGroup,
                     "a SCIM list of groups",
-                ))))),
+                )))))),
             },
             Meaning::Absent(_) | Meaning::Fallback(Fallback::Query | Fallback::TooMany | Fallback::Capability, _) => {
                 Ok(None)
             }
-            other => Err(failed(other)),
+            other => Err(Box::new(failed(other))),
         }
     }
 
@@ -186,7 +186,7 @@ impl Find {
                 self.learn(Trust::Unusable);
                 return self.list_all();
             }
-            Err(step) => return step,
+            Err(step) => return *step,
         };
         self.found = self.of_name(&page, &self.name);
         let proven = self.trust() == Trust::Proven && page.resources.is_empty();
@@ -226,8 +226,8 @@ impl Find {
             return Step::Done(Err(Failure::Retry(incomplete(&progress, &page), None)));
         }
         let filters = self.trust() == Trust::Unproven;
-        let sample = page.resources.iter().filter_map(group).map(|group| group.name);
-        match sample.filter(|name| !name.is_empty()).last() {
+        let mut sample = page.resources.iter().filter_map(group).map(|group| group.name);
+        match sample.rfind(|name| !name.is_empty()) {
             Some(known) if filters && self.found.is_empty() => {
                 let request = list(&self.shared, Some(&known), None, HITS);
                 self.stage = Stage::Proof(known);

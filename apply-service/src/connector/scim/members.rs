@@ -255,17 +255,17 @@ impl Change {
         self.about(Stage::Reading, |_, path| render::get(path))
     }
 
-    fn held(&self, answer: &HttpAnswer) -> Result<Option<Value>, Step> {
+    fn held(&self, answer: &HttpAnswer) -> Result<Option<Value>, Box<Step>> {
         match self.shared.classify(Purpose::ReadGroup, answer) {
             Meaning::Success(Some(held)) if super::groups::group(&held).is_some_and(|group| group.id == self.id) => {
                 Ok(Some(held))
             }
-            Meaning::Success(_) => Err(failed(Meaning::Failed(Failure::Reject(not_scim(
+            Meaning::Success(_) => Err(Box::new(failed(Meaning::Failed(Failure::Reject(not_scim(
                 Purpose::ReadGroup,
                 "this SCIM group",
-            ))))),
+            )))))),
             Meaning::Absent(_) => Ok(None),
-            other => Err(failed(other)),
+            other => Err(Box::new(failed(other))),
         }
     }
 
@@ -277,7 +277,7 @@ impl Change {
                 self.stage = Stage::Proving;
                 return prove(&self.shared);
             }
-            Err(step) => return step,
+            Err(step) => return *step,
         };
         let shown = members(&held);
         let known = match &self.wanted {
@@ -337,7 +337,7 @@ impl Change {
     fn take_count(&self, answer: &HttpAnswer) -> Step {
         let held = match self.held(answer) {
             Ok(held) => held,
-            Err(step) => return step,
+            Err(step) => return *step,
         };
         let count = held.as_ref().and_then(members).map_or(0, |members| members.len());
         if count >= self.left {

@@ -159,7 +159,7 @@ proptest! {
             }
         }
         let mut back = Groups::default();
-        let (records, memberships) = groups.records();
+        let Records { groups: records, memberships } = groups.records();
         for (user, record) in memberships.iter().rev() {
             back.restore_person(*user, Some(record.clone()));
         }
@@ -167,7 +167,7 @@ proptest! {
             back.restore_group(key, Some(record.clone()));
         }
         let sorted = |groups: &Groups| {
-            let (mut records, mut memberships) = groups.records();
+            let Records { groups: mut records, mut memberships } = groups.records();
             records.sort_by(|left, right| left.0.cmp(&right.0));
             memberships.sort_by_key(|(user, _)| *user);
             (records, memberships)

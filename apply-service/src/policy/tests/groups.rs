@@ -186,3 +186,64 @@ fn the_login_method_is_written_where_the_application_keeps_it() {
     assert_eq!(rows[0].path.0, "nickName");
     assert!(found.paths().any(|path| path.0 == "nickName"), "read back as well");
 }
+
+#[test]
+fn mistakes_in_the_calls_about_groups_are_shown_at_their_place() {
+    for (groups, place, words) in [
+        ("membersMax: 0", "groups.membersMax", "at least 1"),
+        ("id: 'x'", "groups.id", "is no JSONPath"),
+        (
+            "add: { form: { g: '{{ team.id }}' } }",
+            "groups.add.form.g",
+            "`team.id` is not known here",
+        ),
+        (
+            "add: { form: { g: '{{ page.size }}' } }",
+            "groups.add.form.g",
+            "group.id, group.name, member.id, members",
+        ),
+        (
+            "list: { accounts: $ }",
+            "groups.list.accounts",
+            "is called `entries` here",
+        ),
+        (
+            "members: { entries: null }",
+            "groups.members.entries",
+            "is required: a JSONPath to the list of members",
+        ),
+    ] {
+        let text = format!(
+            "target: academy\npreset: skyprep\nmode: enforce\nsources: [00D000000000001EAA]\nscope: {{ filter: all }}\n\
+             connection: {{ rest: {{ secrets: {{ apiKey: /a, acctKey: /b }}, groups: {{ {groups} }} }} }}\n"
+        );
+        let Err(PolicyError(problems)) = read(&[("a.yaml", &text)]) else {
+            panic!("taken: {groups}");
+        };
+        let place = format!("connection.rest.{place}: ");
+        let found = problems
+            .iter()
+            .any(|problem| problem.contains(&place) && problem.contains(words));
+        assert!(found, "{groups}: {problems:#?}");
+    }
+}
+
+#[test]
+fn calls_that_nothing_can_be_done_without_are_asked_for() {
+    let text = "target: desk\npreset: rest\nmode: enforce\nsources: [00D000000000001EAA]\nscope: { filter: all }\n\
+                match: { by: [externalId] }\nfeatures: { create: false, update: false, deactivate: false, reactivate: false }\n\
+                connection:\n  auth: none\n  baseUrl: https://desk.example/api\n  rest:\n    \
+                account: { id: $.id, fields: { externalId: { read: $.ref, send: ref } } }\n    \
+                operations: { list: { method: GET, path: /users, accounts: $ } }\n    \
+                groups: { id: $.id, name: $.name }\n";
+    let Err(PolicyError(problems)) = read(&[("a.yaml", text)]) else {
+        panic!("taken");
+    };
+    for words in [
+        "needs `list` or `find`: no group could be found",
+        "needs `add`: nobody could be put",
+    ] {
+        let found = |problem: &String| problem.contains("connection.rest.groups: ") && problem.contains(words);
+        assert!(problems.iter().any(found), "{words}: {problems:#?}");
+    }
+}
