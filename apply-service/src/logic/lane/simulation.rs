@@ -116,7 +116,10 @@ impl World {
     fn give(&mut self, input: Input) {
         for effect in self.lane.step(input, self.now, 0.5) {
             match effect {
-                Effect::Execute(id, operation) => self.open.push((id, operation)),
+                Effect::Execute(id, operation) => {
+                    self.is_announced(&operation);
+                    self.open.push((id, operation));
+                }
                 Effect::Commit(batch) => {
                     assert!(self.batch.replace(*batch).is_none(), "two commits at once")
                 }
@@ -135,6 +138,19 @@ impl World {
                 assert!(busy.insert(*user), "two actions of one person at once");
             }
         }
+    }
+
+    /// What a successor has to know was committed before the request.
+    fn is_announced(&self, operation: &Operation) {
+        let mut records = self.group_records.values();
+        let announced = match operation {
+            Operation::CreateGroup { name } => records.any(|record| record.name == *name && record.creating),
+            Operation::ChangeMembers { id, .. } => {
+                records.any(|record| record.id.as_ref() == Some(id) && record.unread)
+            }
+            _ => true,
+        };
+        assert!(announced, "not announced: {operation:?}");
     }
 
     fn happens(&mut self, event: &Event) {
