@@ -10,6 +10,7 @@ pub mod command;
 pub mod drift;
 pub mod first_sync;
 pub mod gate;
+pub mod groups;
 pub mod guard;
 pub mod lane;
 pub mod leavers;

@@ -134,6 +134,10 @@ impl Executor {
             Reply::Written { id, account } => Answer::Written(id, account.as_ref().map(|account| self.seen(account))),
             Reply::Deleted | Reply::Absent => Answer::Absent,
             Reply::Conflict(refusal) => Answer::Conflict(refusal),
+            Reply::Groups(groups) => Answer::Groups(groups),
+            Reply::GroupWritten(id) => Answer::Group(id),
+            Reply::Members(members) => Answer::Members(members),
+            Reply::Changed => Answer::Changed,
         });
         (answer, trace.elapsed, trace.requests)
     }

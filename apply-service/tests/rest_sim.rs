@@ -188,6 +188,72 @@ async fn an_account_lives_its_life_at_skyprep_whatever_the_vendor_leaves_open() 
 }
 
 #[tokio::test]
+async fn a_group_lives_at_skyprep_whatever_its_methods_are_called() {
+    type Change = fn(&mut SkyPrep);
+    let variants: [(Change, &str); 2] = [
+        (|_| {}, ""),
+        (
+            |sim| sim.group_methods = ["groups", "new_group", "edit_group", "members", "join", "part"],
+            "    settings: { listGroupsMethod: groups, createGroupMethod: new_group, renameGroupMethod: edit_group, \
+             groupMembersMethod: members, addToGroupMethod: join, removeFromGroupMethod: part }\n",
+        ),
+    ];
+    for (change, more) in variants {
+        let (sim, target) = skyprep(change, more).await;
+        let abilities = target.connector.groups().unwrap();
+        assert_eq!((abilities.at_once, abilities.read), (1, true), "one member per call");
+        let ada = target.create(&person("005000000000001AAA", "ada")).await;
+        let find = |name: &str| Operation::FindGroup { name: name.to_owned() };
+        assert_eq!(target.run(find("Sales & Söhne")).await, Ok(Reply::Groups(vec![])));
+        let create = || Operation::CreateGroup {
+            name: "Sales & Söhne".to_owned(),
+        };
+        let Ok(Reply::GroupWritten(group)) = target.run(create()).await else {
+            panic!("not made")
+        };
+        assert!(
+            matches!(target.run(create()).await, Ok(Reply::Conflict(_))),
+            "the name is taken"
+        );
+        let found = target.run(find("SALES & SÖHNE")).await;
+        assert!(
+            matches!(&found, Ok(Reply::Groups(groups)) if groups.len() == 1 && groups[0].id == group),
+            "{found:?}"
+        );
+        let change = |add: &[&RemoteId], remove: &[&RemoteId]| Operation::ChangeMembers {
+            id: group.clone(),
+            add: add.iter().map(|id| (*id).clone()).collect(),
+            remove: remove.iter().map(|id| (*id).clone()).collect(),
+            known: 0,
+        };
+        let stranger = RemoteId("7".to_owned());
+        for _ in 0..2 {
+            assert_eq!(target.run(change(&[&ada], &[])).await, Ok(Reply::Changed));
+        }
+        assert_eq!(
+            sim.with(|sim| sim.groups()[0].members.clone()),
+            vec![ada.0.clone()],
+            "no digit is lost"
+        );
+        let read = || Operation::ReadGroup(group.clone());
+        assert_eq!(target.run(read()).await, Ok(Reply::Members(Some(vec![ada.clone()]))));
+        assert_eq!(code(target.run(change(&[&stranger], &[])).await).0, "reject");
+        let rename = Operation::RenameGroup {
+            id: group.clone(),
+            name: "EMEA".to_owned(),
+        };
+        assert_eq!(target.run(rename).await, Ok(Reply::GroupWritten(group.clone())));
+        for _ in 0..2 {
+            assert_eq!(target.run(change(&[], &[&ada])).await, Ok(Reply::Changed));
+        }
+        assert_eq!(target.run(read()).await, Ok(Reply::Members(Some(vec![]))));
+        assert_eq!(sim.with(|sim| sim.groups()[0].name.clone()), "EMEA");
+        let nowhere = Operation::ReadGroup(RemoteId("9".to_owned()));
+        assert_eq!(target.run(nowhere).await, Ok(Reply::Absent));
+    }
+}
+
+#[tokio::test]
 async fn a_mail_about_a_new_user_is_sent_with_the_create_call_alone() {
     let (sim, target) = skyprep(|_| {}, "    settings: { notify: true }\n").await;
     let ada = target.create(&person("005000000000001AAA", "ada")).await;

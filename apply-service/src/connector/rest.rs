@@ -11,8 +11,9 @@
 //! | lists that cannot loop | `paging` |
 //! | looking up, by call or by the list | `find`, `index` |
 //! | writing, so that a lost answer makes no second account | `create`, `update` |
+//! | groups and who is in them | `groups` |
 //!
-//! Deliberately left out: groups, batches, OAuth; and everything that sends (`http`).
+//! Deliberately left out: pages of groups and members, batches, OAuth; and everything that sends (`http`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,7 @@ use serde_json::{Map, Value, json};
 use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal, Reply, Step, answer};
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+    groups::rules::GroupAbilities,
     policy::ACTIVE,
 };
 
@@ -31,6 +33,7 @@ mod create;
 mod description;
 mod draft;
 mod find;
+mod groups;
 mod index;
 mod json;
 mod paging;
@@ -89,6 +92,15 @@ impl Connector for RestConnector {
             Operation::Create { values } => Box::new(create::Create::new(shared, values)),
             Operation::Update { id, values, .. } => Box::new(update::Update::new(shared, id, values)),
             Operation::Delete(id) => Box::new(single::Delete::new(shared, id)),
+            Operation::FindGroup { name } => Box::new(groups::Find::new(shared, name)),
+            Operation::CreateGroup { name } => Box::new(groups::Single::new(shared, groups::Work::Create(name))),
+            Operation::RenameGroup { id, name } => {
+                Box::new(groups::Single::new(shared, groups::Work::Rename(id, name)))
+            }
+            Operation::ReadGroup(id) => Box::new(groups::Single::new(shared, groups::Work::Read(id))),
+            Operation::ChangeMembers { id, add, remove, .. } => {
+                Box::new(groups::Change::new(shared, id, &add, &remove))
+            }
         }
     }
 
@@ -135,6 +147,10 @@ impl Connector for RestConnector {
 
     fn lacks(&self) -> Vec<&'static str> {
         self.shared.description.lacks()
+    }
+
+    fn groups(&self) -> Option<GroupAbilities> {
+        self.shared.group_abilities()
     }
 
     fn forget_listing(&self) {

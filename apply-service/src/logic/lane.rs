@@ -16,6 +16,7 @@ mod completeness;
 mod drifting;
 mod erased;
 mod execute;
+mod grouping;
 mod guarding;
 mod links;
 mod messages;
@@ -55,6 +56,7 @@ pub(crate) use self::{
 };
 use super::{
     first_sync::Listing,
+    groups::GroupNo,
     guard::{Budget, Ledger},
     link::Link,
     plan::{Action, Plan, Remote},
@@ -124,6 +126,8 @@ enum Flight {
     Probe,
     /// A probe about people who were answered with "forbidden".
     Trial,
+    /// A step of a group, and whether it changes something.
+    Group(GroupNo, bool),
 }
 
 /// How far the first look at the application is.
@@ -166,6 +170,8 @@ pub struct Lane {
     /// Look-ups among them, and writes: counted, because it is asked before each start.
     looks: usize,
     writes: usize,
+    /// Those about groups.
+    for_groups: usize,
     next_operation: OperationId,
     /// Who waits for whose account.
     waiting_for: HashMap<UserKey, BTreeSet<UserKey>>,
@@ -292,6 +298,10 @@ impl Lane {
         };
         let mut record = record;
         guarding::find_sets_again(&mut record, links.iter(), now);
+        let mut links = links;
+        links
+            .groups
+            .begin(|set| record.held.contains_key(set), target.reconcile, now);
         let restored_day = record.day;
         let unfed = links.iter().filter(|(_, link)| erased::may_be_on(link));
         let unfed = unfed.map(|(user, _)| *user).collect();
@@ -306,6 +316,7 @@ impl Lane {
             flights: HashMap::new(),
             looks: 0,
             writes: 0,
+            for_groups: 0,
             next_operation: 1,
             waiting_for: HashMap::new(),
             undecided: BTreeSet::new(),
@@ -441,6 +452,7 @@ impl Lane {
             listing,
             self.paced,
             self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
+            self.next_group(),
         ]
         .into_iter()
         .flatten()
@@ -459,13 +471,15 @@ impl Lane {
     /// Nothing new starts. Only writes are waited for: what a look-up would show does not matter any more.
     fn drain(&mut self) {
         self.draining = true;
-        self.flights.retain(|_, flight| matches!(flight, Flight::Write(..)));
+        self.flights
+            .retain(|_, flight| matches!(flight, Flight::Write(..) | Flight::Group(_, true)));
         self.looks = 0;
+        self.for_groups = self.flights.len() - self.writes;
     }
 
-    /// Operations for people under way.
+    /// Operations for people and groups under way.
     fn busy(&self) -> usize {
-        self.looks + self.writes
+        self.looks + self.writes + self.for_groups
     }
 
     /// The link of a person, without the values where they are doubtful.
@@ -481,7 +495,7 @@ impl Lane {
     /// Plans a person against the link and what a look has shown.
     fn plan(&self, change: &UserChange, remote: &Remote, again: bool, now: Timestamp) -> Plan {
         let link = self.known(&change.user.key());
-        super::plan::plan(&super::plan::Question {
+        let mut plan = super::plan::plan(&super::plan::Question {
             change,
             link: link.as_deref(),
             remote,
@@ -491,7 +505,12 @@ impl Lane {
             reimported_at: self.record.reimported_at,
             again,
             now,
-        })
+        });
+        if plan.action == Action::SetGroups {
+            // Groups are not done person by person: see `grouping`.
+            plan.action = Action::Noop;
+        }
+        plan
     }
 
     fn reconcile(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -500,6 +519,7 @@ impl Lane {
             .reconciled_at
             .is_none_or(|last| elapsed(last, now) >= self.target.reconcile);
         if due && !self.draining && !self.moved && matches!(self.first, FirstSync::Done) {
+            self.links.groups.again(now);
             self.record.reconciled_at = Some(now);
             self.batch = true;
             self.commits.ask();
@@ -511,7 +531,7 @@ impl Lane {
     /// them bounds how many are taken.
     #[must_use]
     pub fn takes_people(&self) -> bool {
-        self.commits.waiting() < RESULTS_MAX
+        self.unrecorded() < RESULTS_MAX
     }
 
     /// The present state in numbers.

@@ -11,8 +11,8 @@ use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
 use super::{
-    account::AttributePath, assignments::Assignment, guard::Guard, scope::Scope, source::SourceField,
-    template::Template, termination::Termination,
+    account::AttributePath, assignments::Assignment, groups::rules::GroupRules, guard::Guard, scope::Scope,
+    source::SourceField, template::Template, termination::Termination,
 };
 
 /// How far a target is switched on.
@@ -298,6 +298,8 @@ pub struct TargetPolicy {
     pub unshown: BTreeSet<AttributePath>,
     /// Who gets which settings, uppermost first; empty: the target has none.
     pub assignments: Vec<Assignment>,
+    /// In which groups people are to be; `None`: groups are not our business.
+    pub groups: Option<GroupRules>,
     /// What becomes of leavers.
     pub lifecycle: Lifecycle,
     /// How much at once.
@@ -329,7 +331,9 @@ impl TargetPolicy {
     /// The paths that a plan compares with what an account holds.
     pub fn paths(&self) -> impl Iterator<Item = &AttributePath> {
         let rows = self.attributes.iter().map(|rule| &rule.path);
+        let logins = self.scope.access.iter().flat_map(|access| &access.rows);
         rows.chain(super::assignments::paths(self))
+            .chain(logins.map(|row| &row.path))
     }
 }
 

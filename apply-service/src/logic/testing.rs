@@ -7,6 +7,7 @@ use usher_contract::{Cause, ChangeKind, Known, Origin, StateHash, TargetName, Us
 
 use super::{
     account::{AttributePath, RemoteId},
+    groups::rules::{GroupAbilities, GroupRules, GroupSource},
     guard::Guard,
     matching::Seen,
     plan::Accounts,
@@ -103,6 +104,25 @@ pub(crate) fn row(path: &str, from: &[&str]) -> AttributeRule {
     }
 }
 
+/// Groups of the source by their own names, made where missing, left where not wanted any more.
+pub(crate) fn group_rules() -> GroupRules {
+    GroupRules {
+        from: vec![GroupSource::Groups],
+        map: BTreeMap::new(),
+        same_name: true,
+        create: true,
+        remove_stale: true,
+        remove_leavers: false,
+        abilities: GroupAbilities {
+            create: true,
+            rename: true,
+            remove: true,
+            read: true,
+            at_once: 100,
+        },
+    }
+}
+
 pub(crate) fn policy() -> TargetPolicy {
     TargetPolicy {
         name: TargetName::try_new("gong").unwrap(),
@@ -139,6 +159,7 @@ pub(crate) fn policy() -> TargetPolicy {
             row("userName", &["username"]),
         ],
         assignments: vec![],
+        groups: None,
         lifecycle: Lifecycle {
             removed: Disposition::Deactivate,
             inactive: Disposition::Deactivate,

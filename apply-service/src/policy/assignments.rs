@@ -29,6 +29,8 @@ use crate::{
 
 /// The setting whose items are seats, which other settings may need.
 const SEATS: &str = "seats";
+/// Whether managers decide what is captured.
+const CONTROL: [&str; 2] = ["organization", "managersControlCapture"];
 
 /// What a setting means at the target.
 #[derive(Debug, Deserialize)]
@@ -65,7 +67,7 @@ enum Updates {
 }
 
 /// What is needed to read settings.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     layers: &'a Layers<'a>,
     connector: &'a dyn Connector,
     meanings: BTreeMap<String, Meaning>,
@@ -83,7 +85,6 @@ pub(super) fn assignments(
     warnings: &mut Vec<String>,
     mut filter: impl FnMut(&[&str], &str, &mut Vec<String>, &mut Vec<String>) -> Option<Filter>,
 ) -> Vec<Assignment> {
-    let meanings: BTreeMap<String, Meaning> = layers.decode(&["settings"], problems).unwrap_or_default();
     let basic: Option<BTreeMap<String, Value>> = layers.decode(&["set"], problems);
     let listed = layers.get(&["assignments"]).is_some();
     let entries: Vec<Entry> = layers.decode(&["assignments"], problems).unwrap_or_default();
@@ -105,22 +106,13 @@ pub(super) fn assignments(
             "stands beside assignments; settings of everybody go into an assignment with filter: all",
         ));
     }
-    let control = ["organization", "managersControlCapture"];
-    let managers_control_capture = layers.decode(&control, problems) == Some(true);
-    if managers_control_capture && !meanings.values().any(|meaning: &Meaning| meaning.capture) {
-        warnings.push(layers.problem(
-            &control,
+    let mut reading = Reading::new(layers, connector, problems, warnings);
+    if reading.managers_control_capture && !reading.meanings.values().any(|meaning: &Meaning| meaning.capture) {
+        reading.warnings.push(layers.problem(
+            &CONTROL,
             "has no effect: no setting of this target is marked capture: true",
         ));
     }
-    let mut reading = Reading {
-        layers,
-        connector,
-        meanings,
-        managers_control_capture,
-        problems,
-        warnings,
-    };
     let mut found = Vec::new();
     if let Some(set) = basic {
         found.push(reading.assignment("", None, false, false, &set, &["set"]));
@@ -180,7 +172,29 @@ pub(super) fn assignments(
     found
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// What settings mean at this target.
+    pub(super) fn new(
+        layers: &'a Layers<'a>,
+        connector: &'a dyn Connector,
+        problems: &'a mut Vec<String>,
+        warnings: &'a mut Vec<String>,
+    ) -> Self {
+        Self {
+            meanings: layers.decode(&["settings"], problems).unwrap_or_default(),
+            managers_control_capture: layers.decode(&CONTROL, problems) == Some(true),
+            layers,
+            connector,
+            problems,
+            warnings,
+        }
+    }
+
+    /// Whether the target has such a setting.
+    pub(super) fn means(&self, setting: &str) -> bool {
+        self.meanings.contains_key(setting)
+    }
+
     fn assignment(
         &mut self,
         name: &str,
@@ -245,7 +259,7 @@ impl Reading<'_> {
     }
 
     /// The rows that one setting becomes.
-    fn rows(&mut self, setting: &str, value: &Value, at: &[&str]) -> Vec<AttributeRule> {
+    pub(super) fn rows(&mut self, setting: &str, value: &Value, at: &[&str]) -> Vec<AttributeRule> {
         let Some(meaning) = self.meanings.get(setting) else {
             return Vec::new();
         };

@@ -11,6 +11,7 @@ use usher_runtime::yaml::nearest;
 use super::{
     PRESETS, Target, assignments, attributes,
     connection::{Connection, Dialect, connection},
+    groups,
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},
@@ -48,7 +49,7 @@ pub(super) fn target(
     }
     let connection = connection(layers, problems, warnings);
     let features = features(layers, problems);
-    let scope = scope::scope(layers, problems, warnings);
+    let mut scope = scope::scope(layers, problems, warnings);
     let gate = gate(layers, problems, warnings);
     // Without a usable connection everything else is held against SCIM, so that its problems are found as well; what an
     // application that is described can hold is not known then.
@@ -87,6 +88,10 @@ pub(super) fn target(
         }
         None => attributes,
     };
+    let reader = scope::reader(layers, &mut Vec::new());
+    scope.access = groups::access(layers, &*connector, &attributes, problems, warnings, reader);
+    let grouping = (rows_known || connection.is_some()).then_some(&*connector);
+    let groups = groups::groups(layers, grouping, problems, warnings);
     let by_email = matching
         .as_ref()
         .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
@@ -154,6 +159,7 @@ pub(super) fn target(
         attributes,
         assignments,
         keeps_values: list.is_some(),
+        groups,
         unshown,
         lifecycle,
         guard,
@@ -249,13 +255,11 @@ fn mode(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Mode> {
 }
 
 fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
-    for key in ["groups", "invite"] {
-        if layers.decode::<bool>(&["features", key], problems) == Some(true) {
-            problems.push(layers.problem(
-                &["features", key],
-                "is not supported in this version; leave it out or set it to false",
-            ));
-        }
+    if layers.decode::<bool>(&["features", "invite"], problems) == Some(true) {
+        problems.push(layers.problem(
+            &["features", "invite"],
+            "is not supported in this version; leave it out or set it to false",
+        ));
     }
     let mut on = |key| layers.decode(&["features", key], problems).unwrap_or(true);
     Features {
@@ -471,6 +475,12 @@ fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
         "settings": section("settings"),
         "set": section("set"),
     });
+    // Absent where nobody uses them: then nobody is planned anew.
+    for name in ["groups", "access"] {
+        if let Some(section) = layers.get(&[name]) {
+            parts[name] = section.clone();
+        }
+    }
     if let Some(rest) = layers.get(&["connection", "rest"]) {
         // Where secrets lie does not matter to anybody's account.
         let mut rest = rest.clone();

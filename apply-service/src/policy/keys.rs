@@ -6,7 +6,7 @@ use usher_runtime::yaml::{Document, Problem, nearest};
 use super::schema;
 
 /// Keys of the policy language that are refused for now, by section: silence would look like obedience.
-const LATER: [(&str, &[&str]); 1] = [("", &["groups", "notify"])];
+const LATER: [(&str, &[&str]); 1] = [("", &["notify"])];
 
 /// Reports every key that is unknown or not supported yet, and every blank of a starting file.
 pub(super) fn check(document: &Document, problems: &mut Vec<String>) {

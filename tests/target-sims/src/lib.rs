@@ -38,6 +38,9 @@ pub use gate::Moment;
 pub use recording::RequestRecord;
 pub use sim::{ScimSim, ScimSimConfig};
 pub use vendors::{
-    VendorAnswer, VendorRequest, VendorSim, miniorange::MiniOrange, provider::TokenProvider,
-    salesforce::SalesforceScim, skyprep::SkyPrep,
+    VendorAnswer, VendorRequest, VendorSim,
+    miniorange::MiniOrange,
+    provider::TokenProvider,
+    salesforce::SalesforceScim,
+    skyprep::{SkyPrep, SkyPrepGroup},
 };

@@ -8,6 +8,7 @@ use serde_json_path::JsonPath;
 use super::{
     classify::CompiledPattern,
     config::{Clear, PagingStyle, RestConfig, Verb},
+    groups::CompiledGroups,
     template::Template,
 };
 use crate::logic::policy::{ACTIVE, EXTERNAL_ID};
@@ -27,6 +28,7 @@ pub(crate) struct Description {
     pub(crate) answers: Vec<CompiledPattern>,
     pub(crate) find: BTreeMap<String, Call>,
     calls: BTreeMap<Verb, Call>,
+    pub(crate) groups: Option<CompiledGroups>,
 }
 
 /// One attribute.

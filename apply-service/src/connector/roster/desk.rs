@@ -205,6 +205,12 @@ impl Desk {
             }
             Operation::List { .. } => self.list().await,
             Operation::Create { .. } | Operation::Update { .. } | Operation::Delete(_) => self.write(operation).await,
+            // A policy with groups is refused at a list: nobody asks.
+            Operation::FindGroup { .. }
+            | Operation::CreateGroup { .. }
+            | Operation::RenameGroup { .. }
+            | Operation::ReadGroup(_)
+            | Operation::ChangeMembers { .. } => Ok(Reply::Absent),
         }
     }
 

@@ -9,6 +9,7 @@ use usher_contract::{ChangeDeadLetter, Outcome, UserKey};
 
 use super::{Batch, Effect, Lane, Stage};
 use crate::logic::{
+    groups::Records,
     link::{Link, LinkState},
     plan::{Accounts, Remote},
     retry::elapsed,
@@ -152,7 +153,9 @@ impl Lane {
         self.tidy_guard(now);
         let (outstanding, doubts) = (self.outstanding_since(now), self.doubts_since());
         let commits = &mut self.commits;
-        let empty = commits.people.is_empty() && commits.outcomes.is_empty();
+        let Records { groups, memberships } = self.links.groups.take_records(BATCH_PEOPLE_MAX);
+        let about_groups = !groups.is_empty() || !memberships.is_empty();
+        let empty = commits.people.is_empty() && commits.outcomes.is_empty() && !about_groups;
         let last = self.draining && self.flights.is_empty() && empty;
         if empty && !commits.asked && !last {
             return;
@@ -167,6 +170,8 @@ impl Lane {
         let (mut people, intents) = commits.take();
         let mut batch = Batch {
             links: Vec::with_capacity(people.len()),
+            groups,
+            memberships,
             outcomes: std::mem::take(&mut commits.outcomes),
             dead_letters: vec![],
             record: self.record.clone(),
@@ -191,6 +196,7 @@ impl Lane {
             return;
         };
         self.commits.last = Some(flying.began);
+        self.links.groups.committed();
         if flying.last {
             self.drained = true;
             effects.push(Effect::Drained);

@@ -7,6 +7,10 @@ use usher_contract::{StateHash, UserKey};
 use crate::logic::{
     account::RemoteId,
     addresses::Addresses,
+    groups::{
+        Groups,
+        rules::{GroupChanges, GroupRules, WantedGroups},
+    },
     link::{Link, LinkState},
     plan::Accounts,
 };
@@ -27,6 +31,8 @@ pub struct Links {
     pub(crate) addresses: Addresses,
     /// People whose record cannot be read.
     unreadable: HashSet<UserKey>,
+    /// The groups of the target and who is in them.
+    pub groups: Groups,
 }
 
 impl Links {
@@ -135,6 +141,9 @@ impl Accounts for Links {
     }
     fn account_of(&self, user: &UserKey) -> Option<RemoteId> {
         self.links.get(user)?.remote_id.clone()
+    }
+    fn group_changes(&self, user: &UserKey, wanted: &WantedGroups, rules: &GroupRules) -> GroupChanges {
+        self.groups.changes(user, wanted, rules)
     }
     fn sharing_address(&self, user: &UserKey) -> Option<UserKey> {
         self.addresses.sharing(user)

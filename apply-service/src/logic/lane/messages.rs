@@ -6,7 +6,14 @@ use usher_contract::{ChangeDeadLetter, Outcome, UserChange, UserKey};
 
 use crate::{
     connector::{Failure, Operation, Refusal},
-    logic::{account::RemoteId, command::Command, link::Link, matching::Seen, target_record::TargetRecord},
+    logic::{
+        account::{RemoteGroup, RemoteId},
+        command::Command,
+        groups::record::{GroupKey, GroupRecord, Memberships},
+        link::Link,
+        matching::Seen,
+        target_record::TargetRecord,
+    },
 };
 
 /// The number of an operation under way.
@@ -25,6 +32,14 @@ pub enum Answer {
     Written(RemoteId, Option<Seen>),
     /// There is no such account (any longer).
     Absent,
+    /// Groups of a name.
+    Groups(Vec<RemoteGroup>),
+    /// A group was made or has its new name.
+    Group(RemoteId),
+    /// Who is in a group; `None` when the target does not show it.
+    Members(Option<Vec<RemoteId>>),
+    /// Members of a group were changed.
+    Changed,
     /// An account is in the way although the look-up did not find it.
     Conflict(Refusal),
 }
@@ -76,6 +91,10 @@ pub enum Input {
 pub struct Batch {
     /// Links as they are now.
     pub links: Vec<(UserKey, Link)>,
+    /// Groups as they are now.
+    pub groups: Vec<(GroupKey, GroupRecord)>,
+    /// The groups of people's accounts as they are now.
+    pub memberships: Vec<(UserKey, Memberships)>,
     /// What was done.
     pub outcomes: Vec<Outcome>,
     /// What was refused.

@@ -1,18 +1,21 @@
 //! The lane under drawn histories: changes, failures, lost answers and crashes in any order. When they stop, every
-//! account is as it should be, everybody has one, and nothing was done twice at the same time.
+//! account is as it should be, everybody has one, everybody is in their groups and in no other, each group was made once,
+//! and nothing was done twice at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::Value;
+use usher_contract::{GroupRef, Known};
 
 use super::*;
 use crate::connector::{Failure, Operation, Refusal};
 use crate::logic::{
-    account::{AttributePath, AttributeValues, RemoteId},
+    account::{AttributePath, AttributeValues, RemoteGroup, RemoteId},
+    groups::record::{GroupKey, GroupRecord, Memberships},
     matching::Seen,
     policy::USER_NAME,
-    testing::{Change, OWNER, at, person, policy, seen, user_key},
+    testing::{Change, OWNER, at, group_rules, person, policy, seen, user_key},
 };
 
 const PEOPLE: u32 = 4;
@@ -63,12 +66,37 @@ struct World {
     open: Vec<(OperationId, Operation)>,
     batch: Option<Batch>,
     creations: BTreeMap<String, u32>,
+    /// The groups of the target, by id.
+    groups: BTreeMap<String, (String, BTreeSet<String>)>,
+    group_records: BTreeMap<GroupKey, GroupRecord>,
+    memberships: BTreeMap<UserKey, Memberships>,
+}
+
+/// Two groups per bit of the title.
+fn groups_of(title: u8) -> Vec<GroupRef> {
+    let named = [(1, "North"), (2, "South")];
+    let of = named.iter().filter(|(bit, _)| title & bit != 0);
+    of.map(|(bit, name)| GroupRef {
+        id: format!("00G{bit:012}").parse().unwrap(),
+        name: Known::Value((*name).to_owned()),
+        direct: true,
+    })
+    .collect()
+}
+
+fn target() -> Arc<TargetPolicy> {
+    let mut rules = group_rules();
+    rules.abilities.at_once = 2;
+    Arc::new(TargetPolicy {
+        groups: Some(rules),
+        ..policy()
+    })
 }
 
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            lane: Lane::new(Arc::new(policy()), Links::default(), None, OWNER, at(0)),
+            lane: Lane::new(target(), Links::default(), None, OWNER, at(0)),
             now: at(0),
             people: BTreeMap::new(),
             accounts: BTreeMap::new(),
@@ -77,6 +105,9 @@ impl World {
             open: vec![],
             batch: None,
             creations: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            group_records: BTreeMap::new(),
+            memberships: BTreeMap::new(),
         };
         world.give(Input::AllFed);
         world
@@ -85,7 +116,10 @@ impl World {
     fn give(&mut self, input: Input) {
         for effect in self.lane.step(input, self.now, 0.5) {
             match effect {
-                Effect::Execute(id, operation) => self.open.push((id, operation)),
+                Effect::Execute(id, operation) => {
+                    self.is_announced(&operation);
+                    self.open.push((id, operation));
+                }
                 Effect::Commit(batch) => {
                     assert!(self.batch.replace(*batch).is_none(), "two commits at once")
                 }
@@ -106,12 +140,26 @@ impl World {
         }
     }
 
+    /// What a successor has to know was committed before the request.
+    fn is_announced(&self, operation: &Operation) {
+        let mut records = self.group_records.values();
+        let announced = match operation {
+            Operation::CreateGroup { name } => records.any(|record| record.name == *name && record.creating),
+            Operation::ChangeMembers { id, .. } => {
+                records.any(|record| record.id.as_ref() == Some(id) && record.unread)
+            }
+            _ => true,
+        };
+        assert!(announced, "not announced: {operation:?}");
+    }
+
     fn happens(&mut self, event: &Event) {
         match event {
             Event::Change { who, title, active } => {
                 let version = self.people.get(who).map_or(0, |known| known.version) + 1;
                 let change = person(*who).version(version).titled(&format!("title {title}"));
                 let mut change = if *active { change } else { change.inactive() };
+                change.user.groups = Known::Value(groups_of(*title));
                 change.cause.observed_at = self.now;
                 let change = Arc::new(change);
                 self.people.insert(*who, Arc::clone(&change));
@@ -182,6 +230,8 @@ impl World {
 
     fn keep(&mut self, batch: &Batch) {
         self.durable.extend(batch.links.iter().cloned());
+        self.group_records.extend(batch.groups.iter().cloned());
+        self.memberships.extend(batch.memberships.iter().cloned());
         self.record = Some(batch.record.clone());
     }
 
@@ -201,7 +251,13 @@ impl World {
         for (user, link) in &self.durable {
             links.put(*user, Some(link.clone()));
         }
-        self.lane = Lane::new(Arc::new(policy()), links, self.record.clone(), OWNER, self.now);
+        for (key, record) in &self.group_records {
+            links.groups.restore_group(key, Some(record.clone()));
+        }
+        for (user, memberships) in &self.memberships {
+            links.groups.restore_person(*user, Some(memberships.clone()));
+        }
+        self.lane = Lane::new(target(), links, self.record.clone(), OWNER, self.now);
         for change in self.people.values().cloned().collect::<Vec<_>>() {
             self.give(Input::User { change, again: false });
         }
@@ -243,7 +299,41 @@ impl World {
                 None => Answer::Absent,
             },
             Operation::Read(_) | Operation::Delete(_) => Answer::Absent,
+            Operation::FindGroup { name } => {
+                let found = self.groups.iter().filter(|(_, (known, _))| known == name);
+                let found = found.map(|(id, (name, _))| RemoteGroup {
+                    id: RemoteId(id.clone()),
+                    name: name.clone(),
+                });
+                Answer::Groups(found.collect())
+            }
+            Operation::CreateGroup { name } => {
+                *self.creations.entry(format!("group {name}")).or_default() += 1;
+                let id = format!("g{}", self.groups.len() + 1);
+                self.groups.insert(id.clone(), (name.clone(), BTreeSet::new()));
+                Answer::Group(RemoteId(id))
+            }
+            Operation::RenameGroup { .. } => unreachable!("nobody renames"),
+            Operation::ReadGroup(id) => {
+                let members = self.groups.get(&id.0).map(|(_, members)| members);
+                Answer::Members(Some(members.into_iter().flatten().cloned().map(RemoteId).collect()))
+            }
+            Operation::ChangeMembers { id, add, remove, .. } => {
+                assert!(add.len() + remove.len() <= 2, "more than the bound");
+                if let Some((_, members)) = self.groups.get_mut(&id.0) {
+                    members.extend(add.iter().map(|member| member.0.clone()));
+                    members.retain(|member| !remove.iter().any(|gone| gone.0 == *member));
+                }
+                Answer::Changed
+            }
         }
+    }
+
+    /// Whether something about groups is not done and read back.
+    fn groups_open(&self) -> bool {
+        let groups = self.lane.status().groups.unwrap_or_default();
+        let unread = self.group_records.values().any(|record| record.unread);
+        unread || groups.joining + groups.leaving > 0
     }
 
     /// No more faults: everything is answered, committed, and time goes on.
@@ -257,7 +347,7 @@ impl World {
                 });
             } else if self.batch.is_some() {
                 self.happens(&Event::Commit);
-            } else if self.lane.status().pending > 0 || self.lane.status().circuit.is_some() {
+            } else if self.lane.status().pending > 0 || self.lane.status().circuit.is_some() || self.groups_open() {
                 let next = self.lane.next_wake().expect("something outstanding has a next time");
                 self.now = next.max(self.now);
                 self.give(Input::Tick);
@@ -287,6 +377,13 @@ proptest! {
             let key = user_key(n).user.to_string();
             let account = world.accounts.values().find(|values| values.get(&path("externalId")) == Some(&Value::from(key.clone())));
             let active = person.user.active == usher_contract::Known::Value(true);
+            for (name, members) in world.groups.values().filter(|_| active) {
+                let id = world.accounts.iter().find(|(_, values)| values.get(&path("externalId")) == Some(&Value::from(key.clone())));
+                let is_in = id.is_some_and(|(id, _)| members.contains(id));
+                let groups = person.user.groups.value();
+                let wanted = groups.is_some_and(|groups| groups.iter().any(|group| group.name.value() == Some(name)));
+                prop_assert_eq!(is_in, wanted, "{} in {}", n, name);
+            }
             match account {
                 None => prop_assert!(!active, "{n} should have an account"),
                 Some(values) => {

@@ -9,6 +9,7 @@ use usher_contract::{Approval, UserKey};
 use super::{BEHIND_AFTER, FirstSync, Lane};
 use crate::logic::{
     drift::DriftReport,
+    groups::GroupsStatus,
     retry::elapsed,
     target_record::{FirstSyncReport, HeldSet, TargetRecord},
 };
@@ -108,6 +109,9 @@ pub struct LaneStatus {
     /// When everybody was last planned again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<Timestamp>,
+    /// Groups and memberships, where the target has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupsStatus>,
     /// In `observe`: how many would be treated how.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub observed: BTreeMap<&'static str, usize>,
@@ -158,7 +162,7 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
             .held
             .iter()
             .map(|(id, set)| {
-                let members = lane.links.held_in(id);
+                let members = lane.links.held_in(id) + lane.links.groups.held_in(id);
                 (
                     id.clone(),
                     HeldSetStatus {
@@ -197,6 +201,7 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
         drift: lane.record.drift.clone(),
         drift_listed: lane.drifting.as_ref().map(super::drifting::listed),
         reconciled_at: lane.record.reconciled_at,
+        groups: (lane.target.groups.is_some() || !lane.links.groups.is_empty()).then(|| lane.links.groups.status()),
         observed,
     }
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod assigning;
 mod completeness;
 mod drifting;
+mod grouping;
 mod guarding;
 mod leaving;
 mod order;

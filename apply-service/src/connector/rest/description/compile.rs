@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 use serde_json_path::JsonPath;
 use usher_runtime::yaml::nearest;
 
-use super::{CompiledField, Description, Mistake};
+use super::{Call, CompiledField, Description, Mistake};
 use crate::{
     connector::rest::{
         classify::CompiledPattern,
-        config::{Field, Method, Pattern, RestConfig, Verb},
+        config::{Field, Method, OperationConfig, Pattern, RestConfig, Verb},
+        groups::CompiledGroups,
         template::{FUNCTIONS, Template, plain},
     },
     logic::policy::ACTIVE,
@@ -102,6 +103,7 @@ impl<'a> Compiler<'a> {
                 find.insert(name.clone(), call);
             }
         }
+        let groups = self.groups(&mut compiled);
         if calls.list.is_none() && calls.find.is_empty() {
             self.wrong(
                 &["operations"],
@@ -127,6 +129,47 @@ impl<'a> Compiler<'a> {
             answers,
             find,
             calls: compiled,
+            groups,
+        })
+    }
+
+    /// Groups and their calls.
+    fn groups(&mut self, compiled: &mut BTreeMap<Verb, Call>) -> Option<CompiledGroups> {
+        let groups = self.config.groups.as_ref()?;
+        for (verb, name, call) in [
+            (Verb::ListGroups, "list", &groups.list),
+            (Verb::FindGroup, "find", &groups.find),
+            (Verb::CreateGroup, "create", &groups.create),
+            (Verb::RenameGroup, "rename", &groups.rename),
+            (Verb::ReadMembers, "members", &groups.members),
+            (Verb::AddMember, "add", &groups.add),
+            (Verb::RemoveMember, "remove", &groups.remove),
+        ] {
+            if let Some(call) = call
+                && let Some(call) = self.call(verb, &["groups", name], call)
+            {
+                compiled.insert(verb, call);
+            }
+        }
+        if groups.list.is_none() && groups.find.is_none() {
+            self.wrong(&["groups"], "needs `list` or `find`: no group could be found");
+        }
+        if groups.add.is_none() {
+            self.wrong(&["groups"], "needs `add`: nobody could be put into a group");
+        }
+        if groups.members_max == 0 {
+            self.wrong(&["groups", "membersMax"], "at least 1");
+        }
+        let reads_list = |call: &Option<OperationConfig>| {
+            call.as_ref()
+                .is_none_or(|call| serde_json::to_string(call).is_ok_and(|text| text.contains("members")))
+        };
+        let many = reads_list(&groups.add) && reads_list(&groups.remove);
+        Some(CompiledGroups {
+            id: self.path(&["groups", "id"], &groups.id)?,
+            name: self.path(&["groups", "name"], &groups.name)?,
+            member: self.path(&["groups", "member"], &groups.member)?,
+            at_once: if many { groups.members_max } else { 1 },
         })
     }
 
@@ -222,6 +265,9 @@ impl<'a> Compiler<'a> {
             Verb::Read | Verb::Delete | Verb::Reactivate | Verb::Deactivate => vec!["account"],
             Verb::Create => vec!["values"],
             Verb::Update => vec!["account", "values"],
+            Verb::ListGroups => vec![],
+            Verb::FindGroup | Verb::CreateGroup | Verb::RenameGroup | Verb::ReadMembers => vec!["group"],
+            Verb::AddMember | Verb::RemoveMember => vec!["group", "member", "members"],
         };
         if paged && verb == Verb::Find {
             roots.push("page");
@@ -293,12 +339,16 @@ impl<'a> Compiler<'a> {
             }
             "account" if roots.contains(&"account") && matches!(below, "id") => {}
             "page" if roots.contains(&"page") && matches!(below, "number" | "offset" | "cursor" | "size") => {}
-            root if roots.contains(&root) && below.is_empty() && root == "key" => {}
+            "group" if roots.contains(&"group") && matches!(below, "id" | "name") => {}
+            "member" if roots.contains(&"member") && below == "id" => {}
+            root if roots.contains(&root) && below.is_empty() && matches!(root, "key" | "members") => {}
             _ => {
                 let mut known: Vec<&str> = roots
                     .iter()
                     .map(|root| match *root {
                         "account" => "account.id",
+                        "group" => "group.id, group.name",
+                        "member" => "member.id",
                         "page" => "page.number, page.offset, page.cursor, page.size",
                         "values" => "values.<field>",
                         other => other,
@@ -329,6 +379,7 @@ impl<'a> Compiler<'a> {
             "values": fields, "account": {"id": "x"}, "key": "x", "settings": self.config.settings,
             "secret": secrets, "now_ms": 0, "now_s": 0,
             "page": {"number": 1, "offset": 0, "cursor": "x", "size": 1},
+            "group": {"id": "x", "name": "x"}, "member": {"id": "x"}, "members": ["x"],
         });
         sample.as_object().cloned().unwrap_or_default()
     }

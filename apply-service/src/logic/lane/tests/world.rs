@@ -8,7 +8,8 @@ use usher_contract::Outcome;
 use super::super::*;
 use crate::connector::{Failure, Operation, Refusal};
 use crate::logic::{
-    account::{AttributePath, AttributeValues, RemoteId},
+    account::{AttributePath, AttributeValues, RemoteGroup, RemoteId},
+    groups::record::{GroupKey, GroupRecord, Memberships},
     matching::Seen,
     policy::USER_NAME,
     testing::{OWNER, at, person, policy, seen},
@@ -30,6 +31,11 @@ pub(super) struct World {
     pub(super) dead_letters: usize,
     pub(super) drained: bool,
     pub(super) record: Option<TargetRecord>,
+    /// The groups of the target: id -> name and members.
+    pub(super) groups: BTreeMap<String, (String, std::collections::BTreeSet<String>)>,
+    /// The records of groups and memberships as they are on the log.
+    pub(super) group_records: BTreeMap<GroupKey, GroupRecord>,
+    pub(super) memberships: BTreeMap<UserKey, Memberships>,
     /// The connection check with which a lane begins is answered at once.
     pub(super) check_passes: bool,
 }
@@ -59,6 +65,9 @@ impl World {
             dead_letters: 0,
             drained: false,
             record: None,
+            groups: BTreeMap::new(),
+            group_records: BTreeMap::new(),
+            memberships: BTreeMap::new(),
             check_passes: true,
         }
     }
@@ -119,7 +128,7 @@ impl World {
             .values()
             .filter_map(|flight| match flight {
                 Flight::Look(user, ..) | Flight::Write(user, ..) => Some(*user),
-                Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial => None,
+                Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial | Flight::Group(..) => None,
             })
             .collect();
         let all = users.len();
@@ -131,9 +140,20 @@ impl World {
     /// Another owner takes over what is on the log, and is fed everybody.
     pub(super) fn restart(&mut self) {
         self.settle();
+        self.crash();
+    }
+
+    /// The same without an end to what is under way.
+    pub(super) fn crash(&mut self) {
         let mut links = Links::default();
         for (user, link) in self.lane.links.iter() {
             links.put(*user, Some(link.clone()));
+        }
+        for (key, record) in &self.group_records {
+            links.groups.restore_group(key, Some(record.clone()));
+        }
+        for (user, memberships) in &self.memberships {
+            links.groups.restore_person(*user, Some(memberships.clone()));
         }
         self.lane = Lane::new(
             Arc::clone(&self.lane.target),
@@ -164,6 +184,8 @@ impl World {
         self.outcomes.extend(batch.outcomes);
         self.dead_letters += batch.dead_letters.len();
         self.record = Some(batch.record);
+        self.group_records.extend(batch.groups);
+        self.memberships.extend(batch.memberships);
         self.give(Input::Committed);
         true
     }
@@ -235,6 +257,55 @@ impl World {
                 self.accounts.remove(&id.0);
                 Answer::Absent
             }
+            Operation::FindGroup { name } => {
+                let found = self
+                    .groups
+                    .iter()
+                    .filter(|(_, (known, _))| known.eq_ignore_ascii_case(name));
+                Answer::Groups(
+                    found
+                        .map(|(id, (name, _))| RemoteGroup {
+                            id: RemoteId(id.clone()),
+                            name: name.clone(),
+                        })
+                        .collect(),
+                )
+            }
+            Operation::CreateGroup { name } => {
+                let id = (1..)
+                    .map(|number| format!("g{number}"))
+                    .find(|id| !self.groups.contains_key(id) && self.given.insert(id.clone()))
+                    .expect("there is always a next number");
+                self.writes.push(format!("create group {name} as {id}"));
+                self.groups.insert(id.clone(), (name.clone(), Default::default()));
+                Answer::Group(RemoteId(id))
+            }
+            Operation::RenameGroup { id, name } => match self.groups.get_mut(&id.0) {
+                Some(group) => {
+                    self.writes.push(format!("rename group {id} to {name}"));
+                    group.0.clone_from(name);
+                    Answer::Group(id.clone())
+                }
+                None => Answer::Absent,
+            },
+            Operation::ReadGroup(id) => match self.groups.get(&id.0) {
+                Some((_, members)) => Answer::Members(Some(members.iter().cloned().map(RemoteId).collect())),
+                None => Answer::Absent,
+            },
+            Operation::ChangeMembers { id, add, remove, .. } => {
+                self.writes
+                    .push(format!("change group {id} +{} -{}", add.len(), remove.len()));
+                match self.groups.get_mut(&id.0) {
+                    Some((_, members)) => {
+                        members.extend(add.iter().map(|member| member.0.clone()));
+                        remove.iter().for_each(|member| {
+                            members.remove(&member.0);
+                        });
+                        Answer::Changed
+                    }
+                    None => Answer::Absent,
+                }
+            }
             Operation::Read(_) => unreachable!("the lane does not do that"),
         }
     }
@@ -256,7 +327,10 @@ impl World {
     pub(super) fn pass(&mut self, seconds: i64) {
         let until = self.now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
         self.settle();
+        let mut wakes = 0;
         while let Some(next) = self.lane.next_wake().filter(|next| *next <= until) {
+            wakes += 1;
+            assert!(wakes < 20_000, "time does not pass: {next} at {}", self.now);
             self.now = next.max(self.now);
             self.give(Input::Tick);
             self.settle();
