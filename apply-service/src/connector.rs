@@ -8,13 +8,17 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use crate::logic::account::{AttributePath, AttributeValues, RemoteAccount, RemoteId};
+use crate::logic::{
+    account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+    notification::Onboarding,
+};
 
 mod answer;
 pub mod http;
 pub mod lease;
 pub mod rest;
 pub mod scim;
+pub mod webhook;
 
 /// One thing to do at a target, fully decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +53,8 @@ pub enum Operation {
         /// For a conditional write, when known and supported.
         etag: Option<String>,
     },
+    /// Have the target send its own activation or password-reset mail. No password is asked for or taken back.
+    Invite(RemoteId),
     /// Remove the account for good. Only ever made when policy and preset both allow it.
     Delete(RemoteId),
 }
@@ -57,7 +63,10 @@ impl Operation {
     /// Whether it changes anything at the target: such a request starts only under a valid lease.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(self, Self::Create { .. } | Self::Update { .. } | Self::Delete(_))
+        matches!(
+            self,
+            Self::Create { .. } | Self::Update { .. } | Self::Delete(_) | Self::Invite(_)
+        )
     }
 }
 
@@ -84,6 +93,8 @@ pub enum Reply {
     },
     /// Deleted, or gone already.
     Deleted,
+    /// Taken over: an invitation, a message of a webhook.
+    Taken,
     /// The target does not (any longer) have this account.
     Absent,
     /// On a create: such an account exists although the look-up did not find it. On an update: another account
@@ -233,6 +244,11 @@ pub trait Connector: Send + Sync {
     /// The value that an account holds at a path, for comparing what was written with what came back.
     /// `None` when the account does not show the attribute, `Some(Null)` when it shows it empty.
     fn read_attribute(&self, account: &RemoteAccount, path: &AttributePath) -> Option<Value>;
+
+    /// How far a new user is in, where an account shows it.
+    fn onboarding(&self, _account: &RemoteAccount) -> Option<Onboarding> {
+        None
+    }
 
     /// Checks an attribute path of the configuration; the error names what is wrong in words.
     ///

@@ -11,6 +11,7 @@ mod keys;
 mod layers;
 mod lifecycle;
 mod limits;
+mod notify;
 #[cfg(test)]
 mod rest_tests;
 mod scope;

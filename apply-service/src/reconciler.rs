@@ -23,9 +23,11 @@ use crate::{
         lane::{Answer, Effect, Input, Lane, OperationId},
         leavers::Leavers,
         matching::Seen,
+        notification::Undelivered,
         policy::TargetPolicy,
     },
     metrics::Metrics,
+    notifier::Notifier,
     recorder::Recorder,
     status::StatusHandle,
     users::{Subscription, Users},
@@ -59,6 +61,8 @@ pub(crate) struct Executor {
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) sender: Arc<HttpSender>,
     pub(crate) metrics: Arc<Metrics>,
+    /// One for all targets.
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 impl Executor {
@@ -83,15 +87,20 @@ impl Executor {
             }
             Reply::Written { id, account } => Answer::Written(id, account.as_ref().map(|account| self.seen(account))),
             Reply::Deleted | Reply::Absent => Answer::Absent,
+            Reply::Taken => Answer::Taken,
             Reply::Conflict(refusal) => Answer::Conflict(refusal),
         });
         (answer, trace.elapsed, trace.requests)
     }
 
     fn seen(&self, account: &RemoteAccount) -> Seen {
-        Seen::read(account, self.policy.paths(), |account, path| {
+        let seen = Seen::read(account, self.policy.paths(), |account, path| {
             self.connector.read_attribute(account, path)
-        })
+        });
+        Seen {
+            onboarding: self.connector.onboarding(account),
+            ..seen
+        }
     }
 }
 
@@ -107,6 +116,7 @@ pub(crate) struct Surroundings {
 }
 
 type Ended = (OperationId, Result<Answer, Failure>, Duration, u32);
+type Delivered = (OperationId, Result<(), Undelivered>);
 type Committing = Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>;
 
 struct Running {
@@ -116,6 +126,8 @@ struct Running {
     /// People who are planned again although they did not change.
     backlog: VecDeque<(UserKey, bool)>,
     operations: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
+    /// Notices on their way: nothing else waits for them.
+    deliveries: FuturesUnordered<Pin<Box<dyn Future<Output = Delivered> + Send>>>,
     committing: Option<Committing>,
     inbox: Inbox,
     /// What waited on the topic of commands at the start is carried out: nobody is fed before, so that a pause that was
@@ -138,6 +150,7 @@ pub(crate) async fn run(lane: Lane, around: Surroundings, inbox: Inbox, drain: C
         subscription,
         backlog,
         operations: FuturesUnordered::new(),
+        deliveries: FuturesUnordered::new(),
         committing: None,
         inbox,
         commanded: false,
@@ -198,6 +211,9 @@ impl Running {
                 Some(inquiry) = inquiries.recv() => self.answer(inquiry),
                 Some((operation, result, took, requests)) = self.operations.next(), if !self.operations.is_empty() => {
                     self.step(Input::Ended { operation, result, took, requests });
+                }
+                Some((delivery, result)) = self.deliveries.next(), if !self.deliveries.is_empty() => {
+                    self.step(Input::Delivered { delivery, result });
                 }
                 () = self.subscription.changed(), if !draining && self.commanded && self.lane.takes_people() => {
                     for user in self.subscription.take(FEED) {
@@ -280,6 +296,13 @@ impl Running {
                     self.operations.push(Box::pin(async move {
                         let (result, took, requests) = around.executor.execute(operation, &around.lease).await;
                         (id, result, took, requests)
+                    }));
+                }
+                Effect::Deliver(id, delivery) => {
+                    let around = Arc::clone(&self.around);
+                    self.deliveries.push(Box::pin(async move {
+                        let result = around.executor.notifier.deliver(&delivery, &around.lease).await;
+                        (id, result)
                     }));
                 }
                 Effect::Commit(batch) => {

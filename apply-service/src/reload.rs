@@ -12,6 +12,7 @@ use tracing::{error, info};
 use usher_contract::StateHash;
 
 use crate::{
+    Config, notifier,
     policy::{self, PolicyError},
     status::StatusHandle,
 };
@@ -46,13 +47,14 @@ impl Watch {
     }
 
     /// Ends when the folder has another content than at the beginning, and it is a good one.
-    pub(crate) async fn changed(&mut self, folder: &Path, status: &StatusHandle) {
+    pub(crate) async fn changed(&mut self, config: &Config, status: &StatusHandle) {
+        let folder = config.policy.folder.as_path();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 _ = self.hangup.recv() => info!("SIGHUP: the policy folder is read again"),
             }
-            match self.look(folder).await {
+            match self.look(folder, config).await {
                 Ok(None) => status.policy_problem(None),
                 Ok(Some(content)) if content == self.running => status.policy_problem(None),
                 Ok(Some(content)) => {
@@ -73,7 +75,7 @@ impl Watch {
     }
 
     /// The content when it differs and is at rest; `None` while it is being changed.
-    async fn look(&self, folder: &Path) -> Result<Option<StateHash>, (StateHash, PolicyError)> {
+    async fn look(&self, folder: &Path, config: &Config) -> Result<Option<StateHash>, (StateHash, PolicyError)> {
         let unreadable = |error| (StateHash::of_text("unreadable"), error);
         let found = content(folder).map_err(unreadable)?;
         if found == self.running {
@@ -83,7 +85,12 @@ impl Watch {
         if content(folder).map_err(unreadable)? != found {
             return Ok(None);
         }
-        policy::load(folder).map_err(|error| (found, error))?;
+        let policy = policy::load(folder).map_err(|error| (found, error))?;
+        // The new start must not fail because of what only both together say.
+        let lacking = notifier::lacking(&policy, config);
+        if !lacking.is_empty() {
+            return Err((found, PolicyError(lacking)));
+        }
         Ok(Some(found))
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     inquiry::Lanes,
     logic::policy::Mode,
     metrics::Metrics,
+    notifier::Notifier,
     owner::{Order, Owner},
     policy::Target,
     reconciler::Executor,
@@ -44,7 +45,11 @@ pub(crate) enum TargetsError {
 ///
 /// # Errors
 /// When the HTTP client cannot be set up.
-pub(crate) fn executor(target: &Target, metrics: &Arc<Metrics>) -> Result<Executor, HttpError> {
+pub(crate) fn executor(
+    target: &Target,
+    metrics: &Arc<Metrics>,
+    notifier: &Arc<Notifier>,
+) -> Result<Executor, HttpError> {
     let connector = target
         .connection
         .connector()
@@ -54,6 +59,7 @@ pub(crate) fn executor(target: &Target, metrics: &Arc<Metrics>) -> Result<Execut
         connector,
         sender: Arc::new(HttpSender::new(target.connection.http.clone())?),
         metrics: Arc::clone(metrics),
+        notifier: Arc::clone(notifier),
     })
 }
 

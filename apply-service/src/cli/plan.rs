@@ -152,7 +152,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                 .addresses
                 .note(&change.user, &target.policy, &*users, clock::now());
         }
-        let executor = targets::executor(target, &metrics).map_err(|error| chain(&error))?;
+        let executor = targets::executor(target, &metrics, &Arc::default()).map_err(|error| chain(&error))?;
         for user in &people {
             let Some(change) = users.get(user) else {
                 continue;

@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal, Reply, Step, answer};
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+    notification::Onboarding,
     policy::ACTIVE,
 };
 
@@ -89,11 +90,16 @@ impl Connector for RestConnector {
             Operation::Create { values } => Box::new(create::Create::new(shared, values)),
             Operation::Update { id, values, .. } => Box::new(update::Update::new(shared, id, values)),
             Operation::Delete(id) => Box::new(single::Delete::new(shared, id)),
+            Operation::Invite(id) => Box::new(single::Invite::new(shared, id)),
         }
     }
 
     fn read_attribute(&self, account: &RemoteAccount, path: &AttributePath) -> Option<Value> {
         self.shared.description.read(&account.resource, &path.0)
+    }
+
+    fn onboarding(&self, account: &RemoteAccount) -> Option<Onboarding> {
+        self.shared.description.onboarding(&account.resource)
     }
 
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {

@@ -132,6 +132,12 @@ impl ScimConnector {
                 Box::new(update::Update::new(shared, id, self.values(&values)?, etag))
             }
             Operation::Delete(id) => Box::new(single::Delete { shared, id }),
+            Operation::Invite(_) => {
+                return Err(Refusal {
+                    code: "not-offered".to_owned(),
+                    reason: "SCIM has no activation or password-reset mail (RFC 7644)".to_owned(),
+                });
+            }
         })
     }
 }
@@ -149,6 +155,11 @@ impl Connector for ScimConnector {
 
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {
         Path::parse(path, &self.shared.vocabulary).map(|path| AttributePath(path.to_string()))
+    }
+
+    fn lacks(&self) -> Vec<&'static str> {
+        // SCIM knows passwords and no mails about them.
+        vec!["invite"]
     }
 
     fn forget_listing(&self) {

@@ -16,8 +16,10 @@ mod drifting;
 mod erased;
 mod execute;
 mod guarding;
+mod inviting;
 mod links;
 mod messages;
+mod notifying;
 mod outcomes;
 mod pace;
 mod queue;
@@ -117,6 +119,8 @@ enum Flight {
     Look(UserKey, Plan, Arc<UserChange>),
     Write(UserKey, Plan, Arc<UserChange>),
     Page,
+    /// The target's own mail to somebody: the notice.
+    Invite(UserKey, String),
     /// A page of a look at the whole target.
     DriftPage,
     Probe,
@@ -210,6 +214,7 @@ pub struct Lane {
     batch: bool,
     circuit: Circuit,
     drifting: Option<drifting::Drifting>,
+    notifying: notifying::Notifying,
     /// Managers of people, and everybody else whom the rules may look at.
     everybody: Everybody,
     reports: waking::Reports,
@@ -292,6 +297,7 @@ impl Lane {
         let unfed = unfed.map(|(user, _)| *user).collect();
         Self {
             ledger: guarding::ledger(links.iter()),
+            notifying: notifying::Notifying::over(links.iter()),
             passes: HashMap::new(),
             batch: true,
             links,
@@ -327,7 +333,7 @@ impl Lane {
             circuit: Circuit::default(),
             drifting: None,
             everybody: Everybody::default(),
-            reports: waking::Reports::new(target.scope.managers()),
+            reports: waking::Reports::new(target.scope.managers(), target.notify.looks_at_teams()),
             due: waking::Due::default(),
             // The first commit says who the owner is and makes the first write start without waiting for one.
             commits: Commits::asked(),
@@ -375,6 +381,7 @@ impl Lane {
                 self.pacer.requests(requests);
                 self.ended(operation, result, took, now, random, &mut effects);
             }
+            Input::Delivered { delivery, result } => self.delivered(delivery, result, now, random),
             Input::Committed => self.committed(now, &mut effects),
             Input::Tick => {}
             Input::Erased(user) => {
@@ -395,6 +402,8 @@ impl Lane {
         self.wake_due(now, &mut effects);
         self.reconcile(now, &mut effects);
         self.dispatch(now, &mut effects);
+        self.invite(now, &mut effects);
+        self.notify(now, &mut effects);
         self.look_for_drift(now, &mut effects);
         self.report_erased(now);
         self.note_import(now);
@@ -440,6 +449,7 @@ impl Lane {
             .chain(self.queue.next_due())
             .chain(reconcile)
             .chain(import)
+            .chain(self.next_notice().filter(|_| works))
             .chain(self.due.first())
             .min()
     }
@@ -447,14 +457,15 @@ impl Lane {
     /// Nothing new starts. Only writes are waited for: what a look-up would show does not matter any more.
     fn drain(&mut self) {
         self.draining = true;
-        self.flights.retain(|_, flight| matches!(flight, Flight::Write(..)));
+        self.flights
+            .retain(|_, flight| matches!(flight, Flight::Write(..) | Flight::Invite(..)));
     }
 
     /// Operations for people under way.
     fn busy(&self) -> usize {
         self.flights
             .values()
-            .filter(|flight| matches!(flight, Flight::Look(..) | Flight::Write(..)))
+            .filter(|flight| matches!(flight, Flight::Look(..) | Flight::Write(..) | Flight::Invite(..)))
             .count()
     }
 

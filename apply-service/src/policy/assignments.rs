@@ -195,6 +195,7 @@ impl Reading<'_> {
             .and_then(Value::as_array)
             .map(|list| list.iter().filter_map(Value::as_str).collect());
         let (mut rows, mut pending): (Vec<AttributeRule>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut capture = BTreeSet::new();
         for (setting, value) in set {
             let at: Vec<&str> = at.iter().copied().chain([setting.as_str()]).collect();
             let Some(meaning) = self.meanings.get(setting) else {
@@ -220,7 +221,12 @@ impl Reading<'_> {
                 pending.push(words);
                 continue;
             }
-            rows.extend(self.rows(setting, value, &at));
+            let captures = meaning.capture;
+            let written = self.rows(setting, value, &at);
+            if captures {
+                capture.extend(written.iter().map(|row| row.path.clone()));
+            }
+            rows.extend(written);
         }
         let mut seen = BTreeSet::new();
         for row in &rows {
@@ -239,6 +245,7 @@ impl Reading<'_> {
             manual,
             apply_on_change,
             rows,
+            capture,
             pending,
             settings: StateHash::of_value(&json!(words)),
         }

@@ -14,7 +14,7 @@ use super::{
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},
-    scope,
+    notify, scope,
 };
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
@@ -113,6 +113,7 @@ pub(super) fn target(
     let drift = drift(layers, problems);
     let shared_with: Option<BTreeSet<TargetName>> = layers.decode(&["connection", "sharedWith"], problems);
     let shared_with = shared_with.unwrap_or_default();
+    let notify = notify::notify(layers, &assignments, problems, warnings);
     let tenant = StateHash::of_value(&json!({
         "baseUrl": layers.get(&["connection", "baseUrl"]),
         "tenant": layers.get(&["connection", "tenant"]),
@@ -139,6 +140,7 @@ pub(super) fn target(
         retry,
         reconcile,
         drift,
+        notify,
     };
     Some(Target {
         policy: Arc::new(policy),
@@ -150,15 +152,6 @@ pub(super) fn target(
 
 /// `organization`: whether the hierarchy of managers is the application's business.
 fn organization(layers: &Layers<'_>, rows: Vec<AttributeRule>, problems: &mut Vec<String>) -> Vec<AttributeRule> {
-    if layers
-        .get(&["organization", "notifyManagers"])
-        .is_some_and(|value| *value != json!(false) && *value != json!("never"))
-    {
-        problems.push(layers.problem(
-            &["organization", "notifyManagers"],
-            "is not supported in this version; leave it out",
-        ));
-    }
     if layers.decode::<bool>(&["organization", "managers"], problems) != Some(false) {
         return rows;
     }
@@ -227,13 +220,11 @@ fn mode(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Mode> {
 }
 
 fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
-    for key in ["groups", "invite"] {
-        if layers.decode::<bool>(&["features", key], problems) == Some(true) {
-            problems.push(layers.problem(
-                &["features", key],
-                "is not supported in this version; leave it out or set it to false",
-            ));
-        }
+    if layers.decode::<bool>(&["features", "groups"], problems) == Some(true) {
+        problems.push(layers.problem(
+            &["features", "groups"],
+            "is not supported in this version; leave it out or set it to false",
+        ));
     }
     let mut on = |key| layers.decode(&["features", key], problems).unwrap_or(true);
     Features {
@@ -243,6 +234,7 @@ fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
         reactivate: on("reactivate"),
         // What cannot be taken back is said, never assumed.
         delete: layers.decode(&["features", "delete"], problems).unwrap_or(false),
+        invite: layers.decode(&["features", "invite"], problems).unwrap_or(false),
     }
 }
 
@@ -254,6 +246,7 @@ fn lacking(layers: &Layers<'_>, features: Features, lacks: &[&str], problems: &m
         ("deactivate", features.deactivate),
         ("reactivate", features.reactivate),
         ("delete", features.delete),
+        ("invite", features.invite),
     ];
     for (feature, _) in on.iter().filter(|(feature, on)| *on && lacks.contains(feature)) {
         let said = if layers.get(&["features", feature]).is_some() {
@@ -261,9 +254,14 @@ fn lacking(layers: &Layers<'_>, features: Features, lacks: &[&str], problems: &m
         } else {
             "is on unless it is switched off"
         };
+        let what = if *feature == "invite" {
+            "has no activation or password-reset mail of its own that is known"
+        } else {
+            &format!("offers no way to {feature} accounts")
+        };
         problems.push(layers.problem(
             &["features", feature],
-            format!("{said}, and this application offers no way to {feature} accounts; set it to false"),
+            format!("{said}, and this application {what}; set it to false"),
         ));
     }
 }

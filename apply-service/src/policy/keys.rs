@@ -4,7 +4,7 @@ use serde_json::Value;
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 /// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 27] = [
+const KNOWN: [(&str, &[&str]); 32] = [
     (
         "",
         &[
@@ -29,6 +29,7 @@ const KNOWN: [(&str, &[&str]); 27] = [
             "outcomes",
             "assignments",
             "organization",
+            "notify",
             "settings",
             "set",
         ],
@@ -107,6 +108,11 @@ const KNOWN: [(&str, &[&str]); 27] = [
         "organization",
         &["managers", "notifyManagers", "managersControlCapture"],
     ),
+    ("notify", &["onCreate", "firstImport", "retry"]),
+    ("notify.onCreate", &["user", "manager", "webhook"]),
+    ("notify.onCreate.user", &["subject", "text", "html"]),
+    ("notify.onCreate.manager", &["subject", "text", "html"]),
+    ("notify.retry", &["base", "max", "giveUpAfter"]),
     ("protect", &["accounts", "owner"]),
     (
         "guard",
@@ -127,7 +133,7 @@ const KNOWN: [(&str, &[&str]); 27] = [
 ];
 
 /// Keys of the policy language that are refused for now: silence would look like obedience.
-const LATER: [(&str, &[&str]); 1] = [("", &["groups", "notify"])];
+const LATER: [(&str, &[&str]); 1] = [("", &["groups"])];
 
 /// Reports every key that is unknown or not supported yet.
 pub(super) fn check(document: &Document, problems: &mut Vec<String>) {
@@ -153,6 +159,8 @@ fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, prob
                 "connection.auth",
                 "connection.scim",
                 "connection.rest",
+                "notify.onCreate.user",
+                "notify.onCreate.manager",
             ]
             .contains(&&*section)
         {

@@ -35,13 +35,14 @@ impl Verb {
             Self::Reactivate => "switching the account on",
             Self::Deactivate => "switching the account off",
             Self::Delete => "deleting the account",
+            Self::Invite => "asking for the activation or password-reset mail",
         }
     }
 
     pub(crate) fn is_write(self) -> bool {
         match self {
             Self::Check | Self::List | Self::Find | Self::Read => false,
-            Self::Create | Self::Update | Self::Reactivate | Self::Deactivate | Self::Delete => true,
+            Self::Create | Self::Update | Self::Reactivate | Self::Deactivate | Self::Delete | Self::Invite => true,
         }
     }
 }

@@ -180,7 +180,10 @@ impl Lane {
                 effects.push(Effect::Execute(id, operation));
                 return;
             }
-            Action::Create | Action::Adopt | Action::Relink if !plan.values.is_empty() && !self.intends(&user) => {
+            Action::Create | Action::Adopt | Action::Relink
+                if !plan.values.is_empty() && (!self.intends(&user) || self.lacks_notices(&user, &plan, &change)) =>
+            {
+                self.intend_notices(user, &plan, &change, now);
                 // Committed before the request: should the answer be lost and the person leave, the account is found.
                 let mut link = self
                     .links

@@ -73,6 +73,7 @@ impl Lane {
             Flight::Probe => self.probed(result, now, random),
             Flight::Trial => self.tried(result, now, random),
             Flight::Page => self.listed(result, now, random),
+            Flight::Invite(user, notice) => self.invited(user, &notice, result, now, random),
             Flight::DriftPage => self.drift_page(result, now, random, effects),
             Flight::Look(user, plan, change) => match result {
                 Ok(answer) => {
@@ -94,7 +95,7 @@ impl Lane {
                 Ok(Answer::Conflict(refusal)) => {
                     self.failed(user, &plan, &change, Failed::Conflict(refusal), took, now, random);
                 }
-                Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => self.put_back(user, now),
+                Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..) | Answer::Taken) => self.put_back(user, now),
                 Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
             },
         }
@@ -130,6 +131,10 @@ impl Lane {
         let mut link = link_after(plan, before.as_deref(), account, shown, change, &self.target, now);
         link.released |= released;
         link.person = self.person_of(change);
+        self.owe_notices(user, plan, now);
+        if let Some(onboarding) = shown.and_then(|shown| shown.onboarding) {
+            self.note_onboarding(user, onboarding);
+        }
         if let Some(holder) = plan.takes_from
             && let Some(theirs) = self.links.get(&holder)
         {

@@ -185,9 +185,14 @@ fn what_the_description_lacks_is_said() {
     });
     assert_eq!(
         connector.lacks(),
-        ["create", "update", "deactivate", "reactivate", "delete"]
+        ["create", "update", "deactivate", "reactivate", "delete", "invite"]
     );
-    for operation in [create(), Operation::Delete(id("7")), Operation::Read(id("7"))] {
+    for operation in [
+        create(),
+        Operation::Delete(id("7")),
+        Operation::Read(id("7")),
+        Operation::Invite(id("7")),
+    ] {
         assert_eq!(
             failure(run(&connector, operation, vec![])),
             ("reject", "not-offered".to_owned())
