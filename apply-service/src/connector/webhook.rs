@@ -5,13 +5,21 @@
 //! An exchange like those of connectors, so all limits of the sender hold: the configured host alone, no redirects, deadlines,
 //! a lease. A repetition has the same id and body; the time, and with it the signature, is that of the sending.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::Sha256;
 
 use super::{Completed, Draft, Exchange, Failure, HttpAnswer, Moment, Refusal, Reply, Step, answer::retry_after};
 
+/// Secrets come with and without padding.
+const STANDARD: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// What a secret begins with; the rest is base64.
 const PREFIX: &str = "whsec_";
 /// Bytes of a secret, as Standard Webhooks wants them.
