@@ -20,7 +20,7 @@ use rdkafka::{
     producer::{DefaultProducerContext, FutureProducer, FutureRecord},
 };
 use serde_json::{Value, json};
-use target_sims::{ScimSim, ScimSimConfig};
+use target_sims::{MiniOrange, ScimSim, ScimSimConfig, VendorSim};
 use usher_runtime::{config::load_text, shutdown::CancellationToken};
 
 const ORG: &str = "00D000000000001EAA";
@@ -387,4 +387,129 @@ async fn what_is_wanted_and_not_configured_is_said_at_the_start() {
     for words in ["has no mail server", "`hr`", "did you mean `audits`?", "helpdesk.yaml"] {
         assert!(said.contains(words), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_have_a_target_send_its_own_mail_to_one_person_and_to_a_selection() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let sim = VendorSim::start(MiniOrange::default()).await;
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+        path.display().to_string()
+    };
+    let cluster = MockCluster::new(1).unwrap();
+    for spec in topics::specs() {
+        cluster.create_topic(spec.name, spec.partitions, 1).unwrap();
+    }
+    std::fs::create_dir(folder.path().join("policy")).unwrap();
+    let policy = format!(
+        "target: orange\npreset: miniorange\nmode: enforce\nsources: ['{ORG}']\nscope: {{ filter: all }}\nmatch: {{ firstSync: auto }}\n\
+         features: {{ invite: true }}\ngate: {{ require: [username] }}\nconnection:\n  baseUrl: '{}/moas/api/admin'\n  rest:\n    secrets: \
+         {{ customerKey: '{}', apiKey: '{}' }}\n",
+        sim.base_url(),
+        file("customer", "173025"),
+        file("api", "orange-api-key"),
+    );
+    std::fs::write(folder.path().join("policy/orange.yaml"), policy).unwrap();
+    let tokens = format!("operator {} night-shift", usher_runtime::access::sha256_hex("operator"));
+    let config = format!(
+        "kafka: {{ bootstrapServers: '{}', topics: trust }}\npolicy: {{ folder: '{}' }}\nhttp: {{ bind: '127.0.0.1:0', tokensFile: '{}' }}\n",
+        cluster.bootstrap_servers(),
+        folder.path().join("policy").display(),
+        file("tokens", &tokens),
+    );
+    let config: Config = load_text(DEFAULTS, Some(("test", &config)), &[]).unwrap();
+    let app = App::build(config).await.unwrap_or_else(|error| panic!("{error}"));
+    let (status, stop, url) = (
+        app.status(),
+        CancellationToken::new(),
+        format!("http://{}", app.address()),
+    );
+    let run = app.run(stop.clone());
+    #[expect(clippy::disallowed_methods, reason = "runs beside the test")]
+    let service = tokio::task::spawn(async move { run.await.unwrap() });
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .create()
+        .unwrap();
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let arrived = tokio::time::timeout(Duration::from_secs(60), async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(arrived.await.is_ok(), "{what}: {:#?}", status.snapshot());
+    };
+    for (n, department) in [(1, "Sales"), (2, "IT"), (3, "Sales")] {
+        let id = format!("00500000000000{n}AAA");
+        let message = json!({"version": 1, "kind": "updated", "cause": {"origin": "query", "observedAt": "2026-01-02T03:04:05Z"},
+            "user": {"id": id, "orgId": ORG, "username": format!("u{n}@acme.example"), "email": format!("u{n}@acme.example"),
+                "givenName": "Ada", "familyName": "Byron", "company": "Acme", "department": department, "active": true}});
+        let (key, payload) = (format!("{ORG}:{id}"), message.to_string());
+        let record = FutureRecord::to("user-change").key(&key).payload(&payload);
+        producer.send(record, Duration::from_secs(5)).await.unwrap();
+    }
+    until("accounts", &|| sim.with(|sim| sim.user_count()) == 3).await;
+    let token = file("token", "operator");
+    let ask = async |arguments: &[&str]| {
+        let mut all = arguments.to_vec();
+        all.extend(["--url", url.as_str(), "--token-file", token.as_str()]);
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_apply-service"))
+            .args(all)
+            .output()
+            .await
+            .unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), text)
+    };
+    let why = ["--target", "orange", "--reason", "onboarding"];
+    let (code, said) = ask(&[&["invite", "--where", "Department = 'Sales'"], &why[..]].concat()).await;
+    assert!(
+        code == Some(0) && said.contains("asked for 2 people"),
+        "{code:?} {said}"
+    );
+    until("both", &|| sim.with(|sim| sim.invited.len()) == 2).await;
+    let (code, said) = ask(&[&["invite", "--user", "u2@acme.example"], &why[..]].concat()).await;
+    assert!(
+        code == Some(0) && said.contains("asked for 1 people"),
+        "{code:?} {said}"
+    );
+    until("all", &|| sim.with(|sim| sim.invited.len()) == 3).await;
+    let mut invited = sim.with(|sim| sim.invited.clone());
+    invited.sort();
+    assert_eq!(invited, ["u1@acme.example", "u2@acme.example", "u3@acme.example"]);
+    for (arguments, words) in [
+        (&["--where", "Departmnt = 'x'"][..], "did you mean"),
+        (&["--user", "nobody@acme.example"], "nobody found"),
+    ] {
+        let (code, said) = ask(&[&["invite"], arguments, &why[..]].concat()).await;
+        assert!(code == Some(1) && said.contains(words), "{code:?} {said}");
+    }
+    let lane_rests = || {
+        let name = usher_contract::TargetName::try_new("orange").unwrap();
+        let lane = status
+            .snapshot()
+            .targets
+            .get(&name)
+            .and_then(|target| target.lane.clone());
+        lane.is_some_and(|lane| lane.notices_owed == 0)
+    };
+    until("on the books", &lane_rests).await;
+    let (code, said) = ask(&["where", "u2@acme.example"]).await;
+    assert!(code == Some(0) && said.contains("onboarding: invited"), "{said}");
+    assert!(
+        said.contains("the target's own activation or password-reset mail: sent at"),
+        "{said}"
+    );
+    let (_, said) = ask(&["report", "--action", "invite"]).await;
+    assert_eq!(
+        said.matches("night-shift").count(),
+        5,
+        "three people and two commands: {said}"
+    );
+    let (code, _) = ask(&["invite", "--target", "orange", "--reason", "r"]).await;
+    assert_eq!(code, Some(64), "one person, or a filter");
+    stop.cancel();
+    service.await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 mod assignments;
 mod belonging;
+mod notify;
 mod rows;
 
 use super::*;
