@@ -1,9 +1,10 @@
 //! The command line. Results go to standard output, logs and complaints to standard error.
 //!
-//! `run`, `check`, `plan`, `print-config`, `presets` and the listing, export and import of links need no running service; the
+//! `run`, `check`, `plan`, `print-config`, `presets`, `init`, `schema` and the listing, export and import of links need no running service; the
 //! rest is carried out by one, through its API.
 
 mod check;
+mod init;
 mod links;
 mod order;
 mod people;
@@ -65,6 +66,14 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Write a commented file to begin with for an application. Needs no running service.
+    Init(init::Init),
+    /// Print the JSON Schema of a policy file, or of the service's configuration, for editors.
+    Schema {
+        /// Of which file.
+        #[arg(value_enum, default_value = "policy")]
+        of: init::Of,
     },
     /// Show what waits for an operator: held sets with members and reasons, and first syncs.
     Held(order::Held),
@@ -184,6 +193,8 @@ fn remote(command: Command, files: &Files) -> Result<ExitCode, Local> {
         Command::Check => return Err(Local::Check),
         Command::Plan(args) => return Err(Local::Plan(args)),
         Command::PrintConfig { .. } => return Err(Local::PrintConfig),
+        Command::Init(args) => return Ok(init::init(&args, files)),
+        Command::Schema { of } => return Ok(init::schema(of)),
         Command::Presets { json } => return Ok(presets::presets(json)),
         Command::Held(held) => Box::pin(order::held(held, files)),
         Command::Approve(approve) => Box::pin(order::approve(approve, files)),

@@ -14,6 +14,7 @@ mod limits;
 mod notify;
 #[cfg(test)]
 mod rest_tests;
+mod schema;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -28,23 +29,48 @@ use thiserror::Error;
 use usher_contract::TargetName;
 use usher_runtime::yaml::Document;
 
-pub use self::connection::{Connection, Dialect};
 use self::layers::Layers;
+pub use self::{
+    connection::{Connection, Dialect},
+    schema::policy_file as schema,
+};
 use crate::logic::policy::{Mode, TargetPolicy};
+
+/// The preset of a folder.
+macro_rules! preset {
+    ($name:literal) => {
+        Preset {
+            name: $name,
+            text: include_str!(concat!("../presets/", $name, "/preset.yaml")),
+            start: include_str!(concat!("../presets/", $name, "/start.yaml")),
+        }
+    };
+}
 
 /// The file whose keys stand below every target's own.
 const DEFAULTS: &str = "_defaults.yaml";
-/// The presets that are compiled in.
-const PRESETS: [(&str, &str); 5] = [
-    ("scim", include_str!("../presets/scim.yaml")),
-    ("rest", include_str!("../presets/rest.yaml")),
-    ("skyprep", include_str!("../presets/skyprep.yaml")),
-    ("miniorange", include_str!("../presets/miniorange.yaml")),
-    ("spinify-api", include_str!("../presets/spinify-api.yaml")),
+/// The presets that are compiled in, each a folder with its README.
+const PRESETS: [Preset; 5] = [
+    preset!("scim"),
+    preset!("rest"),
+    preset!("skyprep"),
+    preset!("miniorange"),
+    preset!("spinify-api"),
 ];
 
-/// The presets that there are: name and text.
-pub(crate) fn presets() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// What a target's file may start from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Preset {
+    /// As files name it.
+    pub(crate) name: &'static str,
+    /// What stands below the file.
+    pub(crate) text: &'static str,
+    /// A file to begin with: blanks stand in `<...>`.
+    pub(crate) start: &'static str,
+}
+
+/// The presets that there are.
+pub(crate) fn presets() -> impl Iterator<Item = Preset> {
     PRESETS.into_iter()
 }
 

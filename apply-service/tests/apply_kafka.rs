@@ -79,7 +79,13 @@ async fn a_life_from_the_first_message_to_the_restart_with_nothing_to_do() {
     .await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(sim.write_count(), 0);
-    assert_eq!(sim.requests().len(), 0, "nothing to do, nothing asked");
+    // The connection check alone: what the server is, and one account to see that the credentials are good.
+    let asked: Vec<String> = sim.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(
+        asked,
+        ["/ServiceProviderConfig", "/Users"],
+        "nothing to do, nothing asked"
+    );
     again.stop().await;
 
     let outcomes = installation

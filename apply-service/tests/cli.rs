@@ -294,3 +294,41 @@ async fn a_plan_under_another_policy_shows_what_it_would_do_to_present_links_and
     let one: serde_json::Value = serde_json::from_slice(&one.stdout).expect("JSON");
     assert_eq!(one[0]["link"]["remoteId"], "r3");
 }
+
+#[test]
+fn a_file_is_begun_from_a_preset_and_its_blanks_are_named() {
+    let files = Files::new(
+        "kafka: { bootstrapServers: '127.0.0.1:1' }\n",
+        &policy("https://h.example"),
+    );
+    let folder = files.path("policy");
+    let folder = folder.as_str();
+    let written = run(&["init", "--preset", "skyprep", "--target", "courses", "--policy", folder]);
+    assert_eq!(written.status.code(), Some(0), "{}", text(&written));
+    let file = std::fs::read_to_string(files.path("policy/courses.yaml")).expect("the file");
+    assert!(file.contains("target: courses\npreset: skyprep\n"), "{file}");
+    let shown = text(&files.run(&["check"]));
+    assert!(
+        shown.contains("courses.yaml:5:11: sources.0: is a blank of the starting file; fill it in"),
+        "{shown}"
+    );
+    // A file that is there is never written over.
+    let again = run(&["init", "--preset", "skyprep", "--target", "courses", "--policy", folder]);
+    assert_eq!(again.status.code(), Some(1));
+    let unknown = run(&["init", "--preset", "skypre", "--print"]);
+    assert!(text(&unknown).contains("did you mean `skyprep`?"), "{}", text(&unknown));
+}
+
+#[test]
+fn editors_get_a_schema_of_both_kinds_of_files() {
+    for (of, key) in [
+        ("policy", "/properties/lifecycle/properties/deleteAfter"),
+        ("service", "/properties/alarms/properties/leavers"),
+    ] {
+        let output = run(&["schema", of]);
+        assert_eq!(output.status.code(), Some(0));
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(schema.pointer(key).is_some(), "{of}: {key}");
+        assert!(jsonschema::meta::is_valid(&schema), "{of}");
+    }
+}

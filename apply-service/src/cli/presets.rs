@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use usher_runtime::yaml::Document;
 
 use super::{complain, print, remote::table};
-use crate::policy;
+use crate::policy::{self, Preset};
 
 pub(super) fn presets(as_json: bool) -> ExitCode {
     let mut rows = Vec::new();
     let mut all = Vec::new();
-    for (name, text) in policy::presets() {
+    for Preset { name, text, .. } in policy::presets() {
         let value = match Document::parse(name, text) {
             Ok(document) => document.value(),
             Err(problem) => return complain(&format!("preset {name}: {}", problem.message)),

@@ -330,7 +330,11 @@ impl Lane {
             accused: BTreeMap::new(),
             trial: false,
             pacer: Pacer::new(target.pace, restored_day, now),
-            circuit: Circuit::default(),
+            circuit: if looks {
+                Circuit::unchecked(now)
+            } else {
+                Circuit::closed()
+            },
             drifting: None,
             everybody: Everybody::default(),
             reports: waking::Reports::new(target.scope.managers(), target.notify.looks_at_teams()),

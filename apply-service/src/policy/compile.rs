@@ -114,6 +114,8 @@ pub(super) fn target(
     let shared_with: Option<BTreeSet<TargetName>> = layers.decode(&["connection", "sharedWith"], problems);
     let shared_with = shared_with.unwrap_or_default();
     let notify = notify::notify(layers, &assignments, problems, warnings);
+    // Only its shape: the hash below takes it as it is written.
+    let _: Option<String> = layers.decode(&["connection", "tenant"], problems);
     let tenant = StateHash::of_value(&json!({
         "baseUrl": layers.get(&["connection", "baseUrl"]),
         "tenant": layers.get(&["connection", "tenant"]),
@@ -185,7 +187,7 @@ fn recorded(
 }
 
 fn preset(layers: &Layers<'_>, problems: &mut Vec<String>) {
-    let known = || PRESETS.iter().map(|(name, _)| *name);
+    let known = || PRESETS.iter().map(|preset| preset.name);
     let list = known().collect::<Vec<_>>().join(", ");
     let Some(preset) = layers.require::<String>(&["preset"], &format!("one of {list}"), problems) else {
         return;

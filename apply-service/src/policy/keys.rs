@@ -1,204 +1,107 @@
 //! Which keys there are, which are to come, and what was probably meant.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use usher_runtime::yaml::{Document, Problem, nearest};
 
-/// Keys that this version acts on, by section. `*` stands for any name.
-const KNOWN: [(&str, &[&str]); 32] = [
-    (
-        "",
-        &[
-            "target",
-            "formerly",
-            "preset",
-            "mode",
-            "sources",
-            "connection",
-            "features",
-            "scope",
-            "filters",
-            "gate",
-            "match",
-            "attributes",
-            "lifecycle",
-            "guard",
-            "protect",
-            "pace",
-            "retry",
-            "schedule",
-            "outcomes",
-            "assignments",
-            "organization",
-            "notify",
-            "settings",
-            "set",
-        ],
-    ),
-    (
-        "connection",
-        &[
-            "baseUrl",
-            "tenant",
-            "sharedWith",
-            "auth",
-            "timeouts",
-            "caFile",
-            "allowPlaintext",
-            "scim",
-            "rest",
-        ],
-    ),
-    (
-        "connection.auth",
-        &["bearerTokenFile", "bearerTokenEnv", "basic", "header"],
-    ),
-    ("connection.timeouts", &["connect", "request"]),
-    (
-        "features",
-        &[
-            "create",
-            "update",
-            "deactivate",
-            "reactivate",
-            "delete",
-            "groups",
-            "invite",
-        ],
-    ),
-    ("scope", &["filter", "skip"]),
-    (
-        "filters",
-        &["timeZone", "weekStarts", "fiscalYearStarts", "nullMatchesNot"],
-    ),
-    ("gate", &["require", "domains"]),
-    ("gate.domains", &["primary", "additional", "convertToPrimary"]),
-    ("match", &["by", "person", "firstSync", "inactiveAccount"]),
-    (
-        "attributes.*",
-        &[
-            "from",
-            "constant",
-            "template",
-            "map",
-            "default",
-            "drop",
-            "write",
-            "whenBlank",
-        ],
-    ),
-    (
-        "lifecycle",
-        &[
-            "inactive",
-            "removed",
-            "frozen",
-            "unlisted",
-            "outOfScope",
-            "terminated",
-            "termination",
-            "deleteAfter",
-            "keepActive",
-        ],
-    ),
-    (
-        "lifecycle.termination",
-        &["field", "at", "timeZone", "fallbackTimeZone"],
-    ),
-    (
-        "organization",
-        &["managers", "notifyManagers", "managersControlCapture"],
-    ),
-    ("notify", &["onCreate", "firstImport", "retry"]),
-    ("notify.onCreate", &["user", "manager", "webhook"]),
-    ("notify.onCreate.user", &["subject", "text", "html"]),
-    ("notify.onCreate.manager", &["subject", "text", "html"]),
-    ("notify.retry", &["base", "max", "giveUpAfter"]),
-    ("protect", &["accounts", "owner"]),
-    (
-        "guard",
-        &["removals", "changes", "windows", "firstImport", "importQuiet"],
-    ),
-    ("guard.removals", &["percent", "atLeast", "atMost"]),
-    ("guard.changes", &["percent"]),
-    ("pace", &["perSecond", "perDay", "concurrency", "leaverReserve"]),
-    ("retry", &["base", "max", "giveUpAfter", "halt"]),
-    ("retry.halt", &["percent", "of"]),
-    ("schedule", &["reconcile", "drift"]),
-    ("outcomes", &["values"]),
-    ("schedule.drift", &["every", "mode"]),
-    // Values of these are checked by their own types.
-    ("attributes", &[]),
-    ("connection.scim", &[]),
-    ("connection.rest", &[]),
-];
+use super::schema;
 
-/// Keys of the policy language that are refused for now: silence would look like obedience.
+/// Keys of the policy language that are refused for now, by section: silence would look like obedience.
 const LATER: [(&str, &[&str]); 1] = [("", &["groups"])];
 
-/// Reports every key that is unknown or not supported yet.
+/// Reports every key that is unknown or not supported yet, and every blank of a starting file.
 pub(super) fn check(document: &Document, problems: &mut Vec<String>) {
-    walk(document, &document.value(), &mut Vec::new(), problems);
+    walk(
+        document,
+        Some(schema::written()),
+        &document.value(),
+        &mut Vec::new(),
+        problems,
+    );
 }
 
-fn walk<'a>(document: &Document, value: &'a Value, path: &mut Vec<&'a str>, problems: &mut Vec<String>) {
-    let section = if path.len() == 2 && path[0] == "attributes" {
-        "attributes.*".to_owned()
-    } else {
-        path.join(".")
+/// `schema`: of this value; `None` where its own type says what fits.
+fn walk(
+    document: &Document,
+    schema: Option<&'static Value>,
+    value: &Value,
+    path: &mut Vec<String>,
+    problems: &mut Vec<String>,
+) {
+    let report = |path: &[String], message: String, problems: &mut Vec<String>| {
+        let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+        problems.push(document.show(&Problem {
+            place: document.place_at(&steps),
+            path: path.join("."),
+            message,
+        }));
     };
-    let keys_of = |table: &'static [(&str, &'static [&'static str])]| {
-        table.iter().find(|(name, _)| *name == section).map(|(_, keys)| *keys)
-    };
-    let Some(known) = keys_of(&KNOWN) else { return };
-    let Value::Object(entries) = value else {
-        // Nothing below the key is nothing said. Rows of attributes and credentials are checked by their own types.
-        if !value.is_null()
-            && ![
-                "attributes",
-                "attributes.*",
-                "connection.auth",
-                "connection.scim",
-                "connection.rest",
-                "notify.onCreate.user",
-                "notify.onCreate.manager",
-            ]
-            .contains(&&*section)
-        {
-            let keys = if known.is_empty() {
-                String::new()
-            } else {
-                format!("; known keys here: {}", known.join(", "))
-            };
-            problems.push(document.show(&Problem {
-                place: document.place_at(path),
-                path: path.join("."),
-                message: format!("must be a map such as {{ key: value }}{keys}"),
-            }));
+    let schema = schema.and_then(schema::resolve);
+    let known = schema.and_then(|schema| schema.get("properties")?.as_object());
+    let others = schema.and_then(|schema| schema.get("additionalProperties").filter(|more| more.is_object()));
+    match value {
+        // As the starting files of `init` have them.
+        Value::String(text) if is_blank(text) => {
+            report(path, "is a blank of the starting file; fill it in".to_owned(), problems);
         }
-        return;
-    };
-    let later = keys_of(&LATER).unwrap_or_default();
-    for (key, below) in entries {
-        path.push(key);
-        if known.is_empty() || known.contains(&key.as_str()) {
-            if !["connection.scim", "connection.rest"].contains(&&*section) {
-                walk(document, below, path, problems);
+        // Nothing below the key is nothing said. Rows of attributes are checked by their own type.
+        Value::Null => {}
+        _ if known.is_some() && !value.is_object() && wants_a_map(schema, path) => {
+            let names = names(known);
+            report(
+                path,
+                format!("must be a map such as {{ key: value }}; known keys here: {names}"),
+                problems,
+            );
+        }
+        Value::Array(items) => {
+            let schema = schema.and_then(|schema| schema.get("items"));
+            for (number, item) in items.iter().enumerate() {
+                path.push(number.to_string());
+                walk(document, schema, item, path, problems);
+                path.pop();
             }
-        } else {
-            let message = if later.contains(&key.as_str()) {
-                "is not supported in this version; take it out".to_owned()
-            } else {
-                match nearest(key, known.iter().copied()) {
-                    Some(name) => format!("unknown key; did you mean `{name}`?"),
-                    None => format!("unknown key; known keys here: {}", known.join(", ")),
-                }
-            };
-            problems.push(document.show(&Problem {
-                place: document.place_at(path),
-                path: path.join("."),
-                message,
-            }));
         }
-        path.pop();
+        Value::Object(entries) => {
+            for (key, below) in entries {
+                path.push(key.clone());
+                let schema = known.and_then(|known| known.get(key)).or(others);
+                match known {
+                    Some(known) if schema.is_none() => report(path, unknown(known, path, key), problems),
+                    _ => walk(document, schema, below, path, problems),
+                }
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// One pair of brackets: HTML has more.
+fn is_blank(text: &str) -> bool {
+    text.starts_with('<') && text.ends_with('>') && text.matches('<').count() == 1
+}
+
+/// Credentials may be a word, and rows of attributes are checked by their own type.
+fn wants_a_map(schema: Option<&Value>, path: &[String]) -> bool {
+    let map = schema.is_some_and(|schema| schema.get("anyOf").is_none());
+    map && path.first().is_none_or(|section| section != "attributes")
+}
+
+fn names(known: Option<&Map<String, Value>>) -> String {
+    let names: Vec<&str> = known
+        .into_iter()
+        .flat_map(|known| known.keys().map(String::as_str))
+        .collect();
+    names.join(", ")
+}
+
+fn unknown(known: &Map<String, Value>, path: &[String], key: &str) -> String {
+    let section = path[..path.len() - 1].join(".");
+    if LATER.iter().any(|(name, keys)| *name == section && keys.contains(&key)) {
+        return "is not supported in this version; take it out".to_owned();
+    }
+    match nearest(key, known.keys().map(String::as_str)) {
+        Some(name) => format!("unknown key; did you mean `{name}`?"),
+        None => format!("unknown key; known keys here: {}", names(Some(known))),
     }
 }

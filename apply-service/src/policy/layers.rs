@@ -26,9 +26,9 @@ impl<'a> Layers<'a> {
             .iter()
             .rev()
             .find_map(|value| value.get("preset")?.as_str().map(str::to_owned));
-        let preset = preset.and_then(|name| PRESETS.iter().find(|(known, _)| *known == name));
-        if let Some((name, text)) = preset
-            && let Ok(document) = Document::parse(name, text)
+        let preset = preset.and_then(|name| PRESETS.iter().find(|preset| preset.name == name));
+        if let Some(preset) = preset
+            && let Ok(document) = Document::parse(preset.name, preset.text)
         {
             values.insert(0, document.value());
         }

@@ -4,6 +4,7 @@ mod assignments;
 mod belonging;
 mod notify;
 mod rows;
+mod schema;
 
 use super::*;
 use crate::logic::policy::{Disposition, Mode, ValueSource, WhenBlank, Write};

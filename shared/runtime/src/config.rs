@@ -12,8 +12,12 @@ use thiserror::Error;
 use crate::yaml::{Document, Problem, decode, nearest};
 
 mod entries;
+mod schema;
 
-pub use entries::{Entry, List};
+pub use self::{
+    entries::{Entry, List},
+    schema::schema,
+};
 
 /// Prefix of the environment variables that override a key.
 pub const ENV_PREFIX: &str = "USHER__";

@@ -6,11 +6,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The description of one application.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RestConfig {
     /// Values that templates read as `settings.<name>`: what differs between tenants, or is not known for sure.
@@ -54,7 +55,7 @@ pub struct RestConfig {
 }
 
 /// What an account looks like in answers and in bodies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Account {
     /// Where its id is. Numbers are taken as text, whatever their size.
@@ -71,7 +72,7 @@ pub struct Account {
 }
 
 /// How far a new user is in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OnboardingConfig {
     /// Where it is within the account.
@@ -85,7 +86,7 @@ pub struct OnboardingConfig {
 }
 
 /// One attribute.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Field {
     /// Where it is within the account; without it the application does not show it.
@@ -106,7 +107,7 @@ pub struct Field {
 }
 
 /// See [`Field::clear`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Clear {
     /// The empty text.
@@ -119,7 +120,7 @@ pub enum Clear {
 }
 
 /// What can be asked for. What is missing cannot be switched on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Operations {
     /// A harmless call that proves address and credentials. Without it the first page of the list is.
@@ -146,7 +147,7 @@ pub struct Operations {
 }
 
 /// One call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OperationConfig {
     /// Of HTTP.
@@ -186,7 +187,7 @@ pub struct OperationConfig {
 }
 
 /// See [`OperationConfig::method`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the methods of HTTP")]
 pub enum Method {
@@ -210,7 +211,7 @@ impl Method {
 }
 
 /// How a list is paged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Paging {
     /// What leads to the next page.
@@ -230,7 +231,7 @@ pub struct Paging {
 }
 
 /// See [`Paging::style`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PagingStyle {
     /// `page.number` rises by one.
@@ -244,7 +245,7 @@ pub enum PagingStyle {
 }
 
 /// A pattern over answers and what it means. Every condition that is given has to hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Pattern {
     /// What the answer means.
@@ -274,7 +275,7 @@ pub struct Pattern {
 }
 
 /// One or several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a status such as 404, 4xx or 500-599, or a list of such"
@@ -287,7 +288,7 @@ pub enum OneOrMany {
 }
 
 /// One or several conditions; all have to hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected { at: \"$.status\", equals: … }, or a list of such")]
 pub enum Conditions {
     /// One.
@@ -297,7 +298,7 @@ pub enum Conditions {
 }
 
 /// What something has to be. One of `equals`, `in`, `matches`, `exists`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Condition {
     /// A JSONPath, or the name of a header.
@@ -320,7 +321,7 @@ pub struct Condition {
 }
 
 /// What an answer means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
     /// Done. Where an operation has such a pattern, nothing else is done.
@@ -340,7 +341,7 @@ pub enum Verdict {
 }
 
 /// The calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "as the keys of `Operations`")]
 pub enum Verb {

@@ -3,12 +3,13 @@
 //! Every default is the widest common denominator of the servers that were tried or documented; discovery and answers refine what is
 //! left on `auto`. Address, credentials and time limits belong to the sender (`connector::http`).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::path::Vocabulary;
 
 /// Settings of one SCIM target.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ScimConfig {
     /// Where the accounts are, below the base URL. Default `/Users`; path segments may be case-sensitive.
@@ -63,7 +64,7 @@ pub struct ScimConfig {
 }
 
 /// See [`ScimConfig::discovery`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Discovery {
     /// Ask; carry on without when the target does not say.
@@ -73,7 +74,7 @@ pub enum Discovery {
 }
 
 /// See [`ScimConfig::patch`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PatchMode {
     /// PATCH with paths until the target says that it has no PATCH, then PUT.
@@ -87,7 +88,7 @@ pub enum PatchMode {
 }
 
 /// See [`ScimConfig::filter`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FilterMode {
     /// Used, and proven before an empty result is believed.
@@ -99,7 +100,7 @@ pub enum FilterMode {
 }
 
 /// See [`ScimConfig::multi_valued_lookup`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum MultiValuedLookup {
     /// `emails.value eq "…"`, the other form when it is refused.
@@ -109,7 +110,7 @@ pub enum MultiValuedLookup {
 }
 
 /// See [`ScimConfig::lookup_case`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LookupCase {
     /// The exact value, then in lower case: some servers fold what they store and still compare by case.
@@ -119,7 +120,7 @@ pub enum LookupCase {
 }
 
 /// See [`ScimConfig::paging`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Paging {
     /// By cursor where the target offers it, else by index.
@@ -131,7 +132,7 @@ pub enum Paging {
 }
 
 /// See [`ScimConfig::etag`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum EtagMode {
     /// When the target declares versions.

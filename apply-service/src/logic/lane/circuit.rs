@@ -1,4 +1,6 @@
 //! The circuit of a target: open while the application as a whole does not work; one probe at a time closes it.
+//!
+//! It begins open: nothing is asked of an application, and nothing written, before its connection check has passed.
 
 use jiff::Timestamp;
 
@@ -15,8 +17,11 @@ const PROBE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// time. Larger: slower to forget a trouble that is over.
 const RELAPSE: std::time::Duration = std::time::Duration::from_secs(600);
 
+/// The code of a circuit that nothing has closed yet.
+const UNCHECKED: &str = "unchecked";
+
 /// Open or closed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Circuit {
     open: Option<Open>,
     recent: Recent,
@@ -37,6 +42,37 @@ pub(super) struct Open {
 }
 
 impl Circuit {
+    /// Of an application that has not been asked anything yet: the first probe is its connection check.
+    pub(super) fn unchecked(now: Timestamp) -> Self {
+        let refusal = Refusal {
+            code: UNCHECKED.to_owned(),
+            reason: "the connection check has not passed yet".to_owned(),
+        };
+        Self {
+            open: Some(Open {
+                code: refusal.code.clone(),
+                refusal,
+                since: now,
+                probes: 0,
+                next_probe: now,
+                probing: false,
+            }),
+            ..Self::closed()
+        }
+    }
+    /// Of an application that is not asked anything.
+    pub(super) fn closed() -> Self {
+        Self {
+            open: None,
+            recent: Recent::default(),
+            last: None,
+        }
+    }
+    /// Whether the connection check of the beginning has not ended yet.
+    #[cfg(test)]
+    pub(super) fn is_unchecked(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.code == UNCHECKED)
+    }
     pub(super) fn is_closed(&self) -> bool {
         self.open.is_none()
     }
@@ -97,19 +133,28 @@ impl Circuit {
             _ => false,
         }
     }
-    /// The probe failed.
-    pub(super) fn still_open(&mut self, refusal: Refusal, retry: &Retry, now: Timestamp, random: f64) {
-        if let Some(open) = &mut self.open {
-            open.probing = false;
-            open.probes += 1;
-            open.refusal = refusal;
-            open.next_probe = retry::after(now, pause(retry, open.probes, random));
+    /// The probe failed. True when that is news: it was the connection check of the beginning.
+    pub(super) fn still_open(&mut self, refusal: Refusal, retry: &Retry, now: Timestamp, random: f64) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        open.probing = false;
+        open.probes += 1;
+        open.next_probe = retry::after(now, pause(retry, open.probes, random));
+        let news = open.code == UNCHECKED;
+        if news {
+            open.code.clone_from(&refusal.code);
         }
+        open.refusal = refusal;
+        news
     }
-    /// The probe succeeded.
-    pub(super) fn close(&mut self, now: Timestamp) {
-        self.last = self.open.take().map(|open| (open.code, open.probes, now));
+    /// The probe succeeded. True when that is news: something had failed before.
+    pub(super) fn close(&mut self, now: Timestamp) -> bool {
         self.recent = Recent::default();
+        self.last = self
+            .open
+            .take()
+            .filter(|open| open.code != UNCHECKED)
+            .map(|open| (open.code, open.probes, now));
+        self.last.is_some()
     }
 }
 
@@ -139,9 +184,37 @@ mod tests {
     use super::*;
     use crate::logic::testing::{at, policy};
 
+    /// With the connection check passed.
+    fn checked() -> Circuit {
+        let mut circuit = Circuit::unchecked(at(0));
+        assert!(!circuit.is_closed() && circuit.probe(at(0)) && !circuit.probe(at(0)));
+        assert!(!circuit.close(at(0)), "nothing had failed");
+        circuit
+    }
+
+    #[test]
+    fn a_connection_check_that_fails_is_said_once_and_tried_again() {
+        let (mut circuit, retry) = (Circuit::unchecked(at(0)), policy().retry);
+        let refusal = Refusal {
+            code: "http-401".to_owned(),
+            reason: String::new(),
+        };
+        assert!(circuit.probe(at(0)));
+        assert!(circuit.still_open(refusal.clone(), &retry, at(0), 1.0), "news");
+        assert!(!circuit.probe(at(1)), "not at once");
+        let next = circuit.next_probe().unwrap();
+        assert!(circuit.probe(next));
+        assert!(!circuit.still_open(refusal, &retry, next, 1.0), "no news");
+        let next = circuit.next_probe().unwrap();
+        assert!(
+            circuit.probe(next) && circuit.close(next),
+            "the end of a trouble is news"
+        );
+    }
+
     #[test]
     fn the_same_refusal_after_a_good_probe_goes_on_waiting_longer() {
-        let (mut circuit, retry) = (Circuit::default(), policy().retry);
+        let (mut circuit, retry) = (checked(), policy().retry);
         let refusal = |code: &str| Refusal {
             code: code.to_owned(),
             reason: String::new(),
@@ -179,7 +252,7 @@ mod tests {
         };
         // For each pattern of answers (true = failed), repeated: after how many answers it opens.
         let opens_after = |pattern: &[bool]| {
-            let mut circuit = Circuit::default();
+            let mut circuit = checked();
             pattern.iter().cycle().take(1000).position(|failed| {
                 if !*failed {
                     circuit.answered(&retry);
@@ -192,7 +265,7 @@ mod tests {
         assert_eq!(opens_after(&[false, false, true]), None, "every third one");
         assert_eq!(opens_after(&[true, true, false]), Some(13), "two of three");
         // Closing begins anew.
-        let mut circuit = Circuit::default();
+        let mut circuit = checked();
         for _ in 0..9 {
             assert!(!circuit.failed(&refusal, &retry, at(0), 1.0));
         }

@@ -25,7 +25,9 @@ impl Lane {
     pub(super) fn probed(&mut self, result: Result<Answer, Failure>, now: Timestamp, random: f64) {
         match result {
             Ok(_) => {
-                self.circuit.close(now);
+                if !self.circuit.close(now) {
+                    return;
+                }
                 let outcome = self.target_outcome(
                     "resume",
                     OutcomeResult::Done,
@@ -36,7 +38,12 @@ impl Lane {
                 self.commits.tell(outcome);
             }
             Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
-                self.circuit.still_open(refusal, &self.target.retry, now, random);
+                if self
+                    .circuit
+                    .still_open(refusal.clone(), &self.target.retry, now, random)
+                {
+                    self.tripped(&refusal, now);
+                }
             }
         }
     }

@@ -129,6 +129,28 @@ fn attempts_live_in_the_link_and_end_in_a_dead_letter() {
 }
 
 #[test]
+fn nothing_is_asked_or_written_before_the_connection_check_has_passed() {
+    let mut world = World::begun(policy(), Links::default(), None, crate::logic::testing::at(0));
+    world.check_passes = false;
+    world.change(person(1));
+    world.give(Input::AllFed);
+    assert_eq!(
+        world.open.iter().map(|(_, operation)| operation).collect::<Vec<_>>(),
+        [&Operation::Check]
+    );
+    assert_eq!(world.lane.status().circuit.unwrap().code, "unchecked");
+    let (check, _) = world.pop();
+    world.end(check, Err(Failure::Halt(refusal("http-401"))));
+    while world.commit() {}
+    assert!(world.open.is_empty(), "nothing else is tried");
+    let said: Vec<_> = world.outcomes.iter().map(|outcome| outcome.result).collect();
+    assert_eq!(said, [usher_contract::OutcomeResult::Halted]);
+    // Later it passes: everything goes on by itself.
+    world.pass(120);
+    assert_eq!(world.writes, ["create r1"]);
+}
+
+#[test]
 fn halt_opens_the_circuit_and_one_probe_closes_it() {
     let mut world = with_people(1..=3);
     for n in 1..=3 {

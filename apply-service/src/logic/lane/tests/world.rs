@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) dead_letters: usize,
     pub(super) drained: bool,
     pub(super) record: Option<TargetRecord>,
+    /// The connection check with which a lane begins is answered at once.
+    pub(super) check_passes: bool,
 }
 
 impl World {
@@ -64,6 +66,7 @@ impl World {
             dead_letters: 0,
             drained: false,
             record: None,
+            check_passes: true,
         }
     }
 
@@ -117,6 +120,12 @@ impl World {
                     }
                 }
                 Effect::Drained => self.drained = true,
+            }
+        }
+        if self.check_passes && self.lane.circuit.is_unchecked() {
+            let check = self.open.iter().find(|(_, operation)| *operation == Operation::Check);
+            if let Some((id, _)) = check.cloned() {
+                self.end(id, Ok(Answer::Checked));
             }
         }
         let mut users: Vec<_> = self
