@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
     notification::Onboarding,
+    policy::ValueKind,
 };
 
 mod answer;
@@ -255,6 +256,11 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// The reason in words.
     fn check_path(&self, path: &str) -> Result<AttributePath, String>;
+
+    /// What the application holds at a path.
+    fn kind(&self, _path: &AttributePath) -> ValueKind {
+        ValueKind::Any
+    }
 
     /// Whether an attribute cannot be changed any more once the account is there.
     fn only_with_new_accounts(&self, _path: &AttributePath) -> bool {

@@ -21,7 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal};
-use crate::logic::account::{AttributePath, AttributeValues, RemoteAccount};
+use crate::logic::{
+    account::{AttributePath, AttributeValues, RemoteAccount},
+    policy::ValueKind,
+};
 
 mod abilities;
 mod build;
@@ -160,6 +163,10 @@ impl Connector for ScimConnector {
     fn lacks(&self) -> Vec<&'static str> {
         // SCIM knows passwords and no mails about them.
         vec!["invite"]
+    }
+
+    fn kind(&self, path: &AttributePath) -> ValueKind {
+        Path::parse(&path.0, &self.shared.vocabulary).map_or(ValueKind::Any, |path| path.kind())
     }
 
     fn forget_listing(&self) {

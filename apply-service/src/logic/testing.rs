@@ -101,6 +101,7 @@ pub(crate) fn row(path: &str, from: &[&str]) -> AttributeRule {
         source: ValueSource::From(from.iter().map(|name| SourceField::named(name).unwrap()).collect()),
         write: Write::Always,
         when_blank: WhenBlank::Clear,
+        kind: crate::logic::policy::ValueKind::Any,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::logic::notification::{Audience, Notify};
 
-const CAPTURE: &str = "settings: { calls: { attribute: nickName, capture: true } }\nset: { calls: on }\n";
+const CAPTURE: &str = "settings: { calls: { attribute: nickName, capture: true } }\nset: { calls: \"on\" }\n";
 
 fn told(text: &str) -> Result<Notify, Vec<String>> {
     let policy = read(&[("policy/helpdesk.yaml", &format!("{GOOD}{text}"))]).map_err(|error| error.0)?;
