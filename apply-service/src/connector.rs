@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount, RemoteGroup, RemoteId},
     groups::rules::GroupAbilities,
+    notification::Onboarding,
     policy::ValueKind,
 };
 
@@ -20,6 +21,7 @@ pub mod lease;
 pub mod rest;
 pub mod roster;
 pub mod scim;
+pub mod webhook;
 
 /// One thing to do at a target, fully decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +56,8 @@ pub enum Operation {
         /// For a conditional write, when known and supported.
         etag: Option<String>,
     },
+    /// Have the target send its own activation or password-reset mail. No password is asked for or taken back.
+    Invite(RemoteId),
     /// Remove the account for good. Only ever made when policy and preset both allow it.
     Delete(RemoteId),
     /// Groups of a name, whatever its case: [`Reply::Groups`].
@@ -96,7 +100,7 @@ impl Operation {
         match self {
             Self::Check | Self::Find { .. } | Self::Read(_) | Self::List { .. } => false,
             Self::FindGroup { .. } | Self::ReadGroup(_) => false,
-            Self::Create { .. } | Self::Update { .. } | Self::Delete(_) => true,
+            Self::Create { .. } | Self::Update { .. } | Self::Delete(_) | Self::Invite(_) => true,
             Self::CreateGroup { .. } | Self::RenameGroup { .. } | Self::ChangeMembers { .. } => true,
         }
     }
@@ -125,6 +129,8 @@ pub enum Reply {
     },
     /// Deleted, or gone already.
     Deleted,
+    /// Taken over: an invitation, a message of a webhook.
+    Taken,
     /// The target does not (any longer) have this account or group.
     Absent,
     /// Groups of the name; empty only when there is none.
@@ -282,6 +288,11 @@ pub trait Connector: Send + Sync {
     /// The value that an account holds at a path, for comparing what was written with what came back.
     /// `None` when the account does not show the attribute, `Some(Null)` when it shows it empty.
     fn read_attribute(&self, account: &RemoteAccount, path: &AttributePath) -> Option<Value>;
+
+    /// How far a new user is in, where an account shows it.
+    fn onboarding(&self, _account: &RemoteAccount) -> Option<Onboarding> {
+        None
+    }
 
     /// Checks an attribute path of the configuration; the error names what is wrong in words.
     ///

@@ -18,6 +18,7 @@ use crate::{
         lane::Links,
         link::{Link, LinkState},
         map::origins,
+        notification::{Notice, NoticeState, Onboarding},
         plan::{Plan, Question, Remote, plan as decide},
         policy::TargetPolicy,
         target_record::{FirstSyncReport, HeldSet, TargetRecord},
@@ -92,6 +93,12 @@ pub(crate) struct PersonHere {
     /// The groups that the account is in, as far as is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) groups: Vec<String>,
+    /// How far a new user is in, as the target said it last: `invited`, `activated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) onboarding: Option<Onboarding>,
+    /// Who was or is to be told of the account, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notices: Vec<String>,
     /// Something is outstanding or under way.
     pub(crate) pending: bool,
     /// How it stands, in words.
@@ -248,6 +255,8 @@ impl Known<'_> {
             Some((LinkState::Skipped { reason, at, .. }, _)) => format!("left alone since {at}: {reason}"),
         };
         PersonHere {
+            onboarding: link.as_ref().and_then(|link| link.onboarding),
+            notices: link.iter().flat_map(|link| &link.notices).map(told).collect(),
             link,
             plan,
             groups: self.links.groups.of(&user),
@@ -334,6 +343,26 @@ impl Known<'_> {
             .iter()
             .filter_map(|user| Some((*user, self.plan(user)?)))
             .collect()
+    }
+}
+
+/// A notice in words.
+fn told(notice: &Notice) -> String {
+    let what = notice.kind.in_words();
+    match &notice.state {
+        NoticeState::Intended => format!("{what}: when the account is there"),
+        NoticeState::Owed { since, attempts: 0, .. } => format!("{what}: owed since {since}"),
+        NoticeState::Owed {
+            since,
+            attempts,
+            next_try,
+            code,
+        } => format!(
+            "{what}: owed since {since}, tried {attempts} times ({}), next try at {next_try}",
+            code.as_deref().unwrap_or("no code")
+        ),
+        NoticeState::Sent { at } => format!("{what}: sent at {at}"),
+        NoticeState::Failed { at, code } => format!("{what}: given up at {at} ({code}); redrive sends it again"),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod link;
 pub mod map;
 pub mod matching;
+pub mod notification;
 pub mod ownership;
 pub mod plan;
 pub mod policy;

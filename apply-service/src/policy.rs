@@ -12,6 +12,7 @@ mod keys;
 mod layers;
 mod lifecycle;
 mod limits;
+mod notify;
 #[cfg(test)]
 mod rest_tests;
 mod roster;

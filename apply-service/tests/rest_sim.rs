@@ -6,7 +6,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use apply_service::{
     connector::{Connector, Failure, Operation, Reply, http::HttpSender, lease::Lease},
-    logic::account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+    logic::{
+        account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+        notification::Onboarding,
+    },
     policy::from_texts,
 };
 use serde_json::{Value, json};
@@ -266,6 +269,62 @@ async fn a_mail_about_a_new_user_is_sent_with_the_create_call_alone() {
         .map(|request| request.path)
         .collect();
     assert_eq!(flagged, ["/admin/api/create_user"]);
+}
+
+#[tokio::test]
+async fn the_vendors_own_log_in_mail_is_asked_for_by_a_call_that_is_a_setting() {
+    for (method, more) in [
+        ("send_login_info", ""),
+        ("resend_invite", "    settings: { inviteMethod: resend_invite }\n"),
+    ] {
+        let (sim, target) = skyprep(|sim| sim.invite_method = method, more).await;
+        let ada = target.create(&person("005000000000001AAA", "ada")).await;
+        assert_eq!(target.run(Operation::Invite(ada)).await, Ok(Reply::Taken), "{method}");
+        assert_eq!(sim.with(|sim| sim.mails.clone()), ["ada@acme.example"]);
+        let gone = Operation::Invite(RemoteId("7".to_owned()));
+        assert_eq!(target.run(gone).await, Ok(Reply::Absent));
+
+        let (sim, target) = miniorange(
+            |sim| sim.invite_method = method,
+            &format!("    settings: {{ inviteMethod: {method} }}\n"),
+        )
+        .await;
+        let ada = target.create(&orange("ada")).await;
+        assert_eq!(
+            target.run(Operation::Invite(ada.clone())).await,
+            Ok(Reply::Taken),
+            "{method}"
+        );
+        assert_eq!(sim.with(|sim| sim.invited.clone()), ["ada@acme.example"]);
+        let gone = Operation::Invite(RemoteId("bob@acme.example".to_owned()));
+        assert_eq!(target.run(gone).await, Ok(Reply::Absent));
+        // What the account says about its user, in whatever case.
+        for (activated, expected) in [(false, Onboarding::Invited), (true, Onboarding::Activated)] {
+            if activated {
+                sim.with(|sim| sim.activate("ada@acme.example"));
+            }
+            let Ok(Reply::Found(found)) = target.run(Operation::Read(ada.clone())).await else {
+                panic!("an account")
+            };
+            assert_eq!(target.connector.onboarding(&found[0]), Some(expected));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_mail_by_a_call_that_the_vendor_does_not_have_is_refused_and_stops_nobody() {
+    let (_sim, target) = skyprep(|sim| sim.invite_method = "other", "").await;
+    let ada = target.create(&person("005000000000001AAA", "ada")).await;
+    assert_eq!(
+        code(target.run(Operation::Invite(ada)).await),
+        ("reject", "not-offered".to_owned())
+    );
+    let (_sim, target) = miniorange(|sim| sim.invite_method = "other", "").await;
+    let ada = target.create(&orange("ada")).await;
+    assert_eq!(
+        code(target.run(Operation::Invite(ada)).await),
+        ("reject", "not-offered".to_owned())
+    );
 }
 
 #[tokio::test]

@@ -157,7 +157,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                 .addresses
                 .note(&change.user, &target.policy, &*users, clock::now());
         }
-        let executor = targets::executor(target, &metrics).map_err(|error| chain(&error))?;
+        let executor = targets::executor(target, &metrics, &Arc::default()).map_err(|error| chain(&error))?;
         if let Some(desk) = executor.desk() {
             // Rows are looked up in what the links say.
             desk.begin(&links);

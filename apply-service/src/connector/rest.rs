@@ -23,6 +23,7 @@ use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal, Reply,
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
     groups::rules::GroupAbilities,
+    notification::Onboarding,
     policy::ACTIVE,
 };
 
@@ -101,11 +102,16 @@ impl Connector for RestConnector {
             Operation::ChangeMembers { id, add, remove, .. } => {
                 Box::new(groups::Change::new(shared, id, &add, &remove))
             }
+            Operation::Invite(id) => Box::new(single::Invite::new(shared, id)),
         }
     }
 
     fn read_attribute(&self, account: &RemoteAccount, path: &AttributePath) -> Option<Value> {
         self.shared.description.read(&account.resource, &path.0)
+    }
+
+    fn onboarding(&self, account: &RemoteAccount) -> Option<Onboarding> {
+        self.shared.description.onboarding(&account.resource)
     }
 
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {

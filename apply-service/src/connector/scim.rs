@@ -181,6 +181,12 @@ impl ScimConnector {
                 id,
                 members::Wanted::Members { add, remove, known },
             )),
+            Operation::Invite(_) => {
+                return Err(Refusal {
+                    code: "not-offered".to_owned(),
+                    reason: "SCIM has no activation or password-reset mail (RFC 7644)".to_owned(),
+                });
+            }
         })
     }
 }
@@ -217,8 +223,9 @@ impl Connector for ScimConnector {
 
     fn lacks(&self) -> Vec<&'static str> {
         match self.shared.config.delete {
-            DeleteMeans::Deletes => Vec::new(),
-            DeleteMeans::Deactivates => vec!["delete"],
+            // SCIM knows passwords and no mails about them.
+            DeleteMeans::Deletes => vec!["invite"],
+            DeleteMeans::Deactivates => vec!["delete", "invite"],
         }
     }
 

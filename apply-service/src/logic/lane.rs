@@ -18,8 +18,10 @@ mod erased;
 mod execute;
 mod grouping;
 mod guarding;
+mod inviting;
 mod links;
 mod messages;
+mod notifying;
 mod outcomes;
 mod pace;
 mod queue;
@@ -121,6 +123,8 @@ enum Flight {
     Look(UserKey, Plan, Arc<UserChange>),
     Write(UserKey, Plan, Arc<UserChange>),
     Page,
+    /// The target's own mail to somebody: the notice.
+    Invite(UserKey, String),
     /// A page of a look at the whole target.
     DriftPage,
     Probe,
@@ -170,8 +174,8 @@ pub struct Lane {
     /// Look-ups among them, and writes: counted, because it is asked before each start.
     looks: usize,
     writes: usize,
-    /// Those about groups.
-    for_groups: usize,
+    /// Those about groups, and invitations.
+    others: usize,
     next_operation: OperationId,
     /// Who waits for whose account.
     waiting_for: HashMap<UserKey, BTreeSet<UserKey>>,
@@ -221,6 +225,7 @@ pub struct Lane {
     batch: bool,
     circuit: Circuit,
     drifting: Option<drifting::Drifting>,
+    notifying: notifying::Notifying,
     /// Managers of people, and everybody else whom the rules may look at.
     everybody: Everybody,
     reports: waking::Reports,
@@ -307,6 +312,7 @@ impl Lane {
         let unfed = unfed.map(|(user, _)| *user).collect();
         Self {
             ledger: guarding::ledger(links.iter()),
+            notifying: notifying::Notifying::over(links.iter()),
             passes: HashMap::new(),
             batch: true,
             links,
@@ -316,7 +322,7 @@ impl Lane {
             flights: HashMap::new(),
             looks: 0,
             writes: 0,
-            for_groups: 0,
+            others: 0,
             next_operation: 1,
             waiting_for: HashMap::new(),
             undecided: BTreeSet::new(),
@@ -349,7 +355,7 @@ impl Lane {
             },
             drifting: None,
             everybody: Everybody::default(),
-            reports: waking::Reports::new(target.scope.managers()),
+            reports: waking::Reports::new(target.scope.managers(), target.notify.looks_at_teams()),
             due: waking::Due::default(),
             // The first commit says who the owner is and makes the first write start without waiting for one.
             commits: Commits::asked(),
@@ -397,6 +403,7 @@ impl Lane {
                 self.pacer.requests(requests);
                 self.ended(operation, result, took, now, random, &mut effects);
             }
+            Input::Delivered { delivery, result } => self.delivered(delivery, result, now, random),
             Input::Committed => self.committed(now, &mut effects),
             Input::Tick => {}
             Input::Renew => self.commits.ask(),
@@ -418,6 +425,8 @@ impl Lane {
         self.wake_due(now, &mut effects);
         self.reconcile(now, &mut effects);
         self.dispatch(now, &mut effects);
+        self.invite(now, &mut effects);
+        self.notify(now, &mut effects);
         self.look_for_drift(now, &mut effects);
         self.report_erased(now);
         self.note_import(now);
@@ -464,6 +473,7 @@ impl Lane {
             .chain(self.queue.next_due())
             .chain(reconcile)
             .chain(import)
+            .chain(self.next_notice().filter(|_| works))
             .chain(self.due.first())
             .min()
     }
@@ -472,14 +482,14 @@ impl Lane {
     fn drain(&mut self) {
         self.draining = true;
         self.flights
-            .retain(|_, flight| matches!(flight, Flight::Write(..) | Flight::Group(_, true)));
+            .retain(|_, flight| matches!(flight, Flight::Write(..) | Flight::Group(_, true) | Flight::Invite(..)));
         self.looks = 0;
-        self.for_groups = self.flights.len() - self.writes;
+        self.others = self.flights.len() - self.writes;
     }
 
     /// Operations for people and groups under way.
     fn busy(&self) -> usize {
-        self.looks + self.writes + self.for_groups
+        self.looks + self.writes + self.others
     }
 
     /// The link of a person, without the values where they are doubtful.

@@ -11,8 +11,8 @@ use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
 use super::{
-    account::AttributePath, assignments::Assignment, groups::rules::GroupRules, guard::Guard, scope::Scope,
-    source::SourceField, template::Template, termination::Termination,
+    account::AttributePath, assignments::Assignment, groups::rules::GroupRules, guard::Guard, notification::Notify,
+    scope::Scope, source::SourceField, template::Template, termination::Termination,
 };
 
 /// How far a target is switched on.
@@ -58,6 +58,8 @@ pub struct Features {
     pub reactivate: bool,
     /// Delete accounts for good, a time after they were switched off.
     pub delete: bool,
+    /// Have the target send its own activation or password-reset mail, when an operator asks.
+    pub invite: bool,
 }
 
 /// What a person must have to be created or adopted.
@@ -312,6 +314,8 @@ pub struct TargetPolicy {
     pub reconcile: Duration,
     /// The look at the whole target; `None` when it is switched off.
     pub drift: Option<Drift>,
+    /// Who is told of new accounts.
+    pub notify: Notify,
     /// Which application this is: hash of its address and tenant. Another one voids every link.
     pub tenant: StateHash,
     /// The hash of everything above that a plan depends on.

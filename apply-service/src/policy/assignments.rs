@@ -209,6 +209,7 @@ impl<'a> Reading<'a> {
             .and_then(Value::as_array)
             .map(|list| list.iter().filter_map(Value::as_str).collect());
         let (mut rows, mut pending): (Vec<AttributeRule>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut capture = BTreeSet::new();
         for (setting, value) in set {
             let at: Vec<&str> = at.iter().copied().chain([setting.as_str()]).collect();
             let Some(meaning) = self.meanings.get(setting) else {
@@ -234,7 +235,12 @@ impl<'a> Reading<'a> {
                 pending.push(words);
                 continue;
             }
-            rows.extend(self.rows(setting, value, &at));
+            let captures = meaning.capture;
+            let written = self.rows(setting, value, &at);
+            if captures {
+                capture.extend(written.iter().map(|row| row.path.clone()));
+            }
+            rows.extend(written);
         }
         let mut seen = BTreeSet::new();
         for row in &rows {
@@ -253,6 +259,7 @@ impl<'a> Reading<'a> {
             manual,
             apply_on_change,
             rows,
+            capture,
             pending,
             settings: StateHash::of_value(&json!(words)),
         }

@@ -15,7 +15,7 @@ use super::{
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},
-    roster, scope,
+    notify, roster, scope,
 };
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
@@ -134,6 +134,7 @@ pub(super) fn target(
     let drift = drift(layers, problems);
     let shared_with: Option<BTreeSet<TargetName>> = layers.decode(&["connection", "sharedWith"], problems);
     let shared_with = shared_with.unwrap_or_default();
+    let notify = notify::notify(layers, &assignments, problems, warnings);
     // Only its shape: the hash below takes it as it is written.
     let _: Option<String> = layers.decode(&["connection", "tenant"], problems);
     let tenant = match list {
@@ -167,6 +168,7 @@ pub(super) fn target(
         retry,
         reconcile,
         drift,
+        notify,
     };
     Some(Target {
         policy: Arc::new(policy),
@@ -178,15 +180,6 @@ pub(super) fn target(
 
 /// `organization`: whether the hierarchy of managers is the application's business.
 fn organization(layers: &Layers<'_>, rows: Vec<AttributeRule>, problems: &mut Vec<String>) -> Vec<AttributeRule> {
-    if layers
-        .get(&["organization", "notifyManagers"])
-        .is_some_and(|value| *value != json!(false) && *value != json!("never"))
-    {
-        problems.push(layers.problem(
-            &["organization", "notifyManagers"],
-            "is not supported in this version; leave it out",
-        ));
-    }
     if layers.decode::<bool>(&["organization", "managers"], problems) != Some(false) {
         return rows;
     }
@@ -255,12 +248,6 @@ fn mode(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Mode> {
 }
 
 fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
-    if layers.decode::<bool>(&["features", "invite"], problems) == Some(true) {
-        problems.push(layers.problem(
-            &["features", "invite"],
-            "is not supported in this version; leave it out or set it to false",
-        ));
-    }
     let mut on = |key| layers.decode(&["features", key], problems).unwrap_or(true);
     Features {
         create: on("create"),
@@ -269,6 +256,7 @@ fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
         reactivate: on("reactivate"),
         // What cannot be taken back is said, never assumed.
         delete: layers.decode(&["features", "delete"], problems).unwrap_or(false),
+        invite: layers.decode(&["features", "invite"], problems).unwrap_or(false),
     }
 }
 
@@ -280,6 +268,7 @@ fn lacking(layers: &Layers<'_>, features: Features, lacks: &[&str], problems: &m
         ("deactivate", features.deactivate),
         ("reactivate", features.reactivate),
         ("delete", features.delete),
+        ("invite", features.invite),
     ];
     for (feature, _) in on.iter().filter(|(feature, on)| *on && lacks.contains(feature)) {
         let said = if layers.get(&["features", feature]).is_some() {
@@ -287,9 +276,14 @@ fn lacking(layers: &Layers<'_>, features: Features, lacks: &[&str], problems: &m
         } else {
             "is on unless it is switched off"
         };
+        let what = if *feature == "invite" {
+            "has no activation or password-reset mail of its own that is known"
+        } else {
+            &format!("offers no way to {feature} accounts")
+        };
         problems.push(layers.problem(
             &["features", feature],
-            format!("{said}, and this application offers no way to {feature} accounts; set it to false"),
+            format!("{said}, and this application {what}; set it to false"),
         ));
     }
 }

@@ -4,6 +4,7 @@ mod assignments;
 mod belonging;
 mod connections;
 mod groups;
+mod notify;
 mod rows;
 mod schema;
 
@@ -118,7 +119,7 @@ fn all_problems_of_all_files_are_shown_together() {
         .replace("firstSync: auto", "firstSync: maybe");
     let second = GOOD
         .replace("helpdesk", "crm")
-        .replace("preset: scim", "preset: scin\nnotify: {}");
+        .replace("preset: scim", "preset: scin\nnotices: {}");
     let third = "target: [";
     let found = read(&[("a.yaml", &first), ("b.yaml", &second), ("c.yaml", third)])
         .unwrap_err()
@@ -130,7 +131,7 @@ fn all_problems_of_all_files_are_shown_together() {
             "b.yaml:3:1",
             "there is no preset `scin`; this version has scim, rest, skyprep, miniorange, spinify-api, spinify-csv, skyprep-csv, salesforce; did you mean `scim`?",
         ),
-        ("b.yaml:4:1", "notify: is not supported in this version"),
+        ("b.yaml:4:1", "notices: unknown key; did you mean `notify`?"),
         ("c.yaml:", "not valid YAML"),
     ] {
         assert!(

@@ -35,6 +35,7 @@ impl Verb {
             Self::Reactivate => "switching the account on",
             Self::Deactivate => "switching the account off",
             Self::Delete => "deleting the account",
+            Self::Invite => "asking for the activation or password-reset mail",
             Self::ListGroups => "listing the groups",
             Self::FindGroup => "looking up a group",
             Self::CreateGroup => "creating the group",
@@ -72,7 +73,7 @@ impl Verb {
         match self {
             Self::Check | Self::List | Self::Find | Self::Read => false,
             Self::ListGroups | Self::FindGroup | Self::ReadMembers => false,
-            Self::Create | Self::Update | Self::Reactivate | Self::Deactivate | Self::Delete => true,
+            Self::Create | Self::Update | Self::Reactivate | Self::Deactivate | Self::Delete | Self::Invite => true,
             Self::CreateGroup | Self::RenameGroup | Self::AddMember | Self::RemoveMember => true,
         }
     }

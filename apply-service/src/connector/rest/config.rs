@@ -107,6 +107,23 @@ pub struct Account {
     /// Its attributes, by the name that rows of `attributes` use. `externalId`: the field that keeps our key.
     /// `active`: whether it is switched on.
     pub fields: BTreeMap<String, Field>,
+    /// Whether somebody has followed an invitation, where the application says so.
+    #[serde(default)]
+    pub onboarding: Option<OnboardingConfig>,
+}
+
+/// How far a new user is in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct OnboardingConfig {
+    /// Where it is within the account.
+    pub read: String,
+    /// What an account shows whose user was invited and has not come yet; compared as text, in any case.
+    #[serde(default)]
+    pub invited: Vec<Value>,
+    /// What an account shows whose user has come.
+    #[serde(default)]
+    pub activated: Vec<Value>,
 }
 
 /// One attribute.
@@ -165,6 +182,9 @@ pub struct Operations {
     pub deactivate: Option<OperationConfig>,
     /// Removes an account for good.
     pub delete: Option<OperationConfig>,
+    /// Has the application send its own activation or password-reset mail. A call that answers with a password does not
+    /// belong here: no password is ever carried.
+    pub invite: Option<OperationConfig>,
 }
 
 /// One call.
@@ -378,6 +398,7 @@ pub enum Verb {
     Reactivate,
     Deactivate,
     Delete,
+    Invite,
     ListGroups,
     FindGroup,
     CreateGroup,

@@ -25,6 +25,7 @@ pub(crate) struct Description {
     pub(crate) config: RestConfig,
     pub(crate) id: JsonPath,
     pub(crate) fields: BTreeMap<String, CompiledField>,
+    pub(crate) onboarding: Option<CompiledOnboarding>,
     pub(crate) answers: Vec<CompiledPattern>,
     pub(crate) find: BTreeMap<String, Call>,
     calls: BTreeMap<Verb, Call>,
@@ -41,6 +42,14 @@ pub(crate) struct CompiledField {
     pub(crate) raw: bool,
     pub(crate) on: Vec<String>,
     pub(crate) off: Vec<String>,
+}
+
+/// How far a new user is in: where that is shown, and the words for it in lower case.
+#[derive(Debug)]
+pub(crate) struct CompiledOnboarding {
+    pub(crate) read: JsonPath,
+    pub(crate) invited: Vec<String>,
+    pub(crate) activated: Vec<String>,
 }
 
 /// One call.
@@ -122,6 +131,7 @@ impl Description {
             ("deactivate", has(Verb::Deactivate) || by_update),
             ("reactivate", has(Verb::Reactivate) || by_update),
             ("delete", has(Verb::Delete)),
+            ("invite", has(Verb::Invite)),
         ]
         .into_iter()
         .filter_map(|(word, has)| (!has).then_some(word))

@@ -205,8 +205,9 @@ impl Desk {
             }
             Operation::List { .. } => self.list().await,
             Operation::Create { .. } | Operation::Update { .. } | Operation::Delete(_) => self.write(operation).await,
-            // A policy with groups is refused at a list: nobody asks.
-            Operation::FindGroup { .. }
+            // A policy with groups or invitations is refused at a list: nobody asks.
+            Operation::Invite(_)
+            | Operation::FindGroup { .. }
             | Operation::CreateGroup { .. }
             | Operation::RenameGroup { .. }
             | Operation::ReadGroup(_)

@@ -132,7 +132,7 @@ impl Lane {
         match &flight {
             Flight::Look(..) => self.looks += 1,
             Flight::Write(..) => self.writes += 1,
-            Flight::Group(..) => self.for_groups += 1,
+            Flight::Group(..) | Flight::Invite(..) => self.others += 1,
             Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial => {}
         }
         self.flights.insert(id, flight);
@@ -196,7 +196,10 @@ impl Lane {
                 effects.push(Effect::Execute(id, operation));
                 return;
             }
-            Action::Create | Action::Adopt | Action::Relink if !plan.values.is_empty() && !self.intends(&user) => {
+            Action::Create | Action::Adopt | Action::Relink
+                if !plan.values.is_empty() && (!self.intends(&user) || self.lacks_notices(&user, &plan, &change)) =>
+            {
+                self.intend_notices(user, &plan, &change, now);
                 // Committed before the request: should the answer be lost and the person leave, the account is found.
                 let mut link = self
                     .links

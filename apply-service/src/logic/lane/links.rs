@@ -53,6 +53,12 @@ impl Links {
         self.holders.len()
     }
 
+    /// Who has this account; nobody who is only about to.
+    #[must_use]
+    pub fn held_by(&self, account: &RemoteId) -> Option<UserKey> {
+        self.holders.get(account).copied()
+    }
+
     /// How many people a held set keeps back.
     #[must_use]
     pub fn held_in(&self, set: &str) -> usize {

@@ -12,6 +12,7 @@ use crate::{
         groups::record::{GroupKey, GroupRecord, Memberships},
         link::Link,
         matching::Seen,
+        notification::{Delivery, Undelivered},
         target_record::TargetRecord,
     },
 };
@@ -40,6 +41,8 @@ pub enum Answer {
     Members(Option<Vec<RemoteId>>),
     /// Members of a group were changed.
     Changed,
+    /// The target has taken over what it was asked for: an invitation is on its way.
+    Taken,
     /// An account is in the way although the look-up did not find it.
     Conflict(Refusal),
 }
@@ -64,6 +67,13 @@ pub enum Input {
         took: Duration,
         /// How many requests it was.
         requests: u32,
+    },
+    /// Something that was to be told has ended.
+    Delivered {
+        /// Which.
+        delivery: OperationId,
+        /// How.
+        result: Result<(), Undelivered>,
     },
     /// The batch that was handed out last is committed.
     Committed,
@@ -108,6 +118,8 @@ pub struct Batch {
 pub enum Effect {
     /// Carry out an operation and come back with [`Input::Ended`].
     Execute(OperationId, Operation),
+    /// Tell somebody and come back with [`Input::Delivered`]. Nothing else waits for it.
+    Deliver(OperationId, Delivery),
     /// Commit, all or nothing, and come back with [`Input::Committed`]. Never more than one at a time. A commit that
     /// failed ends the lane: what is true is read back from the topics.
     Commit(Box<Batch>),

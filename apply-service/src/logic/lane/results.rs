@@ -73,9 +73,13 @@ impl Lane {
             Flight::Probe => self.probed(result, now, random),
             Flight::Trial => self.tried(result, now, random),
             Flight::Page => self.listed(result, now, random),
+            Flight::Invite(user, notice) => {
+                self.others -= 1;
+                self.invited(user, &notice, result, now, random);
+            }
             Flight::DriftPage => self.drift_page(result, now, random, effects),
             Flight::Group(group, _) => {
-                self.for_groups -= 1;
+                self.others -= 1;
                 self.group_ended(group, result, now, random);
             }
             Flight::Look(user, plan, change) => {
@@ -110,7 +114,8 @@ impl Lane {
                         | Answer::Groups(_)
                         | Answer::Group(_)
                         | Answer::Members(_)
-                        | Answer::Changed,
+                        | Answer::Changed
+                        | Answer::Taken,
                     ) => self.put_back(user, now),
                     Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }
@@ -148,6 +153,10 @@ impl Lane {
         let mut link = link_after(plan, before.as_deref(), account, shown, change, &self.target, now);
         link.released |= released;
         link.person = self.person_of(change);
+        self.owe_notices(user, plan, now);
+        if let Some(onboarding) = shown.and_then(|shown| shown.onboarding) {
+            self.note_onboarding(user, onboarding);
+        }
         if let Some(holder) = plan.takes_from
             && let Some(theirs) = self.links.get(&holder)
         {

@@ -88,6 +88,13 @@ pub struct LaneStatus {
     pub unreadable: usize,
     /// People with an account.
     pub links: usize,
+    /// Notices that are to be sent: mails, webhooks, invitations.
+    pub notices_owed: usize,
+    /// Since when the oldest of them is owed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_notice_since: Option<Timestamp>,
+    /// Notices that were refused or given up; `redrive` owes them again.
+    pub notices_failed: usize,
     /// The circuit, when it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub circuit: Option<CircuitStatus>,
@@ -187,6 +194,9 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
         orphans: lane.orphans(),
         unreadable: lane.links.unreadable(),
         links: lane.links.linked(),
+        notices_owed: lane.notifying.owed(),
+        oldest_notice_since: lane.oldest_notice_since(),
+        notices_failed: lane.notifying.failed(),
         circuit: lane.circuit.open().map(|open| CircuitStatus {
             code: open.refusal.code.clone(),
             reason: open.refusal.reason.clone(),

@@ -17,6 +17,8 @@ pub struct SkyPrep {
     pub email_field: &'static str,
     pub deactivate_method: &'static str,
     pub reactivate_method: &'static str,
+    /// The call that has SkyPrep send its own log-in mail.
+    pub invite_method: &'static str,
     /// Calls per minute and address.
     pub per_minute: usize,
     /// Whether the list is the whole answer, or below `users`.
@@ -44,6 +46,7 @@ impl Default for SkyPrep {
             email_field: "user_email",
             deactivate_method: "deactivate_user",
             reactivate_method: "reactivate_user",
+            invite_method: "send_login_info",
             per_minute: 100,
             list_in_object: false,
             create_shows_user: true,
@@ -257,6 +260,7 @@ impl Vendor for SkyPrep {
                 "destroy_user",
                 self.deactivate_method,
                 self.reactivate_method,
+                self.invite_method,
             ]
             .contains(&method) =>
             {
@@ -273,6 +277,13 @@ impl Vendor for SkyPrep {
             }
             "destroy_user" => {
                 self.users.retain(|user| !has_id(user, &id));
+                VendorAnswer::json(200, &json!({"message": "success"}))
+            }
+            method if method == self.invite_method => {
+                let email = self
+                    .find(&id)
+                    .map(|user| user["email"].as_str().unwrap_or_default().to_owned());
+                self.mails.extend(email);
                 VendorAnswer::json(200, &json!({"message": "success"}))
             }
             method => {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use serde_json_path::JsonPath;
 use usher_runtime::yaml::nearest;
 
-use super::{Call, CompiledField, Description, Mistake};
+use super::{Call, CompiledField, CompiledOnboarding, Description, Mistake};
 use crate::{
     connector::rest::{
         classify::CompiledPattern,
@@ -76,6 +76,7 @@ impl<'a> Compiler<'a> {
         for (name, field) in &config.account.fields {
             fields.insert(name.clone(), self.field(name, field));
         }
+        let onboarding = self.onboarding();
         let answers = self.patterns(&["answers"], &config.answers);
         let calls = &config.operations;
         let mut compiled = BTreeMap::new();
@@ -88,6 +89,7 @@ impl<'a> Compiler<'a> {
             (Verb::Reactivate, "reactivate", &calls.reactivate),
             (Verb::Deactivate, "deactivate", &calls.deactivate),
             (Verb::Delete, "delete", &calls.delete),
+            (Verb::Invite, "invite", &calls.invite),
         ] {
             if let Some(call) = call
                 && let Some(call) = self.call(verb, &["operations", name], call)
@@ -126,6 +128,7 @@ impl<'a> Compiler<'a> {
             config: config.clone(),
             id: id?,
             fields,
+            onboarding,
             answers,
             find,
             calls: compiled,
@@ -228,6 +231,25 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    fn onboarding(&mut self) -> Option<CompiledOnboarding> {
+        let given = self.config.account.onboarding.as_ref()?;
+        let at = ["account", "onboarding"];
+        let words = |given: &[Value]| -> Vec<String> { given.iter().map(|word| plain(word).to_lowercase()).collect() };
+        let (invited, activated) = (words(&given.invited), words(&given.activated));
+        if invited.is_empty() && activated.is_empty() {
+            self.wrong(&at, "says neither what `invited` nor what `activated` looks like");
+        }
+        if let Some(both) = invited.iter().find(|word| activated.contains(word)) {
+            self.wrong(&at, format!("`{both}` means both invited and activated"));
+        }
+        let read = self.path(&["account", "onboarding", "read"], &given.read)?;
+        Some(CompiledOnboarding {
+            read,
+            invited,
+            activated,
+        })
+    }
+
     pub(super) fn path(&mut self, at: &[&str], text: &str) -> Option<JsonPath> {
         match JsonPath::parse(text) {
             Ok(path) => Some(path),
@@ -262,7 +284,7 @@ impl<'a> Compiler<'a> {
             Verb::Check => vec![],
             Verb::List => vec!["page"],
             Verb::Find => vec!["key"],
-            Verb::Read | Verb::Delete | Verb::Reactivate | Verb::Deactivate => vec!["account"],
+            Verb::Read | Verb::Delete | Verb::Reactivate | Verb::Deactivate | Verb::Invite => vec!["account"],
             Verb::Create => vec!["values"],
             Verb::Update => vec!["account", "values"],
             Verb::ListGroups => vec![],

@@ -11,6 +11,7 @@ use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteGroup, RemoteId},
     groups::record::{GroupKey, GroupRecord, Memberships},
     matching::Seen,
+    notification::{Delivery, Onboarding},
     policy::USER_NAME,
     testing::{OWNER, at, person, policy, seen},
 };
@@ -22,8 +23,12 @@ pub(super) struct World {
     pub(super) begun: Timestamp,
     /// Operations that wait for their answer.
     pub(super) open: Vec<(OperationId, Operation)>,
+    /// Notices that wait for their end.
+    pub(super) deliveries: Vec<(OperationId, Delivery)>,
     pub(super) batch: Option<Batch>,
     pub(super) accounts: BTreeMap<String, AttributeValues>,
+    /// What accounts say about their users.
+    pub(super) onboarding: BTreeMap<String, Onboarding>,
     pub(super) people: BTreeMap<UserKey, Arc<UserChange>>,
     pub(super) given: std::collections::BTreeSet<String>,
     pub(super) writes: Vec<String>,
@@ -56,8 +61,10 @@ impl World {
             now,
             begun: now,
             open: vec![],
+            deliveries: vec![],
             batch: None,
             accounts: BTreeMap::new(),
+            onboarding: BTreeMap::new(),
             people: BTreeMap::new(),
             given: std::collections::BTreeSet::new(),
             writes: vec![],
@@ -85,6 +92,14 @@ impl World {
                         assert!(young, "a write under an old commit");
                     }
                     self.open.push((id, operation));
+                }
+                Effect::Deliver(id, delivery) => {
+                    let young = self
+                        .lane
+                        .commits
+                        .young(self.now, crate::logic::ownership::WRITE_STARTS_WITHIN);
+                    assert!(young, "a notice under an old commit");
+                    self.deliveries.push((id, delivery));
                 }
                 Effect::Commit(batch) => {
                     assert!(self.batch.is_none(), "two commits at the same time");
@@ -128,7 +143,12 @@ impl World {
             .values()
             .filter_map(|flight| match flight {
                 Flight::Look(user, ..) | Flight::Write(user, ..) => Some(*user),
-                Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial | Flight::Group(..) => None,
+                Flight::Invite(..)
+                | Flight::Page
+                | Flight::DriftPage
+                | Flight::Probe
+                | Flight::Trial
+                | Flight::Group(..) => None,
             })
             .collect();
         let all = users.len();
@@ -209,6 +229,7 @@ impl World {
                 user_name: text(USER_NAME).map(str::to_owned),
                 active: values.get(&AttributePath("active".into())).and_then(Value::as_bool),
                 values: values.clone(),
+                onboarding: self.onboarding.get(id).copied(),
                 ..seen(id, 0)
             }
         };
@@ -304,6 +325,13 @@ impl World {
                         Answer::Changed
                     }
                     None => Answer::Absent,
+                }
+            }
+            Operation::Invite(id) => {
+                self.writes.push(format!("invite {id}"));
+                match self.accounts.contains_key(&id.0) {
+                    true => Answer::Taken,
+                    false => Answer::Absent,
                 }
             }
             Operation::Read(_) => unreachable!("the lane does not do that"),
