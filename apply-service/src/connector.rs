@@ -18,6 +18,7 @@ mod answer;
 pub mod http;
 pub mod lease;
 pub mod rest;
+pub mod roster;
 pub mod scim;
 
 /// One thing to do at a target, fully decided.

@@ -12,6 +12,7 @@
 mod circuit;
 mod commanded;
 mod commits;
+mod completeness;
 mod drifting;
 mod erased;
 mod execute;
@@ -43,14 +44,15 @@ use jiff::Timestamp;
 use usher_contract::{UserChange, UserKey};
 
 use self::{circuit::Circuit, commits::Commits, guarding::Pass, pace::Pacer, queue::Queue, results::Accused};
-pub(crate) use self::{
-    execute::{look_up, match_values},
-    guarding::ledger,
-};
 pub use self::{
+    completeness::Completeness,
     links::Links,
     messages::{Answer, Batch, Effect, Input, OperationId},
     status::{CircuitStatus, LaneStatus},
+};
+pub(crate) use self::{
+    execute::{look_up, match_values},
+    guarding::ledger,
 };
 use super::{
     first_sync::Listing,
@@ -165,6 +167,10 @@ pub struct Lane {
     slots: HashMap<UserKey, Slot>,
     queue: Queue,
     flights: HashMap<OperationId, Flight>,
+    /// Look-ups among them, and writes: counted, because it is asked before each start.
+    looks: usize,
+    writes: usize,
+    group_steps: usize,
     next_operation: OperationId,
     /// Who waits for whose account.
     waiting_for: HashMap<UserKey, BTreeSet<UserKey>>,
@@ -307,6 +313,9 @@ impl Lane {
             slots: HashMap::new(),
             queue: Queue::default(),
             flights: HashMap::new(),
+            looks: 0,
+            writes: 0,
+            group_steps: 0,
             next_operation: 1,
             waiting_for: HashMap::new(),
             undecided: BTreeSet::new(),
@@ -389,6 +398,7 @@ impl Lane {
             }
             Input::Committed => self.committed(now, &mut effects),
             Input::Tick => {}
+            Input::Renew => self.commits.ask(),
             Input::Erased(user) => {
                 let touched = self.links.addresses.forget(user);
                 effects.extend((!touched.is_empty()).then_some(Effect::Again(touched)));
@@ -462,14 +472,17 @@ impl Lane {
         self.draining = true;
         self.flights
             .retain(|_, flight| matches!(flight, Flight::Write(..) | Flight::Group(_, true)));
+        self.looks = 0;
+        self.group_steps = self
+            .flights
+            .values()
+            .filter(|flight| matches!(flight, Flight::Group(..)))
+            .count();
     }
 
     /// Operations for people and groups under way.
     fn busy(&self) -> usize {
-        self.flights
-            .values()
-            .filter(|flight| matches!(flight, Flight::Look(..) | Flight::Write(..) | Flight::Group(..)))
-            .count()
+        self.looks + self.writes + self.group_steps
     }
 
     /// The link of a person, without the values where they are doubtful.

@@ -292,6 +292,8 @@ pub struct TargetPolicy {
     pub recorded: BTreeSet<AttributePath>,
     /// The mapping, ordered by path.
     pub attributes: Vec<AttributeRule>,
+    /// Whether links hold the values themselves: a list that is written whole is made of them.
+    pub keeps_values: bool,
     /// Attributes that the application takes and never shows: nothing follows from their absence.
     pub unshown: BTreeSet<AttributePath>,
     /// Who gets which settings, uppermost first; empty: the target has none.

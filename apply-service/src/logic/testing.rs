@@ -150,6 +150,7 @@ pub(crate) fn policy() -> TargetPolicy {
             keeps_external_ids: true,
         },
         recorded: [AttributePath("title".into())].into(),
+        keeps_values: false,
         unshown: std::collections::BTreeSet::new(),
         protected: std::collections::BTreeSet::new(),
         attributes: vec![
