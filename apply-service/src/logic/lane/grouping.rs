@@ -14,6 +14,7 @@ use crate::{
     connector::{Failure, Refusal},
     logic::{
         groups::{Around, Ending, GroupNo, News, Next, What},
+        guard::Budget,
         plan::{Accounts, Action, Plan},
     },
 };
@@ -68,13 +69,7 @@ impl Lane {
     fn next_group_step(&mut self, now: Timestamp) -> Option<Next> {
         let target = std::sync::Arc::clone(&self.target);
         let rules = target.groups.as_ref().filter(|_| target.mode == Mode::Enforce)?;
-        let allowance = self
-            .record
-            .allowances
-            .iter()
-            .filter(|allowance| allowance.until > now)
-            .map(|allowance| allowance.removals.saturating_sub(allowance.used))
-            .sum();
+        let allowance = self.allowed(Budget::InferredRemovals, now);
         let (slots, record) = (&self.slots, &self.record);
         let around = Around {
             rules,
@@ -110,7 +105,7 @@ impl Lane {
                 allowed,
             } => {
                 for _ in 0..allowed {
-                    if let Some(index) = self.allowance(crate::logic::guard::Budget::InferredRemovals, now) {
+                    if let Some(index) = self.allowance(Budget::InferredRemovals, now) {
                         self.record.allowances[index].used += 1;
                     }
                 }
