@@ -11,6 +11,7 @@ use apply_service::{
     policy::from_texts,
     topics,
 };
+use futures::future::join_all;
 use rdkafka::{
     ClientConfig,
     mocking::MockCluster,
@@ -91,7 +92,8 @@ impl Installation {
     }
 
     async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let arrived = tokio::time::timeout(Duration::from_secs(60), async {
+        // Many services at a time: a bound, not a measure.
+        let arrived = tokio::time::timeout(Duration::from_secs(300), async {
             while !holds() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -173,86 +175,88 @@ const VARIANTS: [Variant; 4] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_attributes_of_gong_arrive_without_further_configuration() {
-    for (number, (change, keys)) in VARIANTS.into_iter().enumerate() {
-        println!("variant {number}");
-        let (sim, base_url) = gong(change).await;
-        let service = Installation::start("gong", &base_url, &format!("{FAST}{keys}")).await;
-        let fields =
-            json!({"title": "AE", "phone": "(865) 365-1900", "extension": "3437", "mobilePhone": "540.946.4600"});
-        service.publish(1, 1, fields).await;
-        service
-            .until("created", || sim.with(|gong| gong.member_count()) == 1)
-            .await;
-        let wanted = json!({"emailaddress": "P1@acme.example", "firstname": "Ada", "lastname": "Byron", "title": "AE",
-            "phone_number": "(865) 365-1900", "phoneExtension": "3437", "cellphone_number": "540.946.4600",
-            "active": true, "usertimezone": "Europe/Berlin", "userlocale": "de-DE", "manager": null});
-        assert_eq!(sim.with(|gong| gong.member("p1@acme.example")).unwrap(), wanted);
+    join_all(VARIANTS.into_iter().map(attributes_at_gong)).await;
+}
 
-        // Each of them follows, and what is taken away goes.
-        let fields = json!({"email": "ada@acme.example", "givenName": "Augusta", "familyName": "King", "title": null,
-            "phone": "(865) 365-1901", "mobilePhone": null, "timeZone": "Europe/London", "locale": "en-GB"});
-        service.publish(1, 2, fields).await;
-        let wanted = json!({"emailaddress": "ada@acme.example", "firstname": "Augusta", "lastname": "King",
-            "title": null, "phone_number": "(865) 365-1901", "phoneExtension": null, "cellphone_number": null,
-            "active": true, "usertimezone": "Europe/London", "userlocale": "en-GB", "manager": null});
-        service
-            .until("updated", || {
-                sim.with(|gong| gong.member("ada@acme.example")).as_ref() == Some(&wanted)
-            })
-            .await;
-        service.settled(0, 0).await;
-        service.stop().await;
-    }
+async fn attributes_at_gong((change, keys): Variant) {
+    let (sim, base_url) = gong(change).await;
+    let service = Installation::start("gong", &base_url, &format!("{FAST}{keys}")).await;
+    let fields = json!({"title": "AE", "phone": "(865) 365-1900", "extension": "3437", "mobilePhone": "540.946.4600"});
+    service.publish(1, 1, fields).await;
+    service
+        .until("created", || sim.with(|gong| gong.member_count()) == 1)
+        .await;
+    let wanted = json!({"emailaddress": "P1@acme.example", "firstname": "Ada", "lastname": "Byron", "title": "AE",
+        "phone_number": "(865) 365-1900", "phoneExtension": "3437", "cellphone_number": "540.946.4600",
+        "active": true, "usertimezone": "Europe/Berlin", "userlocale": "de-DE", "manager": null});
+    assert_eq!(sim.with(|gong| gong.member("p1@acme.example")).unwrap(), wanted);
+
+    // Each of them follows, and what is taken away goes.
+    let fields = json!({"email": "ada@acme.example", "givenName": "Augusta", "familyName": "King", "title": null,
+        "phone": "(865) 365-1901", "mobilePhone": null, "timeZone": "Europe/London", "locale": "en-GB"});
+    service.publish(1, 2, fields).await;
+    let wanted = json!({"emailaddress": "ada@acme.example", "firstname": "Augusta", "lastname": "King",
+        "title": null, "phone_number": "(865) 365-1901", "phoneExtension": null, "cellphone_number": null,
+        "active": true, "usertimezone": "Europe/London", "userlocale": "en-GB", "manager": null});
+    service
+        .until("updated", || {
+            sim.with(|gong| gong.member("ada@acme.example")).as_ref() == Some(&wanted)
+        })
+        .await;
+    service.settled(0, 0).await;
+    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_live_their_lives_at_gong_and_nobody_is_deleted_or_erased() {
-    for (change, keys) in VARIANTS {
-        let (sim, base_url) = gong(change).await;
-        let gate = "gate: { domains: { primary: acme.example } }\n";
-        let service = Installation::start("gong", &base_url, &format!("{FAST}{gate}{keys}")).await;
-        sim.plan_fault(Fault::LoseAnswer, posts(), 1);
-        service.publish(1, 1, json!({})).await;
-        service
-            .until("created although the answer was lost", || {
-                member(&sim, "p1@acme.example", "active") == true
-            })
-            .await;
-        let before = sim.with(|gong| gong.user("p1@acme.example")).unwrap()["id"].clone();
-        // Of another domain, and without a first name: no account, and Gong is not asked to make one.
-        service.publish(2, 1, json!({"email": "p2@other.example"})).await;
-        service.publish(3, 1, json!({"givenName": null})).await;
-        service.publish(1, 2, json!({"active": false})).await;
-        service
-            .until("deactivated", || member(&sim, "p1@acme.example", "active") == false)
-            .await;
-        service
-            .publish(1, 3, json!({"active": true, "givenName": "Augusta"}))
-            .await;
-        service
-            .until("reactivated", || {
-                member(&sim, "p1@acme.example", "active") == true
-                    && member(&sim, "p1@acme.example", "firstname") == "Augusta"
-            })
-            .await;
-        service.settled(0, 2).await;
-        assert_eq!(sim.with(|gong| gong.user("p1@acme.example")).unwrap()["id"], before);
-        assert_eq!(
-            sim.with(|gong| (gong.member_count(), gong.erasures)),
-            (1, 0),
-            "one account, the same"
+    join_all(VARIANTS.into_iter().map(life_at_gong)).await;
+}
+
+async fn life_at_gong((change, keys): Variant) {
+    let (sim, base_url) = gong(change).await;
+    let gate = "gate: { domains: { primary: acme.example } }\n";
+    let service = Installation::start("gong", &base_url, &format!("{FAST}{gate}{keys}")).await;
+    sim.plan_fault(Fault::LoseAnswer, posts(), 1);
+    service.publish(1, 1, json!({})).await;
+    service
+        .until("created although the answer was lost", || {
+            member(&sim, "p1@acme.example", "active") == true
+        })
+        .await;
+    let before = sim.with(|gong| gong.user("p1@acme.example")).unwrap()["id"].clone();
+    // Of another domain, and without a first name: no account, and Gong is not asked to make one.
+    service.publish(2, 1, json!({"email": "p2@other.example"})).await;
+    service.publish(3, 1, json!({"givenName": null})).await;
+    service.publish(1, 2, json!({"active": false})).await;
+    service
+        .until("deactivated", || member(&sim, "p1@acme.example", "active") == false)
+        .await;
+    service
+        .publish(1, 3, json!({"active": true, "givenName": "Augusta"}))
+        .await;
+    service
+        .until("reactivated", || {
+            member(&sim, "p1@acme.example", "active") == true
+                && member(&sim, "p1@acme.example", "firstname") == "Augusta"
+        })
+        .await;
+    service.settled(0, 2).await;
+    assert_eq!(sim.with(|gong| gong.user("p1@acme.example")).unwrap()["id"], before);
+    assert_eq!(
+        sim.with(|gong| (gong.member_count(), gong.erasures)),
+        (1, 0),
+        "one account, the same"
+    );
+    for request in sim.take_requests() {
+        assert_ne!(request.method, "DELETE");
+        assert!(
+            request.path.starts_with("/scim/v2/"),
+            "nothing of the REST API: {}",
+            request.path
         );
-        for request in sim.take_requests() {
-            assert_ne!(request.method, "DELETE");
-            assert!(
-                request.path.starts_with("/scim/v2/"),
-                "nothing of the REST API: {}",
-                request.path
-            );
-            assert!(!request.body.contains("other.example"));
-        }
-        service.stop().await;
+        assert!(!request.body.contains("other.example"));
     }
+    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -356,7 +360,6 @@ async fn managers_are_named_by_their_account_or_by_their_address() {
         let row = "attributes: { 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value': { from: custom.Boss__c } }\n";
         let rows = if by_email { row } else { "" };
         let service = Installation::start("gong", &base_url, &format!("{FAST}{rows}")).await;
-        // Whoever comes before their manager gets the manager later.
         service.publish(2, 1, json!({"custom": {"Boss__c": null}})).await;
         service
             .until("the manager", || !member(&sim, "p2@acme.example", "active").is_null())
@@ -450,43 +453,53 @@ const ORANGES: [Orange; 5] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_comes_back_to_miniorange_has_one_user_whether_leavers_are_disabled_or_deleted() {
-    for (number, (change, keys)) in ORANGES.into_iter().enumerate() {
-        for deletes in [false, true] {
-            println!("variant {number}, deletes: {deletes}");
-            let mut vendor = MiniOrangeScim::default();
-            vendor.deletes_deactivated = deletes;
-            change(&mut vendor);
-            let sim = VendorSim::start(vendor).await;
-            let base_url = format!("{}/scim/v2", sim.base_url());
-            let service = Installation::start("miniorange-scim", &base_url, &format!("{FAST}{keys}")).await;
-            let held = || sim.with(|sim| sim.user("p1@acme.example.crm")).unwrap_or_default();
-            service.publish(1, 1, json!({})).await;
-            service.until("created", || held()["active"] == true).await;
-            let before = held()["id"].clone();
-            service.publish(1, 2, json!({"active": false})).await;
-            service.until("off", || held()["active"] != true).await;
-            service.settled(0, 0).await;
-            assert_eq!(held().is_null(), deletes);
-            // Nothing is made again while the person is away, whatever changes.
-            service
-                .publish(1, 3, json!({"active": false, "title": "AE", "givenName": "Augusta"}))
-                .await;
-            service.settled(0, 0).await;
-            service
-                .publish(1, 4, json!({"active": true, "givenName": "Augusta"}))
-                .await;
-            service
-                .until("back", || {
-                    held()["active"] == true && held()["name"]["givenName"] == "Augusta"
-                })
-                .await;
-            service.settled(0, 0).await;
-            let counts = sim.with(|sim| (sim.user_count(), sim.created["p1@acme.example.crm"], sim.deleted));
-            let expected = if deletes { (1, 2, 1) } else { (1, 1, 0) };
-            assert_eq!(counts, expected, "{keys}");
-            assert_eq!(held()["id"] == before, !deletes);
-            assert!(sim.take_requests().iter().all(|request| request.method != "DELETE"));
-            service.stop().await;
-        }
+    let lives = ORANGES
+        .into_iter()
+        .flat_map(|variant| [(variant, false), (variant, true)]);
+    join_all(lives.map(|(variant, deletes)| life_at_miniorange(variant, deletes))).await;
+}
+
+async fn life_at_miniorange((change, keys): Orange, deletes: bool) {
+    let mut vendor = MiniOrangeScim::default();
+    vendor.deletes_deactivated = deletes;
+    change(&mut vendor);
+    let sim = VendorSim::start(vendor).await;
+    let base_url = format!("{}/scim/v2", sim.base_url());
+    let service = Installation::start("miniorange-scim", &base_url, &format!("{FAST}{keys}")).await;
+    let held = |name: &str| sim.with(|sim| sim.user(name)).unwrap_or_default();
+    let (first, second) = ("p1@acme.example.crm", "ada@acme.example.crm");
+    service.publish(1, 1, json!({})).await;
+    service.until("created", || held(first)["active"] == true).await;
+    let before = held(first)["id"].clone();
+    service.publish(1, 2, json!({"active": false})).await;
+    service.until("off", || held(first)["active"] != true).await;
+    service.settled(0, 0).await;
+    assert_eq!(held(first).is_null(), deletes);
+
+    // Nobody is made again while the person is away. A new user name goes to a user that is disabled; that there is none is said.
+    service
+        .publish(1, 3, json!({"active": false, "username": second}))
+        .await;
+    if deletes {
+        service.settled(1, 0).await;
+        assert_eq!(sim.with(|sim| sim.user_count()), 0);
+    } else {
+        service
+            .until("renamed while off", || held(second)["active"] == false)
+            .await;
     }
+    let back = json!({"active": true, "username": second, "givenName": "Augusta"});
+    service.publish(1, 4, back).await;
+    service
+        .until("back", || {
+            held(second)["active"] == true && held(second)["name"]["givenName"] == "Augusta"
+        })
+        .await;
+    service.settled(0, 0).await;
+    let counts = sim.with(|sim| (sim.user_count(), sim.created.values().sum::<usize>(), sim.deleted));
+    let expected = if deletes { (1, 2, 1) } else { (1, 1, 0) };
+    assert_eq!(counts, expected, "{keys}");
+    assert_eq!(held(second)["id"] == before, !deletes);
+    assert!(sim.take_requests().iter().all(|request| request.method != "DELETE"));
+    service.stop().await;
 }
