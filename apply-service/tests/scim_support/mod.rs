@@ -120,14 +120,19 @@ impl Target {
 
     /// All accounts, page by page.
     pub(crate) async fn list(&self) -> Vec<RemoteAccount> {
+        self.list_all().await.expect("a complete list")
+    }
+
+    /// All accounts, or why the list has no end.
+    pub(crate) async fn list_all(&self) -> Result<Vec<RemoteAccount>, Failure> {
         let (mut all, mut cursor) = (Vec::new(), None);
         loop {
-            match self.run(Operation::List { cursor: cursor.take() }).await {
-                Ok(Reply::Page { accounts, next }) => {
+            match self.run(Operation::List { cursor: cursor.take() }).await? {
+                Reply::Page { accounts, next } => {
                     all.extend(accounts);
                     match next {
                         Some(next) => cursor = Some(next),
-                        None => return all,
+                        None => return Ok(all),
                     }
                 }
                 other => panic!("no page: {other:?}"),

@@ -233,8 +233,9 @@ impl Update {
 
     fn fall_back(&mut self, fallback: Fallback, refusal: Refusal) -> Step {
         let used = match fallback {
-            // Removing what is not there is done (vendor documentation).
-            Fallback::NoTarget if self.values.iter().all(|(_, value)| resource::is_unassigned(value)) => {
+            // Removing what is not there is done (vendor documentation). Of several, one that is not there stops the others
+            // (seen: SCIM-SDK 1.27.1), so what is there is read and removed.
+            Fallback::NoTarget if matches!(&self.values[..], [(_, value)] if resource::is_unassigned(value)) => {
                 return self.confirm(None);
             }
             Fallback::NoTarget => &mut self.tried.no_target,
