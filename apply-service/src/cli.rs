@@ -4,6 +4,7 @@
 //! rest is carried out by one, through its API.
 
 mod check;
+mod dialects;
 mod init;
 mod links;
 mod order;
@@ -63,6 +64,12 @@ enum Command {
     Plan(PlanArgs),
     /// List the presets, with what each presumes and limits. Needs no running service.
     Presets {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what is known of vendors' SCIM servers, for `connection.scim.dialect`. Needs no running service.
+    Dialects {
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -194,6 +201,7 @@ fn remote(command: Command, files: &Files) -> Result<ExitCode, Local> {
         Command::Init(args) => return Ok(init::init(&args, files)),
         Command::Schema { of } => return Ok(init::schema(of)),
         Command::Presets { json } => return Ok(presets::presets(json)),
+        Command::Dialects { json } => return Ok(dialects::dialects(json)),
         Command::Held(held) => Box::pin(order::held(held, files)),
         Command::Approve(approve) => Box::pin(order::approve(approve, files)),
         Command::Allow(allow) => Box::pin(order::allow(allow, files)),
