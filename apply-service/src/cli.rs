@@ -11,6 +11,7 @@ mod order;
 mod people;
 mod plan;
 mod presets;
+mod probe;
 mod remote;
 
 use std::{future::Future, io::Write, path::PathBuf, pin::Pin, process::ExitCode};
@@ -62,6 +63,8 @@ enum Command {
     },
     /// Show what would be done, and why. Writes nothing and needs no running service.
     Plan(PlanArgs),
+    /// Find out what a SCIM server really does, on one throw-away account that is removed again.
+    Probe(probe::Asked),
     /// List the presets, with what each presumes and limits. Needs no running service.
     Presets {
         /// As JSON.
@@ -174,6 +177,7 @@ pub fn main() -> ExitCode {
         Local::Run => runtime.block_on(run(config)),
         Local::Check => runtime.block_on(check::check(config)),
         Local::Plan(args) => runtime.block_on(plan::plan(config, args)),
+        Local::Probe(asked) => runtime.block_on(probe::probe(config, asked)),
         Local::Links(links) => runtime.block_on(links::local(links, config)),
         Local::PrintConfig => match serde_saphyr::to_string(&config) {
             Ok(text) => print(&text),
@@ -187,6 +191,7 @@ enum Local {
     Run,
     Check,
     Plan(PlanArgs),
+    Probe(probe::Asked),
     Links(links::Local),
     PrintConfig,
 }
@@ -197,6 +202,7 @@ fn remote(command: Command, files: &Files) -> Result<ExitCode, Local> {
         Command::Run => return Err(Local::Run),
         Command::Check => return Err(Local::Check),
         Command::Plan(args) => return Err(Local::Plan(args)),
+        Command::Probe(asked) => return Err(Local::Probe(asked)),
         Command::PrintConfig { .. } => return Err(Local::PrintConfig),
         Command::Init(args) => return Ok(init::init(&args, files)),
         Command::Schema { of } => return Ok(init::schema(of)),

@@ -44,6 +44,7 @@ fn ways(rules: &Rules) -> Ways {
     Ways {
         off_is_gone: matches!(rules.deactivate, Deactivate::Removes | Deactivate::Hides),
         delete_keeps: rules.delete == Delete::Deactivates,
+        keyless: rules.forgets_external_id,
     }
 }
 

@@ -35,6 +35,7 @@ mod listing;
 mod lookup;
 mod patch;
 mod path;
+pub mod probe;
 mod render;
 mod resource;
 mod schema;
