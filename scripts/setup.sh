@@ -2,7 +2,7 @@
 # Makes a fresh Debian or Ubuntu with git and Rust ready.
 #
 #   scripts/setup.sh sandbox   what a Rust project with a C dependency needs
-#   scripts/setup.sh test      also what the tests with real parts need: Java, Maven, Python, Node
+#   scripts/setup.sh test      also what the tests with real parts need: Java, Maven, Python, Node, rclone
 #
 # Looks for each thing first and does nothing when it is there. Installs what is missing when it may (root, or sudo without a
 # password); else prints the one line to run and ends with an error.
@@ -138,6 +138,7 @@ if [ "$purpose" = test ]; then
     need "python3 python3-venv" python_makes_environments
     need "$(java_package)" java_is_new_enough
     need "maven" has mvn
+    need "rclone" has rclone
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)

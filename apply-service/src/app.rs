@@ -21,7 +21,7 @@ use crate::{
     inquiry::Lanes,
     metrics::Metrics,
     policy::{self, Policy, PolicyError},
-    reconciler::Executor,
+    reconciler::{Carrier, Executor},
     status::StatusHandle,
     targets, topics,
     users::Users,
@@ -118,6 +118,11 @@ impl App {
         );
         for (name, target) in &policy.targets {
             status.declare(name, target.policy.mode.as_str());
+        }
+        for executor in &executors {
+            if let Carrier::Http(sender) = &executor.carrier {
+                status.authorizes(&executor.policy.name, Arc::clone(sender));
+            }
         }
         let routes = api::routes(Parts {
             status: status.clone(),

@@ -1,9 +1,10 @@
 //! The command line. Results go to standard output, logs and complaints to standard error.
 //!
-//! `run`, `check`, `plan`, `print-config`, `presets`, `init`, `schema` and the listing, export and import of links need no running service; the
+//! `run`, `check`, `connect`, `plan`, `print-config`, `presets`, `init`, `schema` and the listing, export and import of links need no running service; the
 //! rest is carried out by one, through its API.
 
 mod check;
+mod connect;
 mod dialects;
 mod init;
 mod links;
@@ -55,6 +56,8 @@ enum Command {
     Run,
     /// Check configuration, policy, topics and the connection of every target. Writes nothing.
     Check,
+    /// Obtain the first consent of a target that authorizes by a refresh token, save the token and try the connection.
+    Connect(connect::Connect),
     /// Show the configuration in effect, or every key with its explanation.
     PrintConfig {
         /// The commented defaults instead of the configuration in effect.
@@ -201,6 +204,7 @@ fn remote(command: Command, files: &Files) -> Result<ExitCode, Local> {
     let asked: Pin<Box<dyn Future<Output = ExitCode> + '_>> = match command {
         Command::Run => return Err(Local::Run),
         Command::Check => return Err(Local::Check),
+        Command::Connect(asked) => Box::pin(connect::connect(asked, files)),
         Command::Plan(args) => return Err(Local::Plan(args)),
         Command::Probe(asked) => return Err(Local::Probe(asked)),
         Command::PrintConfig { .. } => return Err(Local::PrintConfig),

@@ -77,6 +77,9 @@ pub struct AlarmsConfig {
     /// Somebody who has left still has an account that is on.
     #[serde(with = "usher_runtime::duration")]
     pub leavers: Duration,
+    /// A credential that somebody has to renew ends within this.
+    #[serde(with = "usher_runtime::duration")]
+    pub credentials: Duration,
 }
 
 impl AlarmsConfig {

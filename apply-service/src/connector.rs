@@ -8,12 +8,16 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use crate::logic::account::{AttributePath, AttributeValues, RemoteAccount, RemoteId};
+use crate::logic::{
+    account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+    policy::ValueKind,
+};
 
 mod answer;
 pub mod http;
 pub mod lease;
 pub mod rest;
+pub mod roster;
 pub mod scim;
 
 /// One thing to do at a target, fully decided.
@@ -239,6 +243,11 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// The reason in words.
     fn check_path(&self, path: &str) -> Result<AttributePath, String>;
+
+    /// What the application holds at a path.
+    fn kind(&self, _path: &AttributePath) -> ValueKind {
+        ValueKind::Any
+    }
 
     /// Whether an attribute cannot be changed any more once the account is there.
     fn only_with_new_accounts(&self, _path: &AttributePath) -> bool {

@@ -5,7 +5,7 @@ use prometheus::{
 };
 use usher_contract::{Outcome, OutcomeResult};
 
-use crate::logic::lane::LaneStatus;
+use crate::{connector::http::CredentialStatus, logic::lane::LaneStatus};
 
 /// The metrics, registered once.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub struct Metrics {
     last_success: GaugeVec,
     restored: IntGaugeVec,
     commands_malformed: IntCounter,
+    credential_ends: IntGaugeVec,
+    token_renewals: IntCounterVec,
 }
 
 const FAST: &[f64] = &[
@@ -92,6 +94,14 @@ impl Metrics {
             let metric = GaugeVec::new(Opts::new(name, help), &["target"])?;
             registry.register(Box::new(metric.clone())).map(|()| metric)
         };
+        let credential_ends = IntGaugeVec::new(
+            Opts::new(
+                "apply_credential_ends_timestamp_seconds",
+                "When a token, certificate or secret of a target ends, as far as it is known",
+            ),
+            &["target", "what"],
+        )?;
+        registry.register(Box::new(credential_ends.clone()))?;
         Ok(Self {
             users_known: gauge("apply_users", "People in the table")?,
             policy_refused: gauge(
@@ -182,7 +192,28 @@ impl Metrics {
                 "Records read by the take-over that is under way",
             )?,
             commands_malformed,
+            credential_ends,
+            token_renewals: counters(
+                "apply_token_renewals_total",
+                "Access tokens that were asked for",
+                &["target", "result"],
+            )?,
         })
+    }
+
+    /// How it stands with the credentials of a target.
+    pub fn credential(&self, target: &str, status: &CredentialStatus) {
+        for (what, at) in &status.ends {
+            self.credential_ends
+                .with_label_values(&[target, what.as_str()])
+                .set(at.as_second());
+        }
+        if status.renewals + status.failures > 0 {
+            for (result, total) in [("done", status.renewals), ("failed", status.failures)] {
+                let counter = self.token_renewals.with_label_values(&[target, result]);
+                counter.inc_by(total.saturating_sub(counter.get()));
+            }
+        }
     }
 
     /// An operation has ended.

@@ -270,6 +270,9 @@ impl Owner {
         };
         // What this process listed under an earlier ownership is older than what others have written since.
         self.executor.connector.forget_listing();
+        if let Some(desk) = self.executor.desk() {
+            desk.begin(&restored.links);
+        }
         let policy = Arc::clone(&self.executor.policy);
         let lease = Lease::new(LeaseTerms {
             start_within: WRITE_STARTS_WITHIN,

@@ -14,6 +14,9 @@ mod lifecycle;
 mod limits;
 #[cfg(test)]
 mod rest_tests;
+mod roster;
+#[cfg(test)]
+mod roster_tests;
 mod schema;
 mod scope;
 #[cfg(test)]
@@ -50,12 +53,15 @@ macro_rules! preset {
 /// The file whose keys stand below every target's own.
 const DEFAULTS: &str = "_defaults.yaml";
 /// The presets that are compiled in, each a folder with its README.
-const PRESETS: [Preset; 5] = [
+const PRESETS: [Preset; 8] = [
     preset!("scim"),
     preset!("rest"),
     preset!("skyprep"),
     preset!("miniorange"),
     preset!("spinify-api"),
+    preset!("spinify-csv"),
+    preset!("skyprep-csv"),
+    preset!("salesforce"),
 ];
 
 /// What a target's file may start from.

@@ -16,12 +16,18 @@ use usher_runtime::{
 
 use crate::{
     commands::{Inbox, Received},
-    connector::{Connector, Failure, Operation, Reply, http::HttpSender, lease::Lease},
+    connector::{
+        Connector, Failure, Operation, Reply,
+        http::{CredentialStatus, ExchangeTrace, HttpSender},
+        lease::Lease,
+        roster::Desk,
+    },
     inquiry::{Inquiry, Known, Lanes},
     logic::{
         account::RemoteAccount,
         lane::{Answer, Effect, Input, Lane, OperationId},
         leavers::Leavers,
+        link::Link,
         matching::Seen,
         policy::TargetPolicy,
     },
@@ -52,23 +58,67 @@ pub(crate) enum LaneEnd {
     },
 }
 
+/// What carries operations to an application.
+#[derive(Clone)]
+pub(crate) enum Carrier {
+    /// Requests.
+    Http(Arc<HttpSender>),
+    /// A list that is written whole.
+    Roster(Arc<Desk>),
+}
+
 /// How operations of a target are carried out.
 #[derive(Clone)]
 pub(crate) struct Executor {
     pub(crate) policy: Arc<TargetPolicy>,
     pub(crate) connector: Arc<dyn Connector>,
-    pub(crate) sender: Arc<HttpSender>,
+    pub(crate) carrier: Carrier,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Executor {
+    /// The writer of the target's list, when it has one.
+    pub(crate) fn desk(&self) -> Option<&Arc<Desk>> {
+        match &self.carrier {
+            Carrier::Http(_) => None,
+            Carrier::Roster(desk) => Some(desk),
+        }
+    }
+
+    /// How it stands with the credentials, where there are any.
+    pub(crate) fn credential(&self) -> Option<CredentialStatus> {
+        match &self.carrier {
+            Carrier::Http(sender) => Some(sender.credential()),
+            Carrier::Roster(_) => None,
+        }
+    }
+
+    /// Carries out one operation.
+    pub(crate) async fn carry(&self, operation: Operation, lease: &Lease) -> (Result<Reply, Failure>, ExchangeTrace) {
+        match &self.carrier {
+            Carrier::Http(sender) => sender.run(self.connector.begin(operation), lease).await,
+            Carrier::Roster(desk) => {
+                let started = clock::monotonic();
+                let result = desk.execute(operation).await;
+                let elapsed = clock::monotonic().saturating_duration_since(started);
+                (
+                    result,
+                    ExchangeTrace {
+                        elapsed,
+                        ..ExchangeTrace::default()
+                    },
+                )
+            }
+        }
+    }
+
     /// Carries out one operation; what came back is reduced to what the rules look at.
     pub(crate) async fn execute(
         &self,
         operation: Operation,
         lease: &Lease,
     ) -> (Result<Answer, Failure>, Duration, u32) {
-        let (result, trace) = self.sender.run(self.connector.begin(operation), lease).await;
+        let (result, trace) = self.carry(operation, lease).await;
         self.metrics.operation(
             self.policy.name.as_str(),
             trace.elapsed.as_secs_f64(),
@@ -107,6 +157,8 @@ pub(crate) struct Surroundings {
 }
 
 type Ended = (OperationId, Result<Answer, Failure>, Duration, u32);
+/// The writer of a list: never ends.
+type Writing = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Committing = Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>;
 
 struct Running {
@@ -117,6 +169,9 @@ struct Running {
     backlog: VecDeque<(UserKey, bool)>,
     operations: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
     committing: Option<Committing>,
+    /// The links of the commit under way, where a list is made of them.
+    links: Vec<(UserKey, Link)>,
+    writing: Option<Writing>,
     inbox: Inbox,
     /// What waited on the topic of commands at the start is carried out: nobody is fed before, so that a pause that was
     /// asked for while nobody ran the target comes first.
@@ -132,13 +187,20 @@ pub(crate) async fn run(lane: Lane, around: Surroundings, inbox: Inbox, drain: C
     // Subscribed first, listed afterwards: whoever changes in between is fed twice, which changes nothing.
     let backlog = around.users.keys().into_iter().map(|user| (user, false)).collect();
     let (_listed, inquiries) = around.lanes.open(&name);
+    let around = Arc::new(around);
+    let writing = around.executor.desk().map(|desk| {
+        let (desk, lease) = (Arc::clone(desk), around.lease.clone());
+        Box::pin(async move { desk.run(&lease).await }) as Writing
+    });
     let mut running = Running {
         lane,
-        around: Arc::new(around),
+        around,
         subscription,
         backlog,
         operations: FuturesUnordered::new(),
         committing: None,
+        links: Vec::new(),
+        writing,
         inbox,
         commanded: false,
         leavers: Leavers::default(),
@@ -180,13 +242,20 @@ impl Running {
                 result = committed(&mut self.committing) => {
                     self.committing = None;
                     match result {
-                        Ok(()) => self.step(Input::Committed),
+                        Ok(()) => {
+                            if let Some(desk) = self.around.executor.desk() {
+                                desk.committed(&std::mem::take(&mut self.links));
+                            }
+                            self.step(Input::Committed);
+                        }
                         Err(error) => {
                             warn!(target.name = %name, error = chain(&error), "a commit failed; the target is given up and taken over anew");
                             return LaneEnd::Lost { fenced: matches!(error, CommitError::Fenced) };
                         }
                     }
                 }
+                () = written(&mut self.writing) => {}
+                () = wants_commit(&self.around) => self.step(Input::Renew),
                 received = self.inbox.next(), if !draining => match received {
                     Received::Command(offset, command) => self.step(Input::Command { offset, command }),
                     Received::CaughtUp => self.begin(),
@@ -284,6 +353,9 @@ impl Running {
                 }
                 Effect::Commit(batch) => {
                     let around = Arc::clone(&self.around);
+                    if around.executor.desk().is_some() {
+                        self.links.clone_from(&batch.links);
+                    }
                     self.committing = Some(Box::pin(async move { around.recorder.commit(&batch).await }));
                 }
                 Effect::Ask(users) => self.subscription.again(users),
@@ -295,10 +367,29 @@ impl Running {
                 Effect::Drained => self.drained = true,
             }
         }
+        if let Some(desk) = self.around.executor.desk() {
+            desk.observe(self.lane.completeness(clock::now()));
+        }
         if reconciles && self.commanded && self.backlog.is_empty() {
             // Nobody to feed: that is everybody.
             self.step(Input::AllFed);
         }
+    }
+}
+
+/// The writer of a list, which never ends; nothing where there is none. Cancel-safe.
+async fn written(writing: &mut Option<Writing>) {
+    match writing {
+        Some(writing) => writing.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// When the writer of a list wants a young commit.
+async fn wants_commit(around: &Surroundings) {
+    match around.executor.desk() {
+        Some(desk) => desk.wants_commit().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,7 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use usher_contract::StateHash;
 
+use usher_runtime::shutdown::chain;
+
 use crate::{
+    connector::http::HttpSender,
     policy::{self, PolicyError},
     status::StatusHandle,
 };
@@ -83,7 +86,16 @@ impl Watch {
         if content(folder).map_err(unreadable)? != found {
             return Ok(None);
         }
-        policy::load(folder).map_err(|error| (found, error))?;
+        let policy = policy::load(folder).map_err(|error| (found, error))?;
+        // What a start would refuse must not end the service either: certificates, a refresh token without a home.
+        let unusable = policy.targets.iter().filter_map(|(name, target)| {
+            let error = HttpSender::new(target.connection.http.clone()).err()?;
+            Some(format!("target {name}: {}", chain(&error)))
+        });
+        let unusable: Vec<String> = unusable.collect();
+        if !unusable.is_empty() {
+            return Err((found, PolicyError(unusable)));
+        }
         Ok(Some(found))
     }
 }

@@ -1,20 +1,23 @@
 //! What the service is doing, for `/v1/status`, the metrics and whoever runs it in process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tracing::warn;
 use usher_contract::TargetName;
 use usher_runtime::clock;
 
 use crate::{
     config::AlarmsConfig,
+    connector::http::{CredentialStatus, Ending, HttpSender},
     directory::Directory,
     logic::{lane::LaneStatus, ownership::State, retry::elapsed, target_record::FIRST_SYNC},
     metrics::Metrics,
@@ -44,6 +47,9 @@ pub struct TargetStatus {
     pub restored: Option<u64>,
     /// People who left longer ago than the bound and whose account is still on.
     pub leavers_overdue: usize,
+    /// How it stands with the credentials, as this process knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialStatus>,
     /// What somebody should look at, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
@@ -82,6 +88,9 @@ pub struct StatusHandle {
     users: Arc<Users>,
     directory: Arc<Directory>,
     targets: Arc<Mutex<BTreeMap<TargetName, TargetStatus>>>,
+    senders: Arc<Mutex<BTreeMap<TargetName, Arc<HttpSender>>>>,
+    /// What the log has said already.
+    warned: Arc<Mutex<BTreeSet<(TargetName, Ending)>>>,
     warnings: Arc<[String]>,
     policy_problem: Arc<Mutex<Option<String>>>,
     metrics: Arc<Metrics>,
@@ -103,6 +112,8 @@ impl StatusHandle {
             users,
             directory,
             targets: Arc::default(),
+            senders: Arc::default(),
+            warned: Arc::default(),
             warnings: warnings.into(),
             policy_problem: Arc::default(),
             metrics,
@@ -115,6 +126,9 @@ impl StatusHandle {
         let mut targets = self.lock().clone();
         let now = clock::now();
         for (name, target) in &mut targets {
+            target.credential = self
+                .credential(name)
+                .filter(|credential| credential.kind != "none" || !credential.ends.is_empty());
             target.alarms = self.alarms_of(target, now);
             if target.state == State::Restoring(now).as_str() {
                 target.restored = self.restored(name);
@@ -191,6 +205,12 @@ impl StatusHandle {
 
     fn alarms_of(&self, target: &TargetStatus, now: Timestamp) -> Vec<String> {
         let mut alarms = Vec::new();
+        if let Some(credential) = &target.credential {
+            if let Some(problem) = &credential.problem {
+                alarms.push(format!("the access token was not renewed: {problem}"));
+            }
+            alarms.extend(self.endings(credential, now).map(|(_, words)| words));
+        }
         let Some(lane) = &target.lane else { return alarms };
         if let Some(since) = lane.waits_for_operator_since()
             && elapsed(since, now) >= self.alarms.held
@@ -225,6 +245,51 @@ impl StatusHandle {
         alarms
     }
 
+    /// What ends soon and does not renew itself, in words.
+    fn endings<'a>(
+        &'a self,
+        credential: &'a CredentialStatus,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (Ending, String)> + 'a {
+        credential.ends.iter().filter_map(move |(what, at)| {
+            let way_out = what.way_out()?;
+            let left = at.duration_since(now);
+            let soon = Duration::try_from(left).map_or(true, |left| left <= self.alarms.credentials);
+            let ends = if left.is_negative() { "has ended" } else { "ends" };
+            soon.then(|| {
+                (
+                    *what,
+                    format!("the {} {ends} at {at}; {way_out}", what.as_str().replace('-', " ")),
+                )
+            })
+        })
+    }
+
+    /// Tells the credentials of a target by this sender from now on.
+    pub(crate) fn authorizes(&self, target: &TargetName, sender: Arc<HttpSender>) {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.insert(target.clone(), sender);
+    }
+
+    fn credential(&self, target: &TargetName) -> Option<CredentialStatus> {
+        let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(senders.get(target)?.credential())
+    }
+
+    /// Passes on when credentials end, and says once in the log when that is soon.
+    fn tell_credential(&self, target: &TargetName) {
+        let Some(credential) = self.credential(target) else {
+            return;
+        };
+        self.metrics.credential(target.as_str(), &credential);
+        for (what, words) in self.endings(&credential, clock::now()) {
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.insert((target.clone(), what)) {
+                warn!(target.name = %target, "{words}");
+            }
+        }
+    }
+
     pub(crate) fn instance(&self) -> &str {
         self.instance.get().map_or("", String::as_str)
     }
@@ -244,6 +309,7 @@ impl StatusHandle {
             malformed: 0,
             restored: None,
             leavers_overdue: 0,
+            credential: None,
             alarms: Vec::new(),
             lane: None,
         };
@@ -275,6 +341,7 @@ impl StatusHandle {
     }
 
     pub(crate) fn lane(&self, target: &TargetName, lane: LaneStatus, malformed: u64) {
+        self.tell_credential(target);
         self.metrics.target(target.as_str(), Some(&lane), clock::now());
         if let Some(status) = self.lock().get_mut(target) {
             status.lane = Some(lane);

@@ -11,13 +11,16 @@ use usher_runtime::{
 };
 
 use crate::{
-    connector::http::{HttpError, HttpSender},
+    connector::{
+        http::{HttpError, HttpSender},
+        roster,
+    },
     inquiry::Lanes,
     logic::policy::Mode,
     metrics::Metrics,
     owner::{Order, Owner},
-    policy::Target,
-    reconciler::Executor,
+    policy::{Dialect, Target},
+    reconciler::{Carrier, Executor},
     status::StatusHandle,
     topics,
     users::Users,
@@ -52,8 +55,19 @@ pub(crate) fn executor(target: &Target, metrics: &Arc<Metrics>) -> Result<Execut
     Ok(Executor {
         policy: Arc::clone(&target.policy),
         connector,
-        sender: Arc::new(HttpSender::new(target.connection.http.clone())?),
+        carrier: carrier(target)?,
         metrics: Arc::clone(metrics),
+    })
+}
+
+fn carrier(target: &Target) -> Result<Carrier, HttpError> {
+    let http = &target.connection.http;
+    Ok(match &target.connection.dialect {
+        Dialect::Scim(_) | Dialect::Rest(_) => Carrier::Http(Arc::new(HttpSender::new(http.clone())?)),
+        Dialect::Roster(config) => {
+            let desk = roster::desk(&target.policy.name, config, http, &target.policy.guard)?;
+            Carrier::Roster(Arc::new(desk))
+        }
     })
 }
 

@@ -36,7 +36,7 @@ fn settings(dialect: &str) -> ScimConfig {
     let target = policy.targets.into_values().next().unwrap();
     match target.connection.dialect {
         Dialect::Scim(config) => *config,
-        Dialect::Rest(_) => panic!("SCIM"),
+        Dialect::Rest(_) | Dialect::Roster(_) => panic!("SCIM"),
     }
 }
 

@@ -109,6 +109,7 @@ async fn the_dialect_that_is_found_carries_a_whole_life_at_every_vendor() {
             // It cannot be removed, so it is switched off and named.
             assert_eq!((left.len(), report.left.len()), (1, 1), "{report:#?}");
             assert_eq!(left[0]["active"], false);
+            assert_eq!(report.keys["delete"], "deactivates");
         } else if rules.deactivate == Deactivate::Hides {
             assert!(left.iter().all(|user| user["active"] == false));
         } else {
@@ -134,7 +135,14 @@ async fn each_difference_is_found_out_and_becomes_its_key() {
         versions: true,
         ..rules()
     };
-    let cases: [(Rules, Value); 12] = [
+    let cases: [(Rules, Value); 13] = [
+        (
+            Rules {
+                user_name: target_sims::rules::UserName::LowerCase,
+                ..rules()
+            },
+            json!({"lookupCase": "exact"}),
+        ),
         (rules(), json!({"lookupCase": "exact"})),
         (versions, json!({"lookupCase": "exact"})),
         (

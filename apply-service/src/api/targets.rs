@@ -104,8 +104,7 @@ pub(super) async fn check(State(served): State<Served>, path: Path<String>) -> R
         return Err(Problem::missing(format!("no target {target}")));
     };
     // A check is no write; the lease only concerns writes.
-    let exchange = executor.connector.begin(Operation::Check);
-    let (result, trace) = executor.sender.run(exchange, &Lease::new(Default::default())).await;
+    let (result, trace) = executor.carry(Operation::Check, &Lease::new(Default::default())).await;
     let milliseconds = trace.elapsed.as_millis();
     Ok(Json(match result {
         Ok(Reply::Checked(abilities)) => json!({ "works": true, "words": abilities, "milliseconds": milliseconds }),

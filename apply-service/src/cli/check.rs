@@ -1,4 +1,5 @@
-//! `check`: finds before `run` what `run` would stumble over. Writes nothing anywhere.
+//! `check`: finds before `run` what `run` would stumble over. Writes nothing anywhere, but for a small file
+//! beside a list that comes and goes: nothing else proves that a list can be written.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -9,7 +10,7 @@ use usher_runtime::{kafka::KafkaConfig, shutdown::chain};
 use super::print;
 use crate::{
     Config,
-    connector::{Failure, Operation, Reply, http::HttpSender, lease::Lease},
+    connector::{Failure, Operation, Reply, lease::Lease},
     metrics::Metrics,
     policy::{self, Policy},
     targets, topics,
@@ -73,14 +74,16 @@ async fn targets(policy: &Policy, report: &mut Report) {
                 continue;
             }
         };
-        let sender: &HttpSender = &executor.sender;
         // A check is no write; the lease only concerns writes.
-        let (result, _) = sender
-            .run(
-                executor.connector.begin(Operation::Check),
-                &Lease::new(Default::default()),
-            )
-            .await;
+        let (result, _) = executor.carry(Operation::Check, &Lease::new(Default::default())).await;
+        for (what, at) in executor.credential().map(|status| status.ends).unwrap_or_default() {
+            if what.way_out().is_some() {
+                report.ok(&format!(
+                    "target {name}: the {} ends at {at}",
+                    what.as_str().replace('-', " ")
+                ));
+            }
+        }
         match result {
             Ok(Reply::Checked(abilities)) => report.ok(&format!("target {name}: {}", abilities.join("; "))),
             Ok(_) => report.ok(&format!("target {name}: answers")),

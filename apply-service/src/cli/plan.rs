@@ -58,6 +58,8 @@ pub(super) async fn plan(config: Config, args: PlanArgs) -> ExitCode {
 
 struct Entry {
     target: TargetName,
+    /// Whether the target is a list.
+    list: bool,
     user: UserKey,
     version: u64,
     plan: Plan,
@@ -153,6 +155,10 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                 .note(&change.user, &target.policy, &*users, clock::now());
         }
         let executor = targets::executor(target, &metrics).map_err(|error| chain(&error))?;
+        if let Some(desk) = executor.desk() {
+            // Rows are looked up in what the links say.
+            desk.begin(&links);
+        }
         for user in &people {
             let Some(change) = users.get(user) else {
                 continue;
@@ -174,6 +180,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
             };
             let mut entry = Entry {
                 target: name.clone(),
+                list: executor.desk().is_some(),
                 user: *user,
                 version: change.version,
                 plan: ask(&Remote::NotLooked),
@@ -296,6 +303,12 @@ fn as_lines(plans: &[Entry], guarded: &[Guarded], all: bool, one: bool) -> Strin
             .collect();
         let _ = writeln!(text, "{target}: would write {}", changes.join(", "));
     }
+    for (target, [enter, change, leave]) in rows(plans) {
+        let _ = writeln!(
+            text,
+            "{target}: of the list {enter} rows would enter, {change} change, {leave} leave"
+        );
+    }
     for guarded in guarded {
         let _ = writeln!(text, "{}: the guard would hold: {}", guarded.target, guarded.over);
     }
@@ -315,6 +328,23 @@ fn attributes(plans: &[Entry]) -> BTreeMap<&TargetName, BTreeMap<&str, usize>> {
         }
     }
     attributes
+}
+
+/// How many rows of each list would enter, change and leave.
+fn rows(plans: &[Entry]) -> BTreeMap<&TargetName, [usize; 3]> {
+    let mut rows: BTreeMap<&TargetName, [usize; 3]> = BTreeMap::new();
+    for entry in plans.iter().filter(|entry| entry.list) {
+        let counts = rows.entry(&entry.target).or_default();
+        match entry.plan.action {
+            // A look before somebody leaves finds out about a row that was being made.
+            Action::Look if !entry.plan.active => {}
+            Action::Look | Action::Create | Action::Adopt | Action::Reactivate => counts[0] += 1,
+            Action::Update | Action::Relink => counts[1] += 1,
+            Action::Deactivate | Action::Delete => counts[2] += 1,
+            Action::Noop | Action::Wait | Action::Skip => {}
+        }
+    }
+    rows
 }
 
 fn as_json(plans: &[Entry], guarded: &[Guarded]) -> String {
@@ -341,6 +371,10 @@ fn as_json(plans: &[Entry], guarded: &[Guarded]) -> String {
         })
         .collect();
     let attributes = attributes(plans);
+    let rows: BTreeMap<&TargetName, Value> = rows(plans)
+        .into_iter()
+        .map(|(target, [enter, change, leave])| (target, json!({ "enter": enter, "change": change, "leave": leave })))
+        .collect();
     let plans: Vec<Value> = plans
         .iter()
         .map(|entry| {
@@ -359,6 +393,6 @@ fn as_json(plans: &[Entry], guarded: &[Guarded]) -> String {
             })
         })
         .collect();
-    let all = json!({ "plans": plans, "counts": counts, "attributes": attributes, "guard": guarded });
+    let all = json!({ "plans": plans, "rows": rows, "counts": counts, "attributes": attributes, "guard": guarded });
     serde_json::to_string_pretty(&all).unwrap_or_default()
 }

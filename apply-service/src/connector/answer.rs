@@ -4,7 +4,17 @@ use std::time::Duration;
 
 /// Refusals of the sender that no other person's request can pass either.
 pub(crate) fn is_ours_to_mend(code: &str) -> bool {
-    matches!(code, "credential-unreadable" | "tls" | "address" | "request-unsendable")
+    matches!(
+        code,
+        "credential-unreadable"
+            | "tls"
+            | "address"
+            | "address-refused"
+            | "request-unsendable"
+            | "token-refused"
+            | "token-unavailable"
+            | "token-unsaved"
+    )
 }
 
 /// Whether it is a web page, by its type or by how it begins.

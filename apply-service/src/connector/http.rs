@@ -1,49 +1,67 @@
 //! The sender: runs an exchange against one target. The only place of the connectors that does I/O.
 //!
 //! Guarantees: only the configured host is called, redirects are not followed, every request has a deadline, every
-//! answer a size; a write starts only under a valid lease and is dropped when the lease ends. Whatever was sent and
+//! answer a size of head and body; names lead only to addresses that are allowed; a write starts only under a valid lease and is dropped when the lease ends. Whatever was sent and
 //! not answered completely is [`HttpAnswer::Broken`], so that a connector never takes an unknown effect for none.
 //!
 //! | Code | Means | Sent |
 //! |---|---|---|
 //! | `connect` | no connection: name, network, refused | no |
 //! | `tls` | certificate or protocol refused | no |
-//! | `credential-unreadable` | a secret file is missing or unusable | no |
+//! | `address-refused` | the name leads to an address that is not allowed | no |
+//! | `credential-unreadable` | a secret is missing or unusable | no |
+//! | `token-refused`, `token-unsaved` | no access token; see `oauth` and `token` | no |
+//! | `token-unavailable` | no access token now | no |
 //! | `lease-expired` | a write came too late after the last commit | no |
 //! | `address`, `request-unsendable` | the request cannot be sent as it is | no |
 //! | `timeout`, `connection-lost`, `answer-too-large` | no complete answer | perhaps |
 //!
 //! Deliberately left out: retries and pace (the lane), meanings of statuses (the connector), proxies from the
-//! environment, OAuth.
+//! environment.
 
 use std::{
     collections::BTreeMap,
     error::Error,
-    fmt, io,
+    fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use reqwest::{
-    Client, Response,
+    Response,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-    redirect::Policy,
 };
+use serde::Serialize;
 
 use usher_runtime::clock;
 
 use super::{Completed, Draft, Exchange, Failure, HttpAnswer, Moment, Refusal, Reply, Request, Step, lease::Lease};
 
+mod address;
+mod auth;
+mod client;
 mod config;
+pub(crate) mod consent;
 mod credential;
+mod endpoint;
+mod oauth;
 mod secrets;
+mod token;
+mod token_file;
 
-pub use config::{AuthConfig, HttpConfig};
+pub use auth::{AuthConfig, ClientAuth, OAuthConfig};
+pub use config::HttpConfig;
 
+use address::{Lookup, system};
+use client::{Broken, Clients, HEADER_BYTES_MAX, broken};
 use config::Base;
 use credential::{Credential, Header};
+use endpoint::HttpEndpoint;
 use secrets::Secrets;
+use token::TokenSource;
+use token_file::TokenFile;
 
 /// Requests that one exchange may take. A listing of a million accounts by pages of a hundred needs ten thousand;
 /// what needs more is a connector that runs in circles.
@@ -66,13 +84,27 @@ pub enum HttpError {
     /// Settings that cannot work, each in words.
     #[error("the connection settings are wrong: {}", .0.join("; "))]
     Settings(Vec<String>),
-    /// The file of certificate authorities.
-    #[error("the certificate authorities in {} cannot be read", file.display())]
-    CaFile {
+    /// A file of certificates or keys.
+    #[error("connection.{key}: {} cannot be used", file.display())]
+    Certificates {
+        /// The key that names it.
+        key: &'static str,
         /// As configured.
         file: PathBuf,
         /// What went wrong.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// The home of a refresh token.
+    #[error(
+        "connection.auth.refreshToken.tokenFile: nothing can be saved to {}; a refresh token that rotates would be lost, so give \
+         it a writable file that every replica sees, or set `rotates: false` if the application never hands out new ones",
+        file.display()
+    )]
+    TokenFile {
+        /// As configured.
+        file: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
     },
     /// The HTTP client.
     #[error("the HTTP client cannot be set up")]
@@ -81,9 +113,10 @@ pub enum HttpError {
 
 /// Sends the requests of one target. Cheap to share by reference; connections are pooled.
 pub struct HttpSender {
-    client: Client,
+    clients: Arc<Clients>,
     base: Base,
     credential: Credential,
+    credential_expires_at: Option<Timestamp>,
     secrets: Secrets,
     /// Between the beginnings of two requests.
     interval: Option<Duration>,
@@ -102,46 +135,87 @@ impl fmt::Debug for HttpSender {
 }
 
 impl HttpSender {
-    /// Sets up the client; connects nowhere. Secret files are read with the first request.
+    /// Sets up the client; connects nowhere. Secrets are read with the first request.
     ///
     /// # Errors
-    /// Settings that cannot work, all of them at once, or certificates that cannot be read.
+    /// Settings that cannot work, all of them at once; certificates that cannot be used; a refresh token without a home.
     pub fn new(config: HttpConfig) -> Result<Self, HttpError> {
+        Self::with_lookup(config, system())
+    }
+
+    fn with_lookup(config: HttpConfig, lookup: Lookup) -> Result<Self, HttpError> {
         let wrong = config.validate();
         if !wrong.is_empty() {
             return Err(HttpError::Settings(wrong));
         }
-        let base = Base::parse(&config).map_err(|wrong| HttpError::Settings(vec![wrong]))?;
-        let mut builder = Client::builder()
-            .user_agent(concat!("usher/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            // A proxy of the environment would be a host that the policy does not name.
-            .no_proxy()
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms));
-        if let Some(file) = &config.ca_file {
-            let failed = |source: Box<dyn Error + Send + Sync>| HttpError::CaFile {
-                file: file.clone(),
+        let settings = |wrong| HttpError::Settings(vec![wrong]);
+        let base = Base::parse(&config).map_err(settings)?;
+        let clients = Arc::new(Clients::new(&config, lookup, now())?);
+        let request_timeout = Duration::from_millis(config.request_timeout_ms);
+        if let AuthConfig::RefreshToken {
+            token_file,
+            rotates: true,
+            ..
+        } = &config.auth
+        {
+            let writable = TokenFile::new(token_file.clone()).check_writable();
+            writable.map_err(|source| HttpError::TokenFile {
+                file: token_file.clone(),
                 source,
-            };
-            let pem = std::fs::read(file).map_err(|error| failed(error.into()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
-            if certificates.is_empty() {
-                return Err(failed("it holds no PEM certificate".into()));
-            }
-            builder = builder.tls_certs_merge(certificates);
+            })?;
         }
+        let token_url = match &config.oauth.token_url {
+            Some(url) if config.auth.is_oauth() => Some(config.provider_url("oauth.tokenUrl", url).map_err(settings)?),
+            _ => None,
+        };
+        let tokens = token_url.map(|url| {
+            let endpoint = HttpEndpoint::new(Arc::clone(&clients), request_timeout);
+            let (auth, oauth) = (config.auth.clone(), config.oauth.clone());
+            TokenSource::new(auth, oauth, url, Arc::new(endpoint), Arc::new(now), request_timeout * 2)
+        });
         Ok(Self {
-            client: builder.build().map_err(HttpError::Client)?,
+            clients,
             base,
-            credential: Credential::new(config.auth),
+            credential: Credential::new(config.auth, tokens),
+            credential_expires_at: config.credential_expires_at,
             secrets: Secrets::new(config.secrets),
             interval: config
                 .requests_per_second
                 .map(|rate| Duration::from_secs_f64(1.0 / rate)),
             next: Mutex::new(None),
-            request_timeout: Duration::from_millis(config.request_timeout_ms),
+            request_timeout,
             max_body_bytes: config.max_body_bytes,
         })
+    }
+
+    /// Sends one request, for a connector that is no exchange.
+    pub(crate) async fn ask(&self, draft: Box<dyn Draft>, lease: &Lease) -> HttpAnswer {
+        self.send(&Outgoing::Draft(draft), lease, &mut ExchangeTrace::default())
+            .await
+    }
+
+    /// How it stands with the credentials; no secret, nothing is asked.
+    #[must_use]
+    pub fn credential(&self) -> CredentialStatus {
+        let shown = self.credential.tokens().map(TokenSource::shown).unwrap_or_default();
+        let mut ends = BTreeMap::new();
+        let mut end = |what, at: Option<Timestamp>| {
+            if let Some(at) = at {
+                ends.insert(what, at);
+            }
+        };
+        end(Ending::AccessToken, shown.token_ends);
+        end(Ending::RefreshToken, shown.refresh_ends);
+        end(Ending::ClientCertificate, self.clients.certificate_ends());
+        end(Ending::Secret, self.credential_expires_at);
+        CredentialStatus {
+            kind: self.credential.kind(),
+            renewed_at: shown.renewed_at,
+            problem: shown.problem.map(|refusal| refusal.to_string()),
+            ends,
+            renewals: shown.renewals,
+            failures: shown.failures,
+        }
     }
 
     /// Runs an exchange to its end.
@@ -194,7 +268,11 @@ impl HttpSender {
         // A request that was refused with 401 had no effect, so repeating it with another credential is safe even
         // for a create.
         if matches!(answer, HttpAnswer::Response { status: 401, .. }) {
-            let renewed_header = self.credential.renewed(header.as_ref(), now()).await;
+            // Without effect as well: nothing was done with the token that was refused.
+            let renewed_header = match self.credential.renewed(header.as_ref(), now()).await {
+                Ok(renewed) => renewed,
+                Err(refusal) => return HttpAnswer::NotSent(refusal),
+            };
             let renewed_secrets = self.secrets.renewed(&secrets, now()).await;
             if renewed_header.is_some() || renewed_secrets.is_some() {
                 let header = renewed_header.or(header);
@@ -244,11 +322,8 @@ impl HttpSender {
         }
         trace.requests += 1;
         let exchange = async {
-            let response = self
-                .client
-                .execute(built)
-                .await
-                .map_err(|error| self.transport(&error))?;
+            let client = self.clients.get(start);
+            let response = client.execute(built).await.map_err(|error| self.transport(&error))?;
             self.receive(response).await
         };
         // Dropping the future closes the connection: nothing of it outlives the deadline.
@@ -326,6 +401,13 @@ impl HttpSender {
 
     async fn receive(&self, mut response: Response) -> Result<HttpAnswer, HttpAnswer> {
         let status = response.status().as_u16();
+        let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+        if response.headers().iter().map(size).sum::<usize>() > HEADER_BYTES_MAX {
+            return Err(HttpAnswer::Broken(Refusal {
+                code: "answer-too-large".to_owned(),
+                reason: format!("the headers of the target's answer ({status}) exceed {HEADER_BYTES_MAX} bytes"),
+            }));
+        }
         let headers = response
             .headers()
             .iter()
@@ -349,30 +431,93 @@ impl HttpSender {
         Ok(HttpAnswer::Response { status, headers, body })
     }
 
-    /// Only a failure to connect proves that nothing was sent. The text of the whole error is not used: it holds the
-    /// URL, and so the value that was looked up. That of the system's error to connect holds neither.
+    /// Only a failure to connect proves that nothing was sent.
     fn transport(&self, error: &reqwest::Error) -> HttpAnswer {
-        let cause = root_io(error);
         let place = self.base.text();
-        let said = |cause: Option<&io::Error>| cause.map_or_else(|| "no reason given".to_owned(), ToString::to_string);
-        if !error.is_connect() {
-            let why = cause.map_or_else(|| "no reason given".to_owned(), |cause| cause.kind().to_string());
-            return HttpAnswer::Broken(Refusal {
-                code: "connection-lost".to_owned(),
-                reason: format!("the connection to {place} broke before the answer was complete: {why}"),
-            });
+        let refusal = |code: &str, reason| Refusal {
+            code: code.to_owned(),
+            reason,
+        };
+        match broken(error) {
+            Broken::Lost(why) => HttpAnswer::Broken(refusal(
+                "connection-lost",
+                format!("the connection to {place} broke before the answer was complete: {why}"),
+            )),
+            Broken::Tls(why) => HttpAnswer::NotSent(refusal(
+                "tls",
+                format!("no trusted TLS connection to {place}: {why}; see `caFile`"),
+            )),
+            Broken::Address(refused) => HttpAnswer::NotSent(refusal(
+                "address-refused",
+                format!("{refused}; list it under `allowAddresses` if it is meant"),
+            )),
+            Broken::Connect(why) => {
+                HttpAnswer::NotSent(refusal("connect", format!("cannot connect to {place}: {why}")))
+            }
         }
-        // The TLS library reports a certificate or protocol it refuses as invalid data.
-        if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData) {
-            return HttpAnswer::NotSent(Refusal {
-                code: "tls".to_owned(),
-                reason: format!("no trusted TLS connection to {place}: {}; see `caFile`", said(cause)),
-            });
+    }
+}
+
+/// How it stands with the credentials of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialStatus {
+    /// `none`, `bearer`, `basic`, `header`, `client-credentials`, `jwt-bearer`, `refresh-token`.
+    pub kind: &'static str,
+    /// When the access token was renewed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renewed_at: Option<Timestamp>,
+    /// Why the last renewal failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What ends when, as far as it is known.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ends: BTreeMap<Ending, Timestamp>,
+    /// Tokens obtained since the start.
+    #[serde(skip)]
+    pub renewals: u64,
+    /// Renewals that failed since the start.
+    #[serde(skip)]
+    pub failures: u64,
+}
+
+/// What can end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Renewed without anybody's help.
+    AccessToken,
+    /// Somebody has to consent anew.
+    RefreshToken,
+    /// Somebody has to renew it.
+    ClientCertificate,
+    /// The secret under `auth`, by `connection.credentialExpiresAt`.
+    Secret,
+}
+
+impl Ending {
+    /// As in status and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access-token",
+            Self::RefreshToken => "refresh-token",
+            Self::ClientCertificate => "client-certificate",
+            Self::Secret => "secret",
         }
-        HttpAnswer::NotSent(Refusal {
-            code: "connect".to_owned(),
-            reason: format!("cannot connect to {place}: {}", said(cause)),
-        })
+    }
+
+    /// What somebody has to do before, `None` when nothing.
+    #[must_use]
+    pub fn way_out(self) -> Option<&'static str> {
+        match self {
+            Self::AccessToken => None,
+            Self::RefreshToken => Some("consent anew with `apply-service connect`"),
+            Self::ClientCertificate => {
+                Some("renew the certificate in connection.clientCertFile; a new file counts within a minute")
+            }
+            Self::Secret => Some("renew the secret, and the date in connection.credentialExpiresAt"),
+        }
     }
 }
 
@@ -405,22 +550,19 @@ fn unsendable(what: &str) -> Refusal {
     }
 }
 
-/// The innermost I/O error of a chain.
-fn root_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    let mut found = None;
-    let mut next: Option<&'a (dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        let io = error.downcast_ref::<io::Error>();
-        found = io.or(found);
-        next = match io.and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    found
+/// A client as the sender's, for a library that sends by itself.
+///
+/// # Errors
+/// Certificates that cannot be read.
+pub(crate) fn client(config: &HttpConfig) -> Result<reqwest::Client, HttpError> {
+    Ok(Clients::new(config, system(), now())?.get(now()))
 }
 
 /// Tokio's clock: a test can pause and move it. Leases are counted by the same one.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+#[path = "http/sender_tests.rs"]
+mod sender_tests;

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 /// How long a commit lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTerms {
@@ -36,6 +38,7 @@ impl Default for LeaseTerms {
 #[derive(Debug, Clone)]
 pub struct Lease {
     state: Arc<Mutex<State>>,
+    renewed: Arc<Notify>,
     terms: LeaseTerms,
 }
 
@@ -55,6 +58,7 @@ impl Lease {
     pub fn new(terms: LeaseTerms) -> Self {
         Self {
             state: Arc::new(Mutex::new(State::None)),
+            renewed: Arc::default(),
             terms,
         }
     }
@@ -64,6 +68,7 @@ impl Lease {
     pub fn unlimited() -> Self {
         Self {
             state: Arc::new(Mutex::new(State::Unlimited)),
+            renewed: Arc::default(),
             terms: LeaseTerms::default(),
         }
     }
@@ -77,6 +82,13 @@ impl Lease {
             State::None => State::Since(begun),
             State::Since(before) => State::Since(before.max(begun)),
         };
+        drop(state);
+        self.renewed.notify_waiters();
+    }
+
+    /// Ends with the next commit, of those who wait when it comes.
+    pub async fn renewed(&self) {
+        self.renewed.notified().await;
     }
 
     /// The target is handed back or was taken away: no further write starts.

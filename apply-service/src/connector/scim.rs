@@ -13,6 +13,7 @@
 //! | 7644 3.10 | paths split at known URNs | `path` |
 //! | 7644 3.12 | one table from answers to meanings | `classify` |
 //! | 7644 3.14 | If-Match only where versions are declared and one was seen | `update` |
+//! | none | rules of one vendor, as data: values out of a list, one of a kind, user names | `catalogue`, `strict` |
 //!
 //! Deliberately left out: groups, bulk, `/.search`, sorting, `/Schemas`, `/Me`; and everything that sends (`http`).
 
@@ -21,10 +22,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal};
-use crate::logic::account::{AttributePath, AttributeValues, RemoteAccount};
+use crate::logic::{
+    account::{AttributePath, AttributeValues, RemoteAccount},
+    policy::{ACTIVE, ValueKind},
+};
 
 mod abilities;
 mod build;
+mod catalogue;
 mod classify;
 pub mod config;
 mod create;
@@ -40,6 +45,7 @@ mod render;
 mod resource;
 mod schema;
 mod single;
+mod strict;
 mod update;
 
 #[cfg(test)]
@@ -49,10 +55,12 @@ pub use config::ScimConfig;
 
 use abilities::Abilities;
 use classify::{Fallback, Meaning, Purpose};
+use config::DeleteMeans;
 use listing::ListPage;
 use lookup::Key;
 use path::{Path, Vocabulary};
 use render::Start;
+use strict::{Strict, What};
 
 /// Accounts per page after a target found the usual page too large. Small enough for any server, large enough that
 /// a listing still ends.
@@ -81,7 +89,10 @@ impl ScimConnector {
     /// Forgets the listing that stands in for look-ups, so that the next one sees the target as it is now. For a
     /// reconcile, and when somebody else is known to have changed the target.
     pub fn forget_listing(&self) {
-        self.shared.learn(|abilities| abilities.index = None);
+        self.shared.learn(|abilities| {
+            abilities.index = None;
+            abilities.choices.clear();
+        });
     }
 
     /// Parses the paths of values; what this target cannot hold is left out.
@@ -113,10 +124,20 @@ impl ScimConnector {
             });
         }
         for (path, value) in by.into_iter().filter(|(_, value)| !value.is_empty()) {
-            keys.push(Key {
-                path: self.path(&path.0)?,
-                value,
+            let path = self.path(&path.0)?;
+            let suffix = self
+                .shared
+                .config
+                .user_name_suffix
+                .as_ref()
+                .filter(|_| strict::is_user_name(&path));
+            // It may have got the suffix when it was made.
+            let suffixed = suffix.map(|suffix| Key {
+                path: path.clone(),
+                value: format!("{value}{suffix}"),
             });
+            keys.push(Key { path, value });
+            keys.extend(suffixed);
         }
         Ok(keys)
     }
@@ -128,11 +149,24 @@ impl ScimConnector {
             Operation::Find { external_id, by } => Box::new(lookup::Find::new(shared, self.keys(external_id, by)?)),
             Operation::Read(id) => Box::new(single::Read { shared, id }),
             Operation::List { cursor } => Box::new(single::List::new(shared, cursor)),
+            Operation::Create { values } if strict::applies(&shared.config) => {
+                Box::new(Strict::new(shared, What::Create, self.values(&values)?))
+            }
+            Operation::Update { id, values, etag } if strict::applies(&shared.config) => {
+                Box::new(Strict::new(shared, What::Update { id, etag }, self.values(&values)?))
+            }
             Operation::Create { values } => Box::new(create::Create::new(shared, &self.values(&values)?)),
             Operation::Update { id, values, etag } => {
                 Box::new(update::Update::new(shared, id, self.values(&values)?, etag))
             }
-            Operation::Delete(id) => Box::new(single::Delete { shared, id }),
+            Operation::Delete(id) => match shared.config.delete {
+                DeleteMeans::Deletes => Box::new(single::Delete { shared, id }),
+                // Never counted as deleted: it comes back with the person.
+                DeleteMeans::Deactivates => {
+                    let off = vec![(self.path(ACTIVE)?, Value::Bool(false))];
+                    Box::new(update::Update::new(shared, id, off, None))
+                }
+            },
         })
     }
 }
@@ -150,6 +184,17 @@ impl Connector for ScimConnector {
 
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {
         Path::parse(path, &self.shared.vocabulary).map(|path| AttributePath(path.to_string()))
+    }
+
+    fn kind(&self, path: &AttributePath) -> ValueKind {
+        Path::parse(&path.0, &self.shared.vocabulary).map_or(ValueKind::Any, |path| path.kind())
+    }
+
+    fn lacks(&self) -> Vec<&'static str> {
+        match self.shared.config.delete {
+            DeleteMeans::Deletes => Vec::new(),
+            DeleteMeans::Deactivates => vec!["delete"],
+        }
     }
 
     fn forget_listing(&self) {
@@ -198,7 +243,18 @@ impl Shared {
         classify::classify(purpose, answer, &self.config)
     }
 
-    fn account(&self, body: Value, etag_header: Option<&str>) -> Option<RemoteAccount> {
+    /// The account in a resource; `None` when it is none.
+    fn account(&self, mut body: Value, etag_header: Option<&str>) -> Option<RemoteAccount> {
+        if let Some(wanted) = &self.config.resource_type {
+            let kind = resource::get(&body, "meta").and_then(|meta| resource::get(meta, "resourceType"));
+            if kind
+                .and_then(Value::as_str)
+                .is_some_and(|kind| !kind.eq_ignore_ascii_case(wanted))
+            {
+                return None;
+            }
+        }
+        catalogue::complete(&mut body, &self.config);
         let versions = self.view(|abilities| abilities.versions(&self.config));
         resource::account(body, etag_header, versions)
     }

@@ -12,6 +12,7 @@
 mod circuit;
 mod commanded;
 mod commits;
+mod completeness;
 mod drifting;
 mod erased;
 mod execute;
@@ -42,14 +43,15 @@ use jiff::Timestamp;
 use usher_contract::{UserChange, UserKey};
 
 use self::{circuit::Circuit, commits::Commits, guarding::Pass, pace::Pacer, queue::Queue, results::Accused};
-pub(crate) use self::{
-    execute::{look_up, match_values},
-    guarding::ledger,
-};
 pub use self::{
+    completeness::Completeness,
     links::Links,
     messages::{Answer, Batch, Effect, Input, OperationId},
     status::{CircuitStatus, LaneStatus},
+};
+pub(crate) use self::{
+    execute::{look_up, match_values},
+    guarding::ledger,
 };
 use super::{
     first_sync::Listing,
@@ -161,6 +163,9 @@ pub struct Lane {
     slots: HashMap<UserKey, Slot>,
     queue: Queue,
     flights: HashMap<OperationId, Flight>,
+    /// Look-ups among them, and writes: counted, because it is asked before each start.
+    looks: usize,
+    writes: usize,
     next_operation: OperationId,
     /// Who waits for whose account.
     waiting_for: HashMap<UserKey, BTreeSet<UserKey>>,
@@ -299,6 +304,8 @@ impl Lane {
             slots: HashMap::new(),
             queue: Queue::default(),
             flights: HashMap::new(),
+            looks: 0,
+            writes: 0,
             next_operation: 1,
             waiting_for: HashMap::new(),
             undecided: BTreeSet::new(),
@@ -381,6 +388,7 @@ impl Lane {
             }
             Input::Committed => self.committed(now, &mut effects),
             Input::Tick => {}
+            Input::Renew => self.commits.ask(),
             Input::Erased(user) => {
                 let touched = self.links.addresses.forget(user);
                 effects.extend((!touched.is_empty()).then_some(Effect::Again(touched)));
@@ -452,14 +460,12 @@ impl Lane {
     fn drain(&mut self) {
         self.draining = true;
         self.flights.retain(|_, flight| matches!(flight, Flight::Write(..)));
+        self.looks = 0;
     }
 
     /// Operations for people under way.
     fn busy(&self) -> usize {
-        self.flights
-            .values()
-            .filter(|flight| matches!(flight, Flight::Look(..) | Flight::Write(..)))
-            .count()
+        self.looks + self.writes
     }
 
     /// The link of a person, without the values where they are doubtful.

@@ -1,5 +1,6 @@
-//! The link: what is known about one person at one target. Hashes of values, never values: a million people times
-//! five targets with values would be gigabytes, and a leak of the topic would be a leak of people.
+//! The link: what is known about one person at one target. Hashes of values, not values: a million people times
+//! five targets with values would be gigabytes, and a leak of the topic would be a leak of people. The exception are lists
+//! that are written whole (`TargetPolicy::keeps_values`): what stands in them is nowhere else.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use usher_contract::{StateHash, TargetName, UserKey};
 
 use super::{
-    account::{AttributePath, RemoteId},
+    account::{AttributePath, AttributeValues, RemoteId},
     assignments::Assigned,
     guard::Budget,
     policy::ACTIVE,
@@ -126,6 +127,9 @@ pub struct Link {
     /// Per attribute what was written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<AttributePath, Written>,
+    /// The values themselves, where the application holds nothing of its own: a list that is written whole is made of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: AttributeValues,
     /// An account is about to be made or taken over: committed before the request, so that a lost answer is found again
     /// even when the person has left meanwhile.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -169,6 +173,7 @@ impl Link {
             active: None,
             person: None,
             written: BTreeMap::new(),
+            values: AttributeValues::new(),
             create_intent: false,
             user_version,
             configuration,
@@ -211,6 +216,7 @@ impl Link {
             remote_id: None,
             active: None,
             written: BTreeMap::new(),
+            values: AttributeValues::new(),
             create_intent: false,
             state: LinkState::Settled,
             ..self.clone()

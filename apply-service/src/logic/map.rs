@@ -84,7 +84,14 @@ fn wanted(user: &User, rule: &AttributeRule, account_of: &dyn Fn(&UserKey) -> Op
         Found::Blank => rule.values.default.clone(),
     };
     match (found, rule.when_blank) {
-        (Some(value), _) => Wanted::Value(value),
+        (Some(value), _) => match rule.kind.fit(value) {
+            Some(value) => Wanted::Value(value),
+            // Without the value: it may be personal.
+            None => Wanted::Failed(format!(
+                "`{}` is true or false at the target, the source says neither",
+                rule.path
+            )),
+        },
         (None, WhenBlank::Keep) => Wanted::Leave,
         (None, WhenBlank::Clear) => Wanted::Clear,
         (None, WhenBlank::Skip) => Wanted::Skip,
@@ -213,7 +220,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::logic::testing::{person, policy, row, user_key};
+    use crate::logic::{
+        policy::ValueKind,
+        testing::{person, policy, row, user_key},
+    };
 
     fn one(user: &User, rule: AttributeRule) -> Wanted {
         let mut target = policy();
@@ -268,6 +278,36 @@ mod tests {
                 ),
                 expected
             );
+        }
+    }
+
+    #[test]
+    fn values_are_written_as_the_target_holds_them() {
+        let mut user = person(1).user;
+        let of = |user: &mut usher_contract::User, kind, value: Value| {
+            user.custom.insert("Field__c".into(), value);
+            one(
+                user,
+                AttributeRule {
+                    kind,
+                    ..row("title", &["custom.Field__c"])
+                },
+            )
+        };
+        for (kind, value, expected) in [
+            (ValueKind::Any, json!(7), json!(7)),
+            (ValueKind::Text, json!(7), json!("7")),
+            (ValueKind::Text, json!(true), json!("true")),
+            (ValueKind::Text, json!("x"), json!("x")),
+            (ValueKind::Boolean, json!("Yes"), json!(true)),
+            (ValueKind::Boolean, json!(0), json!(false)),
+            (ValueKind::Boolean, json!(true), json!(true)),
+        ] {
+            assert_eq!(of(&mut user, kind, value), Wanted::Value(expected));
+        }
+        for wrong in [json!("maybe"), json!(2)] {
+            let failed = of(&mut user, ValueKind::Boolean, wrong);
+            assert!(matches!(failed, Wanted::Failed(_)), "{failed:?}");
         }
     }
 

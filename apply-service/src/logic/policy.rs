@@ -153,6 +153,42 @@ pub struct AttributeRule {
     pub write: Write,
     /// What a blank source means.
     pub when_blank: WhenBlank,
+    /// What the target holds there.
+    pub kind: ValueKind,
+}
+
+/// What an attribute of the target holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ValueKind {
+    /// Not known: values are written as they are.
+    #[default]
+    Any,
+    /// A text.
+    Text,
+    /// True or false.
+    Boolean,
+}
+
+impl ValueKind {
+    /// The value as the target holds it; `None` when there is no such value.
+    #[must_use]
+    pub fn fit(self, value: Value) -> Option<Value> {
+        match (self, value) {
+            (Self::Text, Value::Number(number)) => Some(Value::String(number.to_string())),
+            (Self::Text, Value::Bool(flag)) => Some(Value::String(flag.to_string())),
+            (Self::Boolean, Value::String(text)) => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" => Some(Value::Bool(true)),
+                "false" | "0" | "no" => Some(Value::Bool(false)),
+                _ => None,
+            },
+            (Self::Boolean, Value::Number(number)) => match number.as_i64() {
+                Some(1) => Some(Value::Bool(true)),
+                Some(0) => Some(Value::Bool(false)),
+                _ => None,
+            },
+            (_, value) => Some(value),
+        }
+    }
 }
 
 /// What becomes of the account of somebody who is no longer to have one.
@@ -256,6 +292,8 @@ pub struct TargetPolicy {
     pub recorded: BTreeSet<AttributePath>,
     /// The mapping, ordered by path.
     pub attributes: Vec<AttributeRule>,
+    /// Whether links hold the values themselves: a list that is written whole is made of them.
+    pub keeps_values: bool,
     /// Attributes that the application takes and never shows: nothing follows from their absence.
     pub unshown: BTreeSet<AttributePath>,
     /// Who gets which settings, uppermost first; empty: the target has none.

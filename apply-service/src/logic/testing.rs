@@ -99,6 +99,7 @@ pub(crate) fn row(path: &str, from: &[&str]) -> AttributeRule {
         source: ValueSource::From(from.iter().map(|name| SourceField::named(name).unwrap()).collect()),
         write: Write::Always,
         when_blank: WhenBlank::Clear,
+        kind: crate::logic::policy::ValueKind::Any,
     }
 }
 
@@ -129,6 +130,7 @@ pub(crate) fn policy() -> TargetPolicy {
             keeps_external_ids: true,
         },
         recorded: [AttributePath("title".into())].into(),
+        keeps_values: false,
         unshown: std::collections::BTreeSet::new(),
         protected: std::collections::BTreeSet::new(),
         attributes: vec![

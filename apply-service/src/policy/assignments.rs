@@ -250,6 +250,8 @@ impl Reading<'_> {
             return Vec::new();
         };
         let (attribute, per_item) = (meaning.attribute.clone(), meaning.value.clone().unwrap_or(json!(true)));
+        // What nobody has written is written as the application holds it.
+        let granted = value.is_array() && meaning.value.is_none();
         let constant = |value: &Value| Map::from_iter([("constant".to_owned(), value.clone())]);
         let of = |value: &Value| match value {
             Value::Object(row) => row.clone(),
@@ -292,7 +294,13 @@ impl Reading<'_> {
             // Blank sources take a setting back: what the source does not say nobody has.
             row.entry("whenBlank").or_insert_with(|| json!("clear"));
             match self.connector.check_path(&path) {
-                Ok(path) => rows.extend(attributes::rule(self.layers, at, path, row, self.problems)),
+                Ok(path) => {
+                    let kind = self.connector.kind(&path);
+                    if granted && let Some(value) = row.get_mut("constant") {
+                        *value = kind.fit(value.take()).unwrap_or_default();
+                    }
+                    rows.extend(attributes::rule(self.layers, at, (path, kind), row, self.problems));
+                }
                 Err(reason) => self.problems.push(
                     self.layers
                         .problem(&["settings", setting, "attribute"], format!("`{path}`: {reason}")),

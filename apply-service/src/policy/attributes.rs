@@ -11,7 +11,7 @@ use crate::{
     connector::Connector,
     logic::{
         account::AttributePath,
-        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, USER_NAME, ValueMap, ValueSource, WhenBlank, Write},
+        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, USER_NAME, ValueKind, ValueMap, ValueSource, WhenBlank, Write},
         source::SourceField,
         template::{Template, TemplateError},
     },
@@ -110,7 +110,10 @@ pub(super) fn attributes(
         .collect();
     let rules: Vec<AttributeRule> = rows
         .into_iter()
-        .filter_map(|(path, (name, row))| rule(layers, &["attributes", &name], path, row, problems))
+        .filter_map(|(path, (name, row))| {
+            let kind = connector.kind(&path);
+            rule(layers, &["attributes", &name], (path, kind), row, problems)
+        })
         .collect();
     for rule in &rules {
         if rule.write == Write::Always && connector.only_with_new_accounts(&rule.path) {
@@ -128,7 +131,7 @@ pub(super) fn attributes(
 pub(super) fn rule(
     layers: &Layers<'_>,
     at: &[&str],
-    path: AttributePath,
+    (path, kind): (AttributePath, ValueKind),
     row: Map<String, Value>,
     problems: &mut Vec<String>,
 ) -> Option<AttributeRule> {
@@ -146,6 +149,7 @@ pub(super) fn rule(
         return None;
     }
     let values = values(layers, at, row.map, row.default, problems);
+    misfits(layers, at, kind, &values, row.constant.as_ref(), problems);
     let source = match (row.from, row.constant, row.template) {
         (Some(from), None, None) => ValueSource::From(fields(layers, at, from, problems)?),
         (None, Some(constant), None) => {
@@ -186,7 +190,38 @@ pub(super) fn rule(
         source,
         write,
         when_blank,
+        kind,
     })
+}
+
+/// Values of the file that the application does not hold at this place.
+fn misfits(
+    layers: &Layers<'_>,
+    at: &[&str],
+    kind: ValueKind,
+    values: &ValueMap,
+    constant: Option<&Value>,
+    problems: &mut Vec<String>,
+) {
+    let constant = constant.into_iter().map(|value| ("constant", value));
+    let default = values.default.iter().map(|value| ("default", value));
+    let mapped = values.values.values().map(|value| ("map", value));
+    for (key, value) in constant
+        .chain(default)
+        .chain(mapped)
+        .filter(|(_, value)| is_plain(value))
+    {
+        let message = match kind {
+            ValueKind::Text if !value.is_string() => {
+                format!("`{value}` is a text at this application; write \"{value}\"")
+            }
+            ValueKind::Boolean if !value.is_boolean() => {
+                format!("is true or false at this application, and {value} is neither")
+            }
+            _ => continue,
+        };
+        problems.push(layers.problem(&below(at, &[key]), message));
+    }
 }
 
 const PLAIN: &str = "must be a text, a number or true/false";

@@ -10,11 +10,11 @@ use usher_runtime::yaml::nearest;
 
 use super::{
     PRESETS, Target, assignments, attributes,
-    connection::{Connection, connection},
+    connection::{Connection, Dialect, connection},
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},
-    scope,
+    roster, scope,
 };
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
@@ -52,7 +52,7 @@ pub(super) fn target(
     let gate = gate(layers, problems, warnings);
     // Without a usable connection everything else is held against SCIM, so that its problems are found as well; what an
     // application that is described can hold is not known then.
-    let described = layers.get(&["connection", "rest"]).is_some();
+    let described = layers.get(&["connection", "rest"]).is_some() || roster::is_roster(layers);
     let connector = connection.as_ref().and_then(|connection| connection.connector().ok());
     let rows_known = connector.is_some() || !described;
     let connector = connector.unwrap_or_else(|| Arc::new(ScimConnector::new(ScimConfig::default())));
@@ -75,6 +75,18 @@ pub(super) fn target(
     // A mistake in `filters` was said with the scope.
     let reader = scope::reader(layers, &mut Vec::new());
     let assignments = assignments::assignments(layers, &*connector, &attributes, problems, warnings, reader);
+    let list = connection.as_ref().and_then(|connection| match &connection.dialect {
+        Dialect::Roster(list) => Some(&**list),
+        Dialect::Scim(_) | Dialect::Rest(_) => None,
+    });
+    let attributes = match list {
+        Some(list) => {
+            let rows = assignments.iter().flat_map(|assignment| &assignment.rows);
+            let settings: Vec<&AttributePath> = rows.map(|row| &row.path).collect();
+            roster::shown(layers, list, attributes, &settings, problems)
+        }
+        None => attributes,
+    };
     let by_email = matching
         .as_ref()
         .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
@@ -102,7 +114,11 @@ pub(super) fn target(
     let lifecycle = lifecycle(layers, features, problems, warnings);
     let guard = guard(layers, problems, warnings);
     let serial = connection.as_ref().is_some_and(Connection::is_serial);
-    let pace = pace(layers, serial, problems);
+    let pace = if roster::is_roster(layers) {
+        roster::pace(layers, problems)
+    } else {
+        pace(layers, serial, problems)
+    };
     let retry = retry(layers, problems);
     let reconcile = duration(
         layers,
@@ -115,10 +131,13 @@ pub(super) fn target(
     let shared_with = shared_with.unwrap_or_default();
     // Only its shape: the hash below takes it as it is written.
     let _: Option<String> = layers.decode(&["connection", "tenant"], problems);
-    let tenant = StateHash::of_value(&json!({
-        "baseUrl": layers.get(&["connection", "baseUrl"]),
-        "tenant": layers.get(&["connection", "tenant"]),
-    }));
+    let tenant = match list {
+        Some(list) => roster::tenant(layers, list),
+        None => StateHash::of_value(&json!({
+            "baseUrl": layers.get(&["connection", "baseUrl"]),
+            "tenant": layers.get(&["connection", "tenant"]),
+        })),
+    };
     let policy = TargetPolicy {
         tenant,
         hash: hash(layers, &attributes),
@@ -134,6 +153,7 @@ pub(super) fn target(
         recorded,
         attributes,
         assignments,
+        keeps_values: list.is_some(),
         unshown,
         lifecycle,
         guard,

@@ -2,16 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 use usher_runtime::yaml::nearest;
 
-use super::{compile::duration, dialects::DIALECTS, layers::Layers};
+use super::{
+    compile::duration,
+    dialects::DIALECTS,
+    layers::Layers,
+    roster::{is_roster, roster},
+};
 use crate::{
     connector::{
         Connector,
-        http::{AuthConfig, HttpConfig},
+        http::{AuthConfig, HttpConfig, OAuthConfig},
         rest::{Mistake, RestConfig, RestConnector},
+        roster::{PlaceConfig, RosterConfig, RosterConnector},
         scim::{ScimConfig, ScimConnector},
     },
     logic::{ownership::WRITE_ENDS_WITHIN, policy::EXTERNAL_ID},
@@ -20,7 +27,7 @@ use crate::{
 /// How an application is reached.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// The sender's settings.
+    /// The sender's settings. Of a list only its limits and certificates count, and on WebDAV the rest, too.
     pub http: HttpConfig,
     /// What speaks to it.
     pub dialect: Dialect,
@@ -33,6 +40,8 @@ pub enum Dialect {
     Scim(Box<ScimConfig>),
     /// An interface that is described.
     Rest(Box<RestConfig>),
+    /// A list that is written whole.
+    Roster(Box<RosterConfig>),
 }
 
 impl Connection {
@@ -44,6 +53,7 @@ impl Connection {
         Ok(match &self.dialect {
             Dialect::Scim(config) => Arc::new(ScimConnector::new((**config).clone())),
             Dialect::Rest(config) => Arc::new(RestConnector::try_new(config, &self.http.base_url)?),
+            Dialect::Roster(_) => Arc::new(RosterConnector),
         })
     }
 
@@ -56,6 +66,7 @@ impl Connection {
                 let field = config.account.fields.get(EXTERNAL_ID);
                 field.is_some_and(|field| field.read.is_some())
             }
+            Dialect::Roster(_) => true,
         }
     }
 
@@ -71,16 +82,20 @@ pub(super) fn connection(
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) -> Option<Connection> {
-    let base_url: Option<String> = layers.require(
-        &["connection", "baseUrl"],
-        if layers.get(&["connection", "rest"]).is_some() {
-            "the address of the application's interface, such as https://api.example.com"
-        } else {
-            "the address of the SCIM service, such as https://example.com/scim/v2"
-        },
-        problems,
-    );
-    let auth = auth(layers, problems);
+    let list = if is_roster(layers) {
+        Some(roster(layers, problems)?)
+    } else {
+        None
+    };
+    let addressed = list
+        .as_ref()
+        .is_none_or(|list| matches!(list.place, PlaceConfig::Webdav { .. }));
+    let (base_url, auth) = if addressed {
+        (base_url(layers, problems), auth(layers, problems))
+    } else {
+        (Some(String::new()), Some(AuthConfig::None))
+    };
+    let oauth: OAuthConfig = layers.decode(&["connection", "oauth"], problems).unwrap_or_default();
     let connect = duration(
         layers,
         &["connection", "timeouts", "connect"],
@@ -100,21 +115,30 @@ pub(super) fn connection(
             "is at most 15s: the lease of a target counts on it",
         ));
     }
-    let dialect = match layers.get(&["connection", "rest"]) {
-        None => scim(layers, problems).map(|config| Dialect::Scim(Box::new(config))),
-        Some(_) => rest(layers, problems).map(|config| Dialect::Rest(Box::new(config))),
+    let dialect = match (list, layers.get(&["connection", "rest"])) {
+        (Some(list), _) => Some(Dialect::Roster(Box::new(list))),
+        (None, None) => scim(layers, problems).map(|config| Dialect::Scim(Box::new(config))),
+        (None, Some(_)) => rest(layers, problems).map(|config| Dialect::Rest(Box::new(config))),
     };
     let (base_url, auth, dialect) = (base_url?, auth?, dialect?);
-    let (secrets, requests_per_second) = match &dialect {
+    let (secrets, requests_per_second, max_body_bytes) = match &dialect {
         Dialect::Scim(_) => Default::default(),
-        Dialect::Rest(config) => (config.secrets.clone(), config.requests_per_second),
+        Dialect::Rest(config) => (config.secrets.clone(), config.requests_per_second, None),
+        Dialect::Roster(config) => (Default::default(), None, Some(config.max_bytes)),
     };
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1);
-    let http = HttpConfig {
+    let mut http = HttpConfig {
         auth,
         connect_timeout_ms: millis(connect),
         request_timeout_ms: millis(request),
         ca_file: layers.decode(&["connection", "caFile"], problems),
+        client_cert_file: layers.decode(&["connection", "clientCertFile"], problems),
+        client_key_file: layers.decode(&["connection", "clientKeyFile"], problems),
+        allow_addresses: layers
+            .decode(&["connection", "allowAddresses"], problems)
+            .unwrap_or_default(),
+        oauth,
+        credential_expires_at: ends(layers, problems),
         allow_plaintext: layers
             .decode(&["connection", "allowPlaintext"], problems)
             .unwrap_or(false),
@@ -122,14 +146,44 @@ pub(super) fn connection(
         requests_per_second,
         ..HttpConfig::new(base_url)
     };
-    for message in http.validate() {
-        problems.push(layers.problem(&["connection", "baseUrl"], message));
+    http.max_body_bytes = max_body_bytes.unwrap_or(http.max_body_bytes);
+    // A list in a folder or a bucket has no address of its own.
+    for message in http.validate().into_iter().filter(|_| addressed) {
+        let place = place_of(&message);
+        // The place is said already.
+        let name = place[1..].join(".");
+        let words = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
+        problems.push(layers.problem(&place, words));
     }
-    if http.allow_plaintext && (http.auth != AuthConfig::None || !http.secrets.is_empty()) {
+    if let Dialect::Scim(config) = &dialect
+        && let Some(end) = &config.base_url_path
+        && !http.base_url.trim().trim_end_matches('/').ends_with(end)
+    {
+        problems.push(layers.problem(
+            &["connection", "baseUrl"],
+            format!("ends with {end} at this application, as https://<your domain>{end}"),
+        ));
+    }
+    let secret = http.auth != AuthConfig::None || !http.secrets.is_empty();
+    if http.allow_plaintext && (secret || !addressed) {
         let message = "warning: credentials and people's data may travel in the clear";
         warnings.push(layers.problem(&["connection", "allowPlaintext"], message));
     }
     Some(Connection { http, dialect })
+}
+
+fn base_url(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<String> {
+    layers.require(
+        &["connection", "baseUrl"],
+        if layers.get(&["connection", "rest"]).is_some() {
+            "the address of the application's interface, such as https://api.example.com"
+        } else if is_roster(layers) {
+            "the address of the folder on the WebDAV server, such as https://files.example.com/users"
+        } else {
+            "the address of the SCIM service, such as https://example.com/scim/v2"
+        },
+        problems,
+    )
 }
 
 fn scim(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<ScimConfig> {
@@ -186,18 +240,41 @@ fn rest(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<RestConfig> {
     }
 }
 
+/// Where a setting stands that a message of the sender begins with.
+fn place_of(message: &str) -> Vec<&str> {
+    let name = message.split([':', ' ']).next().unwrap_or_default();
+    let known = ["auth.", "oauth.", "allowAddresses", "clientCertFile"];
+    let path = if known.iter().any(|known| name.starts_with(known)) {
+        name
+    } else {
+        "baseUrl"
+    };
+    std::iter::once("connection").chain(path.split('.')).collect()
+}
+
+/// `credentialExpiresAt`: a day, or a time.
+fn ends(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Timestamp> {
+    let at = ["connection", "credentialExpiresAt"];
+    let text: String = layers.decode(&at, problems)?;
+    let time = text.parse::<Timestamp>().ok();
+    // From the first moment of the day on, wherever that is first.
+    let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
+    let found = time.or_else(|| day().map(|zoned| zoned.timestamp()));
+    if found.is_none() {
+        problems.push(layers.problem(
+            &at,
+            "must be a day such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z",
+        ));
+    }
+    found
+}
+
 fn auth(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<AuthConfig> {
-    const HINT: &str =
-        "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } } or { header: { name, valueFile } }";
+    const HINT: &str = "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } }, { header: { name, valueFile } }, \
+                        { clientCredentials: { clientId, clientSecretFile } }, { jwtBearer: { clientId, user, keyFile } } or \
+                        { refreshToken: { clientId, clientSecretFile, tokenFile } }; …Env instead of …File names a variable";
     let path = ["connection", "auth"];
     let value: Value = layers.require(&path, HINT, problems)?;
-    if value.get("bearerTokenEnv").is_some() {
-        problems.push(layers.problem(
-            &["connection", "auth", "bearerTokenEnv"],
-            "is not supported in this version; mount the token as a file and name it under bearerTokenFile",
-        ));
-        return None;
-    }
     match serde_json::from_value(value) {
         Ok(auth) => Some(auth),
         // The text is not repeated: a token may have been written into it by mistake.

@@ -70,7 +70,7 @@ mod tests {
     fn scim(target: &Target) -> ScimConfig {
         match &target.connection.dialect {
             Dialect::Scim(config) => (**config).clone(),
-            Dialect::Rest(_) => panic!("SCIM"),
+            Dialect::Rest(_) | Dialect::Roster(_) => panic!("SCIM"),
         }
     }
 

@@ -9,7 +9,7 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
 use usher_runtime::yaml::Document;
 
-use crate::connector::{rest::RestConfig, scim::ScimConfig};
+use crate::connector::{http::OAuthConfig, rest::RestConfig, roster::RosterConfig, scim::ScimConfig};
 
 static WRITTEN: LazyLock<Value> = LazyLock::new(|| {
     Document::parse("policy.schema.yaml", include_str!("../../policy.schema.yaml"))
@@ -37,6 +37,8 @@ pub fn policy_file() -> Value {
     let mut generator = SchemaGenerator::new(SchemaSettings::draft2020_12());
     let _ = generator.subschema_for::<RestConfig>();
     let _ = generator.subschema_for::<ScimConfig>();
+    let _ = generator.subschema_for::<RosterConfig>();
+    let _ = generator.subschema_for::<OAuthConfig>();
     if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {
         for (name, mut definition) in generator.take_definitions(true) {
             // A file is laid over its preset: what the preset says need not be said again.

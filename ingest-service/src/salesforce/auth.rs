@@ -6,12 +6,15 @@
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use tracing::info;
 use usher_contract::OrgId;
-use usher_runtime::{clock, secret::Secret};
+use usher_runtime::{
+    clock,
+    oauth::{Claims, JWT_BEARER, assertion},
+    secret::Secret,
+};
 
 use super::error::ApiError;
 use crate::config::{AuthMethod, SalesforceConfig};
@@ -36,17 +39,6 @@ pub struct TokenSource {
     /// The org of the first log-in: everything is kept under its id.
     first: Arc<OnceLock<OrgId>>,
 }
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    aud: &'a str,
-    exp: i64,
-}
-
-/// How long an assertion is valid; Salesforce accepts three to five minutes.
-const ASSERTION_SECONDS: i64 = 180;
 
 impl TokenSource {
     /// Nothing is fetched yet.
@@ -112,7 +104,7 @@ impl TokenSource {
             AuthMethod::JwtBearer => {
                 let key = secret(&auth.private_key, "privateKey")?;
                 vec![
-                    ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned()),
+                    ("grant_type", JWT_BEARER.to_owned()),
                     ("assertion", self.assertion(&key, now)?),
                 ]
             }
@@ -158,16 +150,14 @@ impl TokenSource {
 
     fn assertion(&self, key: &Secret, now: Timestamp) -> Result<String, ApiError> {
         let auth = &self.config.auth;
-        let unusable =
-            || ApiError::Configuration("salesforce.auth.privateKey is not an RSA private key in PEM form".to_owned());
-        let key = EncodingKey::from_rsa_pem(key.expose().as_bytes()).map_err(|_| unusable())?;
         let claims = Claims {
             iss: &auth.client_id,
             sub: &auth.username,
             aud: &auth.audience,
-            exp: now.as_second() + ASSERTION_SECONDS,
         };
-        encode(&Header::new(Algorithm::RS256), &claims, &key).map_err(|_| unusable())
+        let signed = assertion(key, &claims, now);
+        let signed = signed.map_err(|error| ApiError::Configuration(format!("salesforce.auth.privateKey {error}")))?;
+        Ok(signed.expose().to_owned())
     }
 }
 

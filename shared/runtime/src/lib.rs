@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod duration;
 pub mod kafka;
+pub mod oauth;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;

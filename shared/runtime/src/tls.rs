@@ -20,6 +20,7 @@ use axum_server::{
     accept::Accept,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
+use jiff::Timestamp;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -173,6 +174,14 @@ fn names_of(certificate: &CertificateDer<'_>) -> ClientNames {
     ClientNames(common.chain(alternatives).map(str::to_owned).collect())
 }
 
+/// When the first certificate of a PEM text ends; `None` when there is none that can be read.
+#[must_use]
+pub fn not_after(pem: &[u8]) -> Option<Timestamp> {
+    let first = CertificateDer::from_pem_slice(pem).ok()?;
+    let (_, parsed) = X509Certificate::from_der(&first).ok()?;
+    Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
+}
+
 /// Puts [`ClientNames`] beside every request of a connection.
 #[derive(Debug, Clone)]
 struct Named(RustlsAcceptor);
@@ -313,5 +322,8 @@ mod tests {
             names_of(certificate.der()).0,
             ["night shift", "ops.acme.example", "spiffe://acme/usher"]
         );
+        let ends = not_after(certificate.pem().as_bytes()).unwrap();
+        assert_eq!(ends.as_second(), parameters.not_after.unix_timestamp());
+        assert_eq!(not_after(b"no certificate"), None);
     }
 }

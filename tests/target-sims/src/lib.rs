@@ -8,7 +8,7 @@
 //! `schema` what attributes exist · `path`, `filter` how they are named and searched · `patch`, `resource` how they change ·
 //! `store` where they are kept · `service` which request does what, as a plain function · `server` HTTP · `sim` the handle for tests.
 //!
-//! [`SkyPrep`] and [`MiniOrange`] run in a [`VendorSim`]: they keep the rules that their vendors state, the awkward ones first.
+//! [`SkyPrep`], [`MiniOrange`], [`SalesforceScim`] and [`TokenProvider`] run in a [`VendorSim`]: they keep the rules that their vendors state, the awkward ones first.
 //!
 //! Left out on purpose: anything of Usher's own code. A simulator that shared the connector's ideas would share its mistakes.
 
@@ -39,4 +39,7 @@ pub use gate::Moment;
 pub use recording::RequestRecord;
 pub use rules::Rules;
 pub use sim::{ScimSim, ScimSimConfig};
-pub use vendors::{VendorAnswer, VendorRequest, VendorSim, miniorange::MiniOrange, skyprep::SkyPrep};
+pub use vendors::{
+    VendorAnswer, VendorRequest, VendorSim, miniorange::MiniOrange, provider::TokenProvider,
+    salesforce::SalesforceScim, skyprep::SkyPrep,
+};

@@ -1,4 +1,5 @@
-//! Applications with an interface of their own: SkyPrep and miniOrange, as far as their vendors say what they do.
+//! Applications with an interface or rules of their own: SkyPrep, miniOrange, Salesforce's SCIM service, and a provider of tokens,
+//! as far as their vendors say what they do.
 //!
 //! What a vendor leaves open is a switch, so that tests can try both. A vendor is a plain function from a request and
 //! its state to an answer ([`Vendor`]); HTTP, the log, planned faults and the clock are in [`VendorSim`].
@@ -21,6 +22,8 @@ use crate::connection::{CuttableListener, Scissors};
 use crate::fault::{Fault, FaultScope, Faults};
 
 pub(crate) mod miniorange;
+pub(crate) mod provider;
+pub(crate) mod salesforce;
 pub(crate) mod skyprep;
 
 const BODY_BYTES_MAX: usize = 1024 * 1024;

@@ -2,8 +2,14 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
+
+use super::{
+    address::{Allowed, is_own_name},
+    auth::{AuthConfig, OAuthConfig},
+};
 
 /// Settings of the sender of one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +34,21 @@ pub struct HttpConfig {
     /// PEM file of further certificate authorities, for targets with a private one. Default none.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// PEM file of the certificate that we show (mutual TLS), with what leads to its authority. Default none.
+    #[serde(default)]
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file of its private key. Both or neither.
+    #[serde(default)]
+    pub client_key_file: Option<PathBuf>,
+    /// Private, link-local and other special addresses that may be connected to, as `10.0.0.0/8`. Default none: see `address`.
+    #[serde(default)]
+    pub allow_addresses: Vec<String>,
+    /// Where tokens are given out, for the OAuth ways to authorize.
+    #[serde(default)]
+    pub oauth: OAuthConfig,
+    /// When the secret under `auth` ends, as far as somebody knows; warned of before.
+    #[serde(default)]
+    pub credential_expires_at: Option<Timestamp>,
     /// Allow `http://` to other hosts than this machine. Default false: credentials and people's data would travel
     /// in the clear.
     #[serde(default)]
@@ -38,31 +59,6 @@ pub struct HttpConfig {
     /// Requests per second at most. Default: as the lane starts operations.
     #[serde(default)]
     pub requests_per_second: Option<f64>,
-}
-
-/// How requests are authorized.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum AuthConfig {
-    /// Not at all.
-    #[default]
-    None,
-    /// `Authorization: Bearer`, the token being the content of this file.
-    BearerTokenFile(PathBuf),
-    /// `Authorization: Basic`.
-    Basic {
-        /// The user name.
-        user: String,
-        /// The file that holds the password.
-        password_file: PathBuf,
-    },
-    /// A header of the target's own.
-    Header {
-        /// Its name, as `x-api-key`.
-        name: String,
-        /// The file that holds its value.
-        value_file: PathBuf,
-    },
 }
 
 fn connect_timeout_ms() -> u64 {
@@ -88,6 +84,11 @@ impl HttpConfig {
             request_timeout_ms: request_timeout_ms(),
             max_body_bytes: max_body_bytes(),
             ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            allow_addresses: Vec::new(),
+            oauth: OAuthConfig::default(),
+            credential_expires_at: None,
             allow_plaintext: false,
             secrets: BTreeMap::new(),
             requests_per_second: None,
@@ -113,19 +114,79 @@ impl HttpConfig {
         {
             wrong.push("requestsPerSecond: more than 0".to_owned());
         }
-        if let AuthConfig::Header { name, .. } = &self.auth
-            && name.parse::<reqwest::header::HeaderName>().is_err()
-        {
-            // Not repeated: somebody may have written the whole header here, value included.
-            wrong.push("auth.header.name: not the name of a header".to_owned());
+        wrong.extend(Allowed::parse(&self.allow_addresses).err());
+        if self.client_cert_file.is_some() != self.client_key_file.is_some() {
+            wrong.push("clientCertFile and clientKeyFile: both or neither".to_owned());
         }
-        if let AuthConfig::Basic { user, .. } = &self.auth
-            && user.contains(':')
-        {
-            // RFC 7617 section 2: the first colon ends the user name.
-            wrong.push("auth.basic.user: a user name with a colon cannot be sent".to_owned());
+        wrong.extend(self.auth.validate().into_iter().map(|wrong| format!("auth.{wrong}")));
+        for (key, url) in [
+            ("oauth.tokenUrl", &self.oauth.token_url),
+            ("oauth.authorizeUrl", &self.oauth.authorize_url),
+        ] {
+            match url {
+                Some(url) => wrong.extend(self.provider_url(key, url).err()),
+                None if key == "oauth.tokenUrl" && self.auth.is_oauth() => {
+                    wrong.push(format!(
+                        "auth.{}: needs {key}, where tokens are given out",
+                        self.auth.key()
+                    ));
+                }
+                None => {}
+            }
         }
         wrong
+    }
+}
+
+impl HttpConfig {
+    /// An address of the provider of tokens: a URL, or a path at the host of the base URL.
+    ///
+    /// # Errors
+    /// What is wrong with it; the text begins with the key.
+    pub(crate) fn provider_url(&self, key: &str, text: &str) -> Result<Url, String> {
+        if text.starts_with('/') {
+            let base = Base::parse(self)?;
+            let url = base.url.join(text).ok().filter(|url| url.origin() == base.url.origin());
+            return url.ok_or_else(|| format!("{key}: not a path such as /services/oauth2/token"));
+        }
+        let url = Url::parse(text).map_err(|error| format!("{key}: not a URL ({error})"))?;
+        self.check_url(&url)
+            .map(|()| url)
+            .map_err(|wrong| format!("{key} {wrong}"))
+    }
+
+    /// Whether a configured address may be called at all.
+    fn check_url(&self, url: &Url) -> Result<(), String> {
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("holds credentials; put them into a file and name it under `auth`".to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("holds a query or a fragment; it ends with a path".to_owned());
+        }
+        let literal = match url.host() {
+            Some(Host::Domain(_)) => None,
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            None => return Err("names no host; it looks like https://host/path".to_owned()),
+        };
+        let own = match literal {
+            Some(address) => address.is_loopback(),
+            None => url.host_str().is_some_and(is_own_name),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if own || self.allow_plaintext => {}
+            "http" => return Err("is http to another machine; use https, or set `allowPlaintext: true`".to_owned()),
+            other => return Err(format!("has the scheme `{other}`; use https")),
+        }
+        // What is no list of ranges is reported by itself.
+        let allowed = Allowed::parse(&self.allow_addresses).unwrap_or_default();
+        match literal.and_then(|address| allowed.refusal(address, own)) {
+            Some(why) => Err(format!(
+                "names an address of {why}; list it under `allowAddresses` if it is meant"
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -142,26 +203,7 @@ impl Base {
         // The text itself is not repeated in errors: credentials may have been written into it by mistake.
         let url = Url::parse(&text)
             .map_err(|error| format!("baseUrl is not a URL ({error}); it looks like https://host/path"))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("baseUrl holds credentials; put them into a file and name it under `auth`".to_owned());
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("baseUrl holds a query or a fragment; it ends with a path".to_owned());
-        }
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-            Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-            None => return Err("baseUrl names no host; it looks like https://host/path".to_owned()),
-        };
-        match url.scheme() {
-            "https" => {}
-            "http" if loopback || config.allow_plaintext => {}
-            "http" => {
-                return Err("baseUrl is http to another machine; use https, or set `allowPlaintext: true`".to_owned());
-            }
-            other => return Err(format!("baseUrl has the scheme `{other}`; use https")),
-        }
+        config.check_url(&url).map_err(|wrong| format!("baseUrl {wrong}"))?;
         let text = url.as_str().trim_end_matches('/').to_owned();
         Ok(Self { url, text })
     }
@@ -260,5 +302,53 @@ mod tests {
             parse(r#"{"bearerToken": "s3cret"}"#).is_err(),
             "secrets come from files only"
         );
+        let oauth = parse(r#"{"clientCredentials": {"clientId": "c", "clientSecretFile": "/s"}}"#).unwrap();
+        assert_eq!(
+            oauth.validate(),
+            ["auth.clientCredentials: needs oauth.tokenUrl, where tokens are given out"]
+        );
+    }
+
+    #[test]
+    fn addresses_of_the_provider_are_urls_or_paths_at_the_same_host() {
+        let config = HttpConfig::new("https://acme.my.salesforce.com/services/scim/v2/");
+        let url = |text: &str| config.provider_url("oauth.tokenUrl", text).map(|url| url.to_string());
+        assert_eq!(
+            url("/services/oauth2/token").as_deref(),
+            Ok("https://acme.my.salesforce.com/services/oauth2/token")
+        );
+        assert_eq!(url("https://login.example/t").as_deref(), Ok("https://login.example/t"));
+        for (text, complaint) in [
+            ("http://login.example/t", "allowPlaintext"),
+            ("https://u:s3cret@login.example/t", "credentials"),
+            ("https://login.example/t?x=s3cret", "query"),
+            ("//evil.example/t", "not a path"),
+            ("token", "not a URL"),
+            ("https://10.0.0.1/t", "a private network"),
+        ] {
+            let error = url(text).unwrap_err();
+            assert!(
+                error.contains(complaint) && !error.contains("s3cret"),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn literal_addresses_inside_have_to_be_listed() {
+        let parse = |url: &str, allowed: &[&str]| {
+            let mut config = HttpConfig::new(url);
+            config.allow_addresses = allowed.iter().map(|range| (*range).to_owned()).collect();
+            config.validate()
+        };
+        assert!(parse("https://10.1.2.3/scim", &[])[0].contains("allowAddresses"));
+        assert!(parse("https://[::ffff:10.1.2.3]/scim", &[])[0].contains("allowAddresses"));
+        assert!(parse("https://10.1.2.3/scim", &["10.0.0.0/8"]).is_empty());
+        assert!(parse("https://169.254.169.254/", &["169.254.0.0/16"])[0].contains("a metadata service"));
+        assert!(parse("https://h.example", &["ten"])[0].starts_with("allowAddresses `ten`"));
+        assert!(parse("http://127.0.0.1:80/", &[]).is_empty());
+        let mut half = HttpConfig::new("https://h.example");
+        half.client_cert_file = Some("/c".into());
+        assert_eq!(half.validate(), ["clientCertFile and clientKeyFile: both or neither"]);
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
+    catalogue::{Choice, Sought},
     config::{EtagMode, FilterMode, Paging, PatchMode, ScimConfig},
     discovery::ServiceProvider,
     index::Index,
@@ -54,6 +55,8 @@ pub(crate) struct Abilities {
     lookup_paths: Vec<Path>,
     /// The last complete listing.
     pub(crate) index: Option<Index>,
+    /// Entries of the application's own lists that were seen.
+    pub(crate) choices: BTreeMap<Sought, Choice>,
     /// Time at the target by the newest `Date` header, in seconds since 1970.
     pub(crate) target_time: Option<i64>,
 }

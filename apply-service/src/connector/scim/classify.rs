@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{config::ScimConfig, resource, schema};
+use super::{
+    config::{ScimConfig, UserNamesUnique},
+    resource, schema,
+};
 pub(crate) use crate::connector::answer::{header, target_time};
 use crate::connector::{
     Failure, HttpAnswer, Refusal,
@@ -26,6 +29,8 @@ pub(crate) enum Purpose {
     List,
     /// One account by id.
     Read,
+    /// An entry of a list of the application's own.
+    Choose,
     Create,
     Update,
     Delete,
@@ -38,6 +43,7 @@ impl Purpose {
             Self::Search => "looking up an account",
             Self::List => "listing the accounts",
             Self::Read => "reading the account",
+            Self::Choose => "asking what can be chosen",
             Self::Create => "creating the account",
             Self::Update => "writing the account",
             Self::Delete => "deleting the account",
@@ -130,7 +136,9 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
         403 => Meaning::Failed(Failure::Reject(refusal())),
         404 | 410 if html => Meaning::Failed(Failure::Halt(web_page(purpose, status))),
         404 | 410 => match purpose {
-            Purpose::Read | Purpose::Update | Purpose::Delete | Purpose::Check => Meaning::Absent(refusal()),
+            Purpose::Read | Purpose::Choose | Purpose::Update | Purpose::Delete | Purpose::Check => {
+                Meaning::Absent(refusal())
+            }
             // Some servers answer a search without hits like this; a wrong base URL does not speak SCIM.
             Purpose::Search if json.as_ref().is_some_and(is_error_body) => Meaning::Absent(refusal()),
             Purpose::Search | Purpose::List | Purpose::Create => halt(),
@@ -166,10 +174,16 @@ fn bad_request(purpose: Purpose, kind: Option<&str>, body: &[u8], config: &ScimC
         (Some("notarget"), Purpose::Update) => Meaning::Fallback(Fallback::NoTarget, refusal),
         (Some("mutability"), Purpose::Update) => Meaning::Fallback(Fallback::Mutability, refusal),
         (Some("invalidpath"), Purpose::Update) => Meaning::Fallback(Fallback::Path, refusal),
+        // Only where a name may be taken out of sight: elsewhere a 409 says it, and another encoding may help.
+        (None | Some("invalidvalue"), Purpose::Update)
+            if config.user_names_unique == UserNamesUnique::Everywhere && says_exists(body, config) =>
+        {
+            Meaning::Exists(refusal)
+        }
         // Without a type the target does not say whether it stumbled over a path (seen: GitHub on value filters).
         (None, Purpose::Update) => Meaning::Fallback(Fallback::Path, refusal),
-        // The one place where words decide: both ends concern this person only, and a wrong guess is healed by the
-        // look-up that follows a conflict.
+        // Here and above words decide: both ends concern this person only, and a wrong guess is healed by the look-up that
+        // follows a conflict.
         (_, Purpose::Create) if says_exists(body, config) => Meaning::Exists(refusal),
         _ => Meaning::Failed(Failure::Reject(refusal)),
     }

@@ -68,6 +68,104 @@ pub struct ScimConfig {
     pub retry_after_max_seconds: u32,
     /// What a target says, in lower case, that answers 400 without a type when an account exists already.
     pub exists_phrases: Vec<String>,
+    /// What the path of the base URL ends with at this application, as `/services/scim/v2`. Default anything.
+    pub base_url_path: Option<String>,
+    /// What DELETE of an account does there. Default `deletes`.
+    pub delete: DeleteMeans,
+    /// What a user name looks like, judged before it is sent. Default `any`.
+    pub user_name_form: UserNameForm,
+    /// Where user names are unique. Default `here`.
+    pub user_names_unique: UserNamesUnique,
+    /// Added to a user name that is taken where we cannot see, as `.usher`; then it is tried once more. Default none: such a
+    /// person is refused until somebody gives another name. Only with `userNamesUnique: everywhere`.
+    pub user_name_suffix: Option<String>,
+    /// The `meta.resourceType` that accounts have, where it is shown. Something else under the same address is no account.
+    /// Default anything.
+    pub resource_type: Option<String>,
+    /// Attributes whose values must be among those that the application lists. Default none.
+    pub catalogues: Vec<Catalogue>,
+}
+
+/// See [`ScimConfig::delete`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DeleteMeans {
+    /// The account is gone.
+    Deletes,
+    /// The account is switched off and stays: nobody is ever deleted, and `active` is written instead.
+    Deactivates,
+}
+
+/// See [`ScimConfig::user_name_form`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum UserNameForm {
+    /// Any text.
+    Any,
+    /// As an e-mail address.
+    Email,
+}
+
+/// See [`ScimConfig::user_names_unique`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum UserNamesUnique {
+    /// Within the target: whoever holds a name can be found.
+    Here,
+    /// Over all tenants of the vendor: a name may be taken by an account that nobody here sees.
+    Everywhere,
+}
+
+/// A list of the application's own, and the attribute that takes values out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Catalogue {
+    /// The multi-valued attribute, as `entitlements`.
+    pub attribute: String,
+    /// Where the list is, below the base URL, as `/Entitlements`.
+    pub path: String,
+    /// A kind of which every account has exactly one. Default none.
+    #[serde(default)]
+    pub exactly_one: Option<Kind>,
+    /// How an entry is looked up. Default `filter`.
+    #[serde(default)]
+    pub lookup: CatalogueLookup,
+    /// A list with so many entries counts as cut off; default 200.
+    #[serde(default = "list_max")]
+    pub list_max: u32,
+    /// Whether elements are sent with their `type`. Default true.
+    #[serde(default = "yes")]
+    pub send_type: bool,
+}
+
+/// A kind of entries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Kind {
+    /// Its name in `type`.
+    pub name: String,
+    /// What the ids of this kind begin with, where entries do not show their `type`. Default nothing.
+    #[serde(default)]
+    pub id_prefix: Option<String>,
+}
+
+/// See [`Catalogue::lookup`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CatalogueLookup {
+    /// By a filter; an empty result counts only once the filter is proven on an entry of the list.
+    #[default]
+    Filter,
+    /// In the whole list.
+    List,
+}
+
+fn list_max() -> u32 {
+    200
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// See [`ScimConfig::discovery`].
@@ -183,6 +281,13 @@ impl Default for ScimConfig {
             ]
             .map(str::to_owned)
             .to_vec(),
+            base_url_path: None,
+            delete: DeleteMeans::Deletes,
+            user_name_form: UserNameForm::Any,
+            user_names_unique: UserNamesUnique::Here,
+            user_name_suffix: None,
+            resource_type: None,
+            catalogues: Vec::new(),
         }
     }
 }
@@ -216,6 +321,38 @@ impl ScimConfig {
             if !urn.to_ascii_lowercase().starts_with("urn:") || urn.ends_with(':') {
                 wrong.push(format!(
                     "extensionSchemas `{urn}`: a schema URN, as `urn:example:schemas:2.0:User`"
+                ));
+            }
+        }
+        let plain = |path: &str| path.starts_with('/') && !path.ends_with('/') && !path.contains(['?', '#', ' ']);
+        if let Some(path) = self.base_url_path.as_ref().filter(|path| !plain(path)) {
+            wrong.push(format!(
+                "baseUrlPath `{path}`: it starts with `/` and is a plain path, as `/scim/v2`"
+            ));
+        }
+        if let Some(suffix) = &self.user_name_suffix {
+            let sound = suffix.len() > 1 && !suffix.contains(char::is_whitespace);
+            if !sound
+                || (self.user_name_form == UserNameForm::Email && (!suffix.starts_with('.') || suffix.contains('@')))
+            {
+                wrong.push(format!("userNameSuffix `{suffix}`: something like `.usher`"));
+            }
+            if self.user_names_unique == UserNamesUnique::Here {
+                wrong.push("userNameSuffix: has no effect without userNamesUnique: everywhere".to_owned());
+            }
+        }
+        for catalogue in &self.catalogues {
+            let multi = Path::parse(&catalogue.attribute, &self.vocabulary()).is_ok_and(|path| path.is_multi());
+            if !multi || catalogue.attribute.contains(['[', '.']) {
+                wrong.push(format!(
+                    "catalogues `{}`: the name of an attribute that holds several values, as `entitlements`",
+                    catalogue.attribute
+                ));
+            }
+            if !plain(&catalogue.path) || catalogue.list_max == 0 {
+                wrong.push(format!(
+                    "catalogues `{}`: a plain path such as `/Entitlements`, and listMax from 1 on",
+                    catalogue.path
                 ));
             }
         }
@@ -264,8 +401,18 @@ mod tests {
             extension_schemas: vec!["gong".to_owned()],
             filter_by: vec!["emails[".to_owned()],
             active_by_patch: true,
+            base_url_path: Some("scim/".to_owned()),
+            user_name_suffix: Some(" ".to_owned()),
+            catalogues: vec![Catalogue {
+                attribute: "title".to_owned(),
+                path: "Titles".to_owned(),
+                exactly_one: None,
+                lookup: CatalogueLookup::List,
+                list_max: 0,
+                send_type: true,
+            }],
             ..ScimConfig::default()
         };
-        assert_eq!(config.validate().len(), 6);
+        assert_eq!(config.validate().len(), 11, "{:#?}", config.validate());
     }
 }

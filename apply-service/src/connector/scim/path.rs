@@ -12,6 +12,7 @@ use super::{
     filter::Filter,
     schema::{self, CORE_USER, ENTERPRISE_USER, Shape},
 };
+use crate::logic::policy::ValueKind;
 
 /// What the target knows beyond the standard tables.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +53,16 @@ impl Path {
             return Err(format!("`{full}` cannot be written: {why}"));
         }
         Ok(path)
+    }
+
+    /// What the standard schemas say that the place holds: texts, but for the mark of a primary value and for `active`.
+    pub(crate) fn kind(&self) -> ValueKind {
+        match (schema::attribute(self.schema.as_deref(), &self.attribute), &self.sub) {
+            (None, _) => ValueKind::Any,
+            (Some(_), Some(sub)) if sub == "primary" => ValueKind::Boolean,
+            (Some(attribute), None) if attribute.name == "active" => ValueKind::Boolean,
+            (Some(_), _) => ValueKind::Text,
+        }
     }
 
     fn parse_any(text: &str, vocabulary: &Vocabulary) -> Result<Self, String> {

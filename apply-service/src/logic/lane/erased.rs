@@ -73,9 +73,19 @@ impl Lane {
             if !self.erased.contains(&user) || self.commits.holds(&user) || !matches!(self.target.mode, Mode::Enforce) {
                 continue;
             }
-            let Some(link) = self.links.get(&user).filter(|link| may_be_on(link)) else {
+            let Some(link) = self.links.get(&user) else { continue };
+            if !may_be_on(link) {
+                // Nothing of them is wanted any more, so nothing of them is kept.
+                if !link.values.is_empty() {
+                    let link = Link {
+                        values: [].into(),
+                        written: [].into(),
+                        ..link.clone()
+                    };
+                    self.commits.note(user, link);
+                }
                 continue;
-            };
+            }
             let desired = StateHash::of_text(REASON);
             if matches!(&link.state, LinkState::Skipped { desired: said, .. } if *said == desired) {
                 continue;

@@ -61,7 +61,7 @@ impl Lane {
             let next = match (leaver, self.queue.resuming.is_empty()) {
                 (Some((_, user)), _) => Next::Begin(user),
                 (None, false) => Next::Resume,
-                (None, true) if between >= BETWEEN_MAX * self.target.pace.concurrency => return,
+                (None, true) if between >= BETWEEN_MAX.saturating_mul(self.target.pace.concurrency) => return,
                 (None, true) => match self.queue.first_ready() {
                     Some((_, user)) => Next::Begin(user),
                     None => return,
@@ -119,6 +119,11 @@ impl Lane {
     pub(super) fn take_off(&mut self, flight: Flight) -> OperationId {
         let id = self.next_operation;
         self.next_operation += 1;
+        match &flight {
+            Flight::Look(..) => self.looks += 1,
+            Flight::Write(..) => self.writes += 1,
+            Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial => {}
+        }
         self.flights.insert(id, flight);
         id
     }

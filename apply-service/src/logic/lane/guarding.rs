@@ -133,6 +133,16 @@ impl Lane {
         matches!(pass, Some((_, Pass::Released | Pass::Allowed(_))))
     }
 
+    /// What operators have allowed on top of a budget and is not used yet.
+    pub(super) fn allowed(&self, budget: Budget, now: Timestamp) -> u64 {
+        self.record
+            .allowances
+            .iter()
+            .filter(|allowance| allowance.until > now && budget.is_removal())
+            .map(|allowance| allowance.removals.saturating_sub(allowance.used))
+            .sum()
+    }
+
     fn allowance(&self, budget: Budget, now: Timestamp) -> Option<usize> {
         let open = |allowance: &Allowance| allowance.until > now && allowance.used < allowance.removals;
         self.record
@@ -215,13 +225,7 @@ impl Lane {
         }
         for (budget, users) in wanted {
             let many = u64::try_from(users.len()).unwrap_or(u64::MAX);
-            let allowed: u64 = self
-                .record
-                .allowances
-                .iter()
-                .filter(|allowance| allowance.until > now && budget.is_removal())
-                .map(|allowance| allowance.removals.saturating_sub(allowance.used))
-                .sum();
+            let allowed = self.allowed(budget, now);
             let judged = self.target.guard.judge(
                 &self.ledger,
                 budget,

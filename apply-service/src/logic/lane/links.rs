@@ -18,6 +18,8 @@ pub struct Links {
     holders: HashMap<RemoteId, UserKey>,
     /// Claims of actions under way: two people must not take over one account at the same time.
     reserved: HashMap<RemoteId, UserKey>,
+    /// The same by person.
+    reserved_by: HashMap<UserKey, HashSet<RemoteId>>,
     states: BTreeMap<&'static str, usize>,
     /// Members per held set.
     held: BTreeMap<String, usize>,
@@ -110,10 +112,17 @@ impl Links {
     }
 
     pub(super) fn reserve(&mut self, account: &RemoteId, user: UserKey) {
-        self.reserved.insert(account.clone(), user);
+        if let Some(before) = self.reserved.insert(account.clone(), user)
+            && let Some(theirs) = self.reserved_by.get_mut(&before)
+        {
+            theirs.remove(account);
+        }
+        self.reserved_by.entry(user).or_default().insert(account.clone());
     }
     pub(super) fn release(&mut self, user: &UserKey) {
-        self.reserved.retain(|_, holder| holder != user);
+        for account in self.reserved_by.remove(user).into_iter().flatten() {
+            self.reserved.remove(&account);
+        }
     }
 }
 

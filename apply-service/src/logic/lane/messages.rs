@@ -54,6 +54,8 @@ pub enum Input {
     Committed,
     /// Time has passed.
     Tick,
+    /// A commit is wanted although there may be nothing to record: a write under way needs a young one.
+    Renew,
     /// A command of an operator, and where it stands on the topic.
     Command {
         /// Its offset.

@@ -74,29 +74,35 @@ impl Lane {
             Flight::Trial => self.tried(result, now, random),
             Flight::Page => self.listed(result, now, random),
             Flight::DriftPage => self.drift_page(result, now, random, effects),
-            Flight::Look(user, plan, change) => match result {
-                Ok(answer) => {
-                    let remote = match answer {
-                        Answer::Found(found) if !found.is_empty() => Remote::Found(found),
-                        _ => Remote::Absent,
-                    };
-                    self.stage(user, Stage::Resuming);
-                    self.queue.resuming.push_back((user, remote));
+            Flight::Look(user, plan, change) => {
+                self.looks -= 1;
+                match result {
+                    Ok(answer) => {
+                        let remote = match answer {
+                            Answer::Found(found) if !found.is_empty() => Remote::Found(found),
+                            _ => Remote::Absent,
+                        };
+                        self.stage(user, Stage::Resuming);
+                        self.queue.resuming.push_back((user, remote));
+                    }
+                    Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }
-                Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
-            },
-            Flight::Write(user, plan, change) => match result {
-                Ok(Answer::Written(account, shown)) => {
-                    self.links.reserve(&account, user);
-                    self.succeeded(user, &plan, &change, &account, shown.as_ref(), took, now);
+            }
+            Flight::Write(user, plan, change) => {
+                self.writes -= 1;
+                match result {
+                    Ok(Answer::Written(account, shown)) => {
+                        self.links.reserve(&account, user);
+                        self.succeeded(user, &plan, &change, &account, shown.as_ref(), took, now);
+                    }
+                    Ok(Answer::Absent) => self.vanished(user, &plan, &change, took, now, random),
+                    Ok(Answer::Conflict(refusal)) => {
+                        self.failed(user, &plan, &change, Failed::Conflict(refusal), took, now, random);
+                    }
+                    Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => self.put_back(user, now),
+                    Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }
-                Ok(Answer::Absent) => self.vanished(user, &plan, &change, took, now, random),
-                Ok(Answer::Conflict(refusal)) => {
-                    self.failed(user, &plan, &change, Failed::Conflict(refusal), took, now, random);
-                }
-                Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => self.put_back(user, now),
-                Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
-            },
+            }
         }
     }
 
@@ -172,6 +178,7 @@ impl Lane {
         self.doubtful.remove(&user);
         link.remote_id = None;
         link.written.clear();
+        link.values.clear();
         link.active = None;
         link.create_intent = false;
         link.user_version = change.version;

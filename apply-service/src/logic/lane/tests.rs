@@ -2,6 +2,7 @@
 
 mod accounts;
 mod assigning;
+mod completeness;
 mod drifting;
 mod guarding;
 mod leaving;

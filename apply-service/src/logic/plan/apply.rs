@@ -32,7 +32,16 @@ pub fn link_after(
         .unwrap_or_else(|| Link::unlinked(change.version, target.hash));
     if link.remote_id.as_ref() != Some(account) {
         link.written.clear();
+        link.values.clear();
         link.remote_id = Some(account.clone());
+    }
+    if target.keeps_values {
+        // Of an account that moves to another record only what differs is in the plan; the account shows the rest.
+        let shown = shown.into_iter().flat_map(|seen| &seen.values);
+        let values = shown.chain(&plan.values);
+        link.values
+            .extend(values.map(|(path, value)| (path.clone(), value.clone())));
+        link.values.retain(|_, value| !value.is_null());
     }
     for (path, hash) in &plan.equal {
         let written = Written::now(*hash, None, link.written.get(path));

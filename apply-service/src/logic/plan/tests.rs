@@ -401,3 +401,33 @@ proptest! {
         prop_assert!(!plan.to_string().contains("Zzyzx"));
     }
 }
+
+#[test]
+fn a_link_keeps_values_where_the_target_does_and_what_only_the_answer_shows() {
+    let mut target = policy();
+    assert_eq!(linked(&person(1), &target).values, [].into());
+    target.keeps_values = true;
+    let link = linked(&person(1), &target);
+    assert_eq!(link.values[&AttributePath("userName".into())], "u1@acme.example");
+    // The row of an earlier record: what is equal is not written, and known all the same.
+    let title = AttributePath("title".to_owned());
+    let row = Seen {
+        values: [
+            (title.clone(), json!("Poet")),
+            (AttributePath("gone".into()), json!(null)),
+        ]
+        .into(),
+        ..seen("r9", 1)
+    };
+    let plan = Plan {
+        values: [(AttributePath("externalId".into()), json!("x"))].into(),
+        ..ask(&person(1), Some(&link), &Remote::NotLooked, &target)
+    };
+    let moved = link_after(&plan, Some(&link), &row.id, Some(&row), &person(1), &target, at(12));
+    let names: Vec<&str> = moved.values.keys().map(|path| path.0.as_str()).collect();
+    assert_eq!(
+        (names, &moved.values[&title]),
+        (vec!["externalId", "title"], &json!("Poet"))
+    );
+    assert_eq!(moved.given_away().values, [].into());
+}

@@ -158,7 +158,7 @@ fn capture_is_left_to_managers_where_the_policy_says_so() {
     let capture = |organization: &str| {
         let text = format!(
             "{GOOD}settings: {{ calls: {{ attribute: nickName, capture: true }}, level: {{ attribute: costCenter }} }}\n\
-             set: {{ calls: on, level: {{ from: department }} }}\n{organization}"
+             set: {{ calls: 'on', level: {{ from: department }} }}\n{organization}"
         )
         .replace("costCenter", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:costCenter");
         let policy = read(&[("policy/helpdesk.yaml", &text)]).unwrap_or_else(|error| panic!("{error}"));

@@ -12,6 +12,18 @@ fn attributes_are_checked_against_the_connector() {
         ("nickName: { from: 7 }", "expected the name of a field"),
         ("nickName: { from: title, whenBlank: drop }", "unknown variant `drop`"),
         ("userName: { drop: true }", "userName cannot be dropped"),
+        (
+            "nickName: { constant: 17 }",
+            "`17` is a text at this application; write \"17\"",
+        ),
+        (
+            "nickName: { from: title, map: { Sales: true } }",
+            "`true` is a text at this application",
+        ),
+        (
+            "'emails[type eq \"work\"].primary': { constant: 'no' }",
+            "is true or false at this application",
+        ),
     ] {
         let text = GOOD.replace("  timezone: { drop: true }", &format!("  {row}"));
         let found = problems(&text);
@@ -87,7 +99,7 @@ fn templates_and_value_maps_are_checked_when_the_file_is_read() {
             "must be a text, a number or true/false",
         ),
         (
-            "nickName: { constant: x, default: y }",
+            "nickName: { constant: x, default: z }",
             ":11:",
             "have no use with a constant",
         ),

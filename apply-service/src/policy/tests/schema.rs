@@ -145,8 +145,9 @@ fn filled(start: &str) -> String {
     let filled = blank.replace_all(start, |blank: &regex::Captures<'_>| match &blank[1] {
         "organization" => "00D000000000001EAA",
         "SOQL" => "all",
-        "https" => "https://api.example.com/v1",
+        "https" => "https://api.example.com/services/scim/v2",
         "file" => "/secrets/file",
+        "folder" => "/lists",
         other => panic!("a blank for {other}"),
     });
     filled.into_owned()

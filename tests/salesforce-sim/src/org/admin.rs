@@ -26,6 +26,12 @@ impl Org {
         self.state().integration_id.to_string()
     }
 
+    /// Whether an access token is good now; asking is a use of its session. For services of the org that others simulate.
+    pub fn accepts_token(&self, token: &str) -> bool {
+        let now_ms = self.now_ms();
+        self.sessions().touch(token, now_ms).is_some()
+    }
+
     fn admin(&self) -> Author {
         Author {
             user: Arc::clone(&self.state().admin_id),

@@ -244,6 +244,9 @@ impl Seen {
         if stale || self.ignores() {
             put("verifyWrites", json!(true));
         }
+        if self.delete_leaves == Some(true) && self.deleted.is_some_and(|status| (200..300).contains(&status)) {
+            put("delete", json!("deactivates"));
+        }
         if self.provider.etag == Some(true) && self.works(Change::StaleVersion) {
             put("etag", json!("never"));
         }
@@ -447,7 +450,7 @@ impl Seen {
             (status, Some(true)) => format!("{}; the account is still there", answered(status)),
             (status, _) => answered(status),
         };
-        row("DELETE", delete, String::new());
+        row("DELETE", delete, key(&["delete"]));
         rows
     }
 
