@@ -44,6 +44,7 @@ mod lookup;
 mod members;
 mod patch;
 mod path;
+pub mod probe;
 mod render;
 mod resource;
 mod schema;

@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
+use usher_runtime::yaml::nearest;
+
 use super::{
     compile::duration,
+    dialects::DIALECTS,
     layers::Layers,
     roster::{is_roster, roster},
 };
@@ -188,9 +191,22 @@ fn scim(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<ScimConfig> {
         None => ScimConfig::default(),
         Some(_) => layers.decode(&["connection", "scim"], problems)?,
     };
+    if let Some(name) = scim
+        .dialect
+        .as_ref()
+        .filter(|name| DIALECTS.iter().all(|known| known.name != **name))
+    {
+        let names: Vec<&str> = DIALECTS.iter().map(|known| known.name).collect();
+        let meant = nearest(name, names.iter().copied()).map_or_else(
+            || format!("there are: {}", names.join(", ")),
+            |meant| format!("did you mean `{meant}`? `apply-service dialects` lists them"),
+        );
+        let message = format!("there is no dialect `{name}`; {meant}");
+        problems.push(layers.problem(&["connection", "scim", "dialect"], message));
+    }
     for message in scim.validate() {
         // The messages begin with the key.
-        let key = message.split([' ', '`']).next().unwrap_or_default().to_owned();
+        let key = message.split([' ', '`', ':']).next().unwrap_or_default().to_owned();
         problems.push(layers.problem(&["connection", "scim", &key], message));
     }
     Some(scim)

@@ -2,6 +2,8 @@
 //!
 //! No HTTP, no time, no faults here: those belong to `server`. So every rule can be tested by value.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
 
 use crate::behaviour::Behaviour;
@@ -10,6 +12,7 @@ use crate::error::ScimError;
 use crate::patch;
 use crate::query::{ListRequest, list, project, show};
 use crate::resource::from_body;
+use crate::rules::{Deactivate, Delete, Discovery, PatchAnswer};
 use crate::schema::{GROUP, USER};
 use crate::store::Store;
 
@@ -21,6 +24,10 @@ pub(crate) struct State {
     pub(crate) behaviour: Behaviour,
     pub(crate) users: Store,
     pub(crate) groups: Store,
+    /// How many filters more do not find these ids.
+    pub(crate) unseen: HashMap<String, u32>,
+    /// User names of deleted accounts that are not given out again, in lower case.
+    pub(crate) reserved: HashSet<String>,
 }
 
 /// What matters of a request.
@@ -32,6 +39,7 @@ pub(crate) struct Request {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) authorization: Option<String>,
     pub(crate) content_type: Option<String>,
+    pub(crate) user_agent: Option<String>,
     pub(crate) if_match: Option<String>,
     pub(crate) if_none_match: Option<String>,
     pub(crate) body: Vec<u8>,
@@ -79,6 +87,8 @@ impl State {
             behaviour,
             users: Store::new(&USER, base_url),
             groups: Store::new(&GROUP, base_url),
+            unseen: HashMap::new(),
+            reserved: HashSet::new(),
         }
     }
 
@@ -89,11 +99,15 @@ impl State {
 
     fn route(&mut self, request: &Request) -> Result<Answer, ScimError> {
         self.check_token(request)?;
+        if self.behaviour.rules.wants_user_agent && request.user_agent.is_none() {
+            return Err(ScimError::new(403, "a User-Agent is needed"));
+        }
         let segments: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
         let method = request.method.as_str();
         match (method, segments.as_slice()) {
             (_, ["Users", rest @ ..]) => self.resources(true, request, rest),
             (_, ["Groups", rest @ ..]) => self.resources(false, request, rest),
+            ("POST", [".search"]) => self.search_all(&ListRequest::from_search(&json_body(request)?)?),
             (_, ["Me"]) => Err(ScimError::new(501, "/Me is not supported")),
             (_, ["Bulk"]) => Err(ScimError::new(501, "bulk operations are not supported")),
             ("GET", discovery) => self.discover(request, discovery),
@@ -128,7 +142,7 @@ impl State {
             return Err(ScimError::new(403, "discovery cannot be filtered"));
         }
         let (all, id) = match segments {
-            ["ServiceProviderConfig"] => {
+            [place] if *place == self.discovered_at() => {
                 let config = discovery::service_provider_config(&self.behaviour, &self.base_url);
                 return Ok(Answer::of(200, config));
             }
@@ -179,19 +193,80 @@ impl State {
         if users { &mut self.users } else { &mut self.groups }
     }
 
-    fn list(&self, users: bool, request: &ListRequest) -> Result<Answer, ScimError> {
+    /// Everything at once (RFC 7644 section 3.4.3); what a filter cannot ask of one kind is not found there.
+    fn search_all(&mut self, request: &ListRequest) -> Result<Answer, ScimError> {
+        let whole = ListRequest {
+            start_index: None,
+            count: None,
+            filter: request.filter.clone(),
+            attributes: request.attributes.clone(),
+            excluded_attributes: request.excluded_attributes.clone(),
+            unseen: HashSet::new(),
+        };
+        let answers = [self.list(true, &whole), self.list(false, &whole)];
+        if let [Err(error), Err(_)] = answers {
+            return Err(error);
+        }
+        let found: Vec<Value> = answers
+            .into_iter()
+            .flatten()
+            .filter_map(|answer| answer.body?["Resources"].as_array().cloned())
+            .flatten()
+            .collect();
+        let start = usize::try_from(request.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX);
+        let most = self.behaviour.page_size_max;
+        let count = request
+            .count
+            .map_or(most, |count| usize::try_from(count.max(0)).unwrap_or(most));
+        let page: Vec<&Value> = found.iter().skip(start - 1).take(count.min(most)).collect();
+        Ok(Answer::of(
+            200,
+            json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"], "totalResults": found.len(),
+                "startIndex": start, "itemsPerPage": page.len(), "Resources": page}),
+        ))
+    }
+
+    fn discovered_at(&self) -> &'static str {
+        match self.behaviour.rules.discovery {
+            Discovery::Singular => "ServiceProviderConfig",
+            Discovery::Plural => "ServiceProviderConfigs",
+            Discovery::Absent => "",
+        }
+    }
+
+    fn list(&mut self, users: bool, request: &ListRequest) -> Result<Answer, ScimError> {
+        let mut request = request.clone();
+        if request.filter.is_some() && users {
+            request.unseen = self.unseen.keys().cloned().collect();
+            self.unseen.retain(|_, left| {
+                *left -= 1;
+                *left > 0
+            });
+        }
+        let request = &request;
         let body = list(self.store(users), &self.groups, &self.behaviour, request)?;
         Ok(Answer::of(200, body))
     }
 
     fn create(&mut self, users: bool, request: &Request) -> Result<Answer, ScimError> {
-        let given = json_body(request)?;
-        let created = from_body(self.store(users).kind(), &given).and_then(|mut body| {
-            if self.behaviour.lower_case_user_name {
-                fold_user_name(&mut body);
+        let given = self.behaviour.rules.read_active(json_body(request)?)?;
+        let created = from_body(self.store(users).kind(), &given).and_then(|body| {
+            let body = self.stored(users, body)?;
+            if users && let Some(id) = self.revived(&body) {
+                self.users.replace(&id, body)?;
+                return Ok(id);
             }
-            let created = self.store_mut(users).create(body)?;
-            Ok(created["id"].as_str().unwrap_or_default().to_owned())
+            let name = body.get("userName").and_then(Value::as_str).unwrap_or_default();
+            let created = match self.reserved.contains(&name.to_lowercase()) {
+                true => Err(ScimError::uniqueness("this userName is not given out again")),
+                false => self.store_mut(users).create(body),
+            };
+            let created = created.map(|body| body["id"].as_str().unwrap_or_default().to_owned());
+            let id = created.map_err(|error| self.behaviour.rules.taken(error))?;
+            if self.behaviour.rules.unseen_for > 0 {
+                self.unseen.insert(id.clone(), self.behaviour.rules.unseen_for);
+            }
+            Ok(id)
         });
         match created {
             Ok(id) => {
@@ -215,7 +290,54 @@ impl State {
         }
     }
 
+    /// A checked body as this vendor stores it.
+    fn stored(
+        &self,
+        users: bool,
+        mut body: serde_json::Map<String, Value>,
+    ) -> Result<serde_json::Map<String, Value>, ScimError> {
+        if self.behaviour.lower_case_user_name {
+            fold_user_name(&mut body);
+        }
+        if users {
+            self.behaviour.rules.check(&body)?;
+            if self.behaviour.rules.forgets_external_id {
+                body.remove("externalId");
+            }
+        }
+        Ok(body)
+    }
+
+    /// The hidden account that a create brings back.
+    fn revived(&self, body: &serde_json::Map<String, Value>) -> Option<String> {
+        if self.behaviour.rules.deactivate != Deactivate::Hides {
+            return None;
+        }
+        let name = body.get("userName")?.as_str()?.to_lowercase();
+        let mut hidden = self
+            .users
+            .all()
+            .filter(|user| user.get("active") == Some(&Value::Bool(false)));
+        let user = hidden.find(|user| {
+            user["userName"]
+                .as_str()
+                .is_some_and(|held| held.to_lowercase() == name)
+        })?;
+        user["id"].as_str().map(str::to_owned)
+    }
+
+    /// A resource that this vendor shows.
+    fn visible(&self, users: bool, id: &str) -> Result<&serde_json::Map<String, Value>, ScimError> {
+        let stored = self.store(users).get(id)?;
+        let off = stored.get("active") == Some(&Value::Bool(false));
+        if users && off && self.behaviour.rules.deactivate == Deactivate::Hides {
+            return Err(ScimError::new(404, "no such user"));
+        }
+        Ok(stored)
+    }
+
     fn read(&self, users: bool, request: &Request, id: &str) -> Result<Answer, ScimError> {
+        self.visible(users, id)?;
         let mut answer = self.answer(users, 200, id, request)?;
         if answer.etag.is_some() && answer.etag == request.if_none_match {
             answer.status = 304;
@@ -228,7 +350,7 @@ impl State {
         if request.method == "PATCH" && !self.behaviour.patch_supported {
             return Err(ScimError::new(501, "PATCH is not supported"));
         }
-        let stored = self.store(users).get(id)?;
+        let stored = self.visible(users, id)?;
         let name = stored.get("userName").and_then(Value::as_str).unwrap_or_default();
         let protected = &self.behaviour.protected;
         if protected.iter().any(|key| key == id || key.eq_ignore_ascii_case(name)) {
@@ -238,8 +360,11 @@ impl State {
         if !users {
             self.check_group_rules(request, stored)?;
         }
-        let mut next = match request.method.as_str() {
-            "DELETE" if users && self.behaviour.delete_deactivates => {
+        let rules = self.behaviour.rules.clone();
+        let deactivates = self.behaviour.delete_deactivates || rules.delete == Delete::Deactivates;
+        let before = show(self.store(users).kind(), &self.groups, &self.behaviour, stored);
+        let next = match request.method.as_str() {
+            "DELETE" if users && deactivates => {
                 let mut body = stored.clone();
                 body.insert("active".to_owned(), Value::Bool(false));
                 self.users.replace(id, body)?;
@@ -249,30 +374,50 @@ impl State {
                 });
             }
             "DELETE" => {
+                if rules.delete == Delete::KeepsName {
+                    let name = name.to_lowercase();
+                    self.reserved.insert(name);
+                }
                 self.store_mut(users).delete(id)?;
                 return Ok(Answer {
                     status: 204,
                     ..Answer::default()
                 });
             }
-            "PUT" => from_body(self.store(users).kind(), &json_body(request)?)?,
+            "PUT" => from_body(self.store(users).kind(), &rules.read_active(json_body(request)?)?)?,
             _ => {
-                let mut body = json_body(request)?;
+                let mut body = rules.read_active(json_body(request)?)?;
+                rules.check_patch(&body)?;
                 if !users && self.behaviour.members_removed_by_value_only {
                     by_path(&mut body);
                 }
-                patch::apply(self.store(users).kind(), stored, &body)?
+                patch::apply(self.store(users).kind(), stored, &body, rules.patch_makes_elements)?
             }
         };
-        if self.behaviour.lower_case_user_name {
-            fold_user_name(&mut next);
+        let mut next = self.stored(users, next)?;
+        if rules.deactivate == Deactivate::Ignored
+            && let Some(active) = self.store(users).get(id)?.get("active")
+        {
+            next.insert("active".to_owned(), active.clone());
         }
-        self.store_mut(users).replace(id, next)?;
+        let off = next.get("active") == Some(&Value::Bool(false));
+        let replaced = self.store_mut(users).replace(id, next);
+        replaced.map_err(|error| rules.taken(error))?;
+        if users && off && rules.deactivate == Deactivate::Removes {
+            self.users.delete(id)?;
+            return Ok(Answer {
+                status: 204,
+                ..Answer::default()
+            });
+        }
         let mut answer = self.answer(users, 200, id, request)?;
         let asked = request
             .query
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case("attributes"));
+        if request.method == "PATCH" && rules.patch_answer == PatchAnswer::Before {
+            answer.body = Some(before);
+        }
         if request.method == "PATCH" && self.behaviour.patch_answers_nothing && !asked {
             answer.status = 204;
             answer.body = None;
