@@ -218,6 +218,10 @@ impl Connector for ScimConnector {
         })
     }
 
+    fn tells_owner(&self) -> bool {
+        true
+    }
+
     fn kind(&self, path: &AttributePath) -> ValueKind {
         Path::parse(&path.0, &self.shared.vocabulary).map_or(ValueKind::Any, |path| path.kind())
     }

@@ -120,7 +120,12 @@ pub(super) fn connection(
         (None, None) => scim(layers, problems).map(|config| Dialect::Scim(Box::new(config))),
         (None, Some(_)) => rest(layers, problems).map(|config| Dialect::Rest(Box::new(config))),
     };
-    let (base_url, auth, dialect) = (base_url?, auth?, dialect?);
+    let (base_url, auth, mut dialect) = (base_url?, auth?, dialect?);
+    if let Dialect::Scim(config) = &mut dialect {
+        // What is wrong with the key is said with the rest of its section.
+        let protect = layers.get(&["protect", "owner"]) == Some(&Value::Bool(true));
+        config.ask_owner = protect && auth.user().is_none();
+    }
     let (secrets, requests_per_second, max_body_bytes) = match &dialect {
         Dialect::Scim(_) => Default::default(),
         Dialect::Rest(config) => (config.secrets.clone(), config.requests_per_second, None),

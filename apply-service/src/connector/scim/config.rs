@@ -64,6 +64,10 @@ pub struct ScimConfig {
     pub extension_schemas: Vec<String>,
     /// Attributes that the target has at the top level besides the standard ones. Default none.
     pub extra_attributes: Vec<String>,
+    /// The connection check asks `/Me` whose account the credentials belong to, and fails when nobody says. Follows from
+    /// `protect.owner` of the policy.
+    #[serde(skip)]
+    pub ask_owner: bool,
     /// How groups are handled.
     pub groups: GroupDialect,
     /// The longest wait that a `Retry-After` may ask for; default 3600 seconds. A longer one is cut.
@@ -312,6 +316,7 @@ impl Default for ScimConfig {
             verify_writes: false,
             extension_schemas: Vec::new(),
             extra_attributes: Vec::new(),
+            ask_owner: false,
             groups: GroupDialect::default(),
             retry_after_max_seconds: 3600,
             exists_phrases: [
