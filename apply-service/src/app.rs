@@ -20,6 +20,7 @@ use crate::{
     directory::Directory,
     inquiry::Lanes,
     metrics::Metrics,
+    notifier::{self, Notifier},
     policy::{self, Policy, PolicyError},
     reconciler::{Carrier, Executor},
     status::StatusHandle,
@@ -53,6 +54,12 @@ pub enum BuildError {
     /// The way to other replicas.
     #[error(transparent)]
     Forwarder(#[from] api::ForwarderError),
+    /// The mail server or an endpoint.
+    #[error("notices cannot be sent as configured: {0}")]
+    Notifier(String),
+    /// What targets want to be told is not configured.
+    #[error("{}", .0.join("\n"))]
+    Notify(Vec<String>),
     /// The metrics.
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -93,9 +100,14 @@ impl App {
     pub async fn build_with(config: Config, policy: Policy) -> Result<Self, BuildError> {
         let registry = Registry::new();
         let metrics = Arc::new(Metrics::new(&registry)?);
+        let lacking = notifier::lacking(&policy, &config);
+        if !lacking.is_empty() {
+            return Err(BuildError::Notify(lacking));
+        }
+        let notifier = Arc::new(Notifier::new(&config).map_err(BuildError::Notifier)?);
         let mut executors = Vec::new();
         for (name, target) in &policy.targets {
-            let executor = targets::executor(target, &metrics);
+            let executor = targets::executor(target, &metrics, &notifier);
             executors.push(executor.map_err(|source| BuildError::Target {
                 target: name.to_string(),
                 source,

@@ -102,6 +102,8 @@ enum Command {
     Reconcile(order::One),
     /// Try again from the present state who was refused or waits.
     Redrive(order::Redrive),
+    /// Have the target send its own activation or password-reset mail, to one person or to a selection.
+    Invite(order::Invite),
     /// Show the commands of operators and what came of them.
     Commands(order::Commands),
     /// Show how somebody stands at every target: state, last error, next try.
@@ -219,6 +221,7 @@ fn remote(command: Command, files: &Files) -> Result<ExitCode, Local> {
         Command::Resume(one) => Box::pin(order::simple("resume", one, files)),
         Command::Reconcile(one) => Box::pin(order::simple("reconcile", one, files)),
         Command::Redrive(redrive) => Box::pin(order::redrive(redrive, files)),
+        Command::Invite(invite) => Box::pin(order::invite(invite, files)),
         Command::Commands(commands) => Box::pin(order::commands(commands, files)),
         Command::Where(asked) => Box::pin(people::locate(asked, files)),
         Command::Apply(asked) => Box::pin(people::apply(asked, files)),
@@ -268,7 +271,7 @@ async fn rounds(config: Config, stop: CancellationToken) -> Result<(), Ended> {
         let mut running = std::pin::pin!(app.run(round.clone()));
         tokio::select! {
             ended = &mut running => return ended.map_err(Ended::Failed),
-            () = watch.changed(&folder, &status) => round.cancel(),
+            () = watch.changed(&config, &status) => round.cancel(),
         }
         running.await.map_err(Ended::Failed)?;
         if stop.is_cancelled() {

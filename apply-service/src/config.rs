@@ -1,6 +1,7 @@
 //! The service's own configuration. `config.default.yaml` is its manual; who gets what is in the policy folder.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +14,8 @@ use usher_runtime::{
     telemetry::LogConfig,
     tls::TlsConfig,
 };
+
+use crate::notifier::{MailConfig, MailTls, WebhookConfig};
 
 /// The defaults, compiled in.
 pub const DEFAULTS: &str = include_str!("../config.default.yaml");
@@ -31,6 +34,10 @@ pub struct Config {
     pub instance: InstanceConfig,
     /// How commands of operators are passed on.
     pub commands: CommandsConfig,
+    /// The mail server that notices go through; without it none is sent.
+    pub mail: Option<MailConfig>,
+    /// Endpoints that may be told, by the name that policies use.
+    pub webhooks: BTreeMap<String, WebhookConfig>,
     /// When to call for somebody.
     pub alarms: AlarmsConfig,
     /// How it ends.
@@ -146,6 +153,8 @@ impl Config {
         if self.alarms.leavers > AlarmsConfig::LEAVERS_MAX {
             problems.push("alarms.leavers must be at most 24h: somebody who has left must not go unnoticed".to_owned());
         }
+        problems.extend(self.mail.iter().flat_map(MailConfig::problems));
+        problems.extend(self.webhooks.iter().flat_map(|(name, webhook)| webhook.problems(name)));
         problems.extend(self.http.tls.as_ref().and_then(TlsConfig::problem));
         problems
     }
@@ -161,6 +170,9 @@ impl Config {
                  changed"
                     .to_owned(),
             );
+        }
+        if self.mail.as_ref().is_some_and(|mail| mail.tls == MailTls::None) {
+            warnings.push("mail.tls is none: mails and the password travel in the clear".to_owned());
         }
         if self.kafka.topics == TopicMode::Manage && self.kafka.replication_factor < 3 {
             warnings.push(

@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::logic::{
-    account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+    account::{AttributePath, AttributeValues, RemoteAccount, RemoteGroup, RemoteId},
+    groups::rules::GroupAbilities,
+    notification::Onboarding,
     policy::ValueKind,
 };
 
@@ -19,6 +21,7 @@ pub mod lease;
 pub mod rest;
 pub mod roster;
 pub mod scim;
+pub mod webhook;
 
 /// One thing to do at a target, fully decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,15 +56,53 @@ pub enum Operation {
         /// For a conditional write, when known and supported.
         etag: Option<String>,
     },
+    /// Have the target send its own activation or password-reset mail. No password is asked for or taken back.
+    Invite(RemoteId),
     /// Remove the account for good. Only ever made when policy and preset both allow it.
     Delete(RemoteId),
+    /// Groups of a name, whatever its case: [`Reply::Groups`].
+    FindGroup {
+        /// The name.
+        name: String,
+    },
+    /// A new group without members. The look-up has been done.
+    CreateGroup {
+        /// Its name.
+        name: String,
+    },
+    /// Give a group another name.
+    RenameGroup {
+        /// Which group.
+        id: RemoteId,
+        /// The new name.
+        name: String,
+    },
+    /// Who is in a group: [`Reply::Members`].
+    ReadGroup(RemoteId),
+    /// Add accounts to a group and take others out, all or nothing where the target can; whoever is in it already, or is
+    /// not in it, is no mistake. Everybody else stays.
+    ChangeMembers {
+        /// Which group.
+        id: RemoteId,
+        /// Who is added.
+        add: Vec<RemoteId>,
+        /// Who is taken out.
+        remove: Vec<RemoteId>,
+        /// How many are taken to be in it: a target that can only replace all of them is not believed to have none.
+        known: usize,
+    },
 }
 
 impl Operation {
     /// Whether it changes anything at the target: such a request starts only under a valid lease.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(self, Self::Create { .. } | Self::Update { .. } | Self::Delete(_))
+        match self {
+            Self::Check | Self::Find { .. } | Self::Read(_) | Self::List { .. } => false,
+            Self::FindGroup { .. } | Self::ReadGroup(_) => false,
+            Self::Create { .. } | Self::Update { .. } | Self::Delete(_) | Self::Invite(_) => true,
+            Self::CreateGroup { .. } | Self::RenameGroup { .. } | Self::ChangeMembers { .. } => true,
+        }
     }
 }
 
@@ -88,9 +129,19 @@ pub enum Reply {
     },
     /// Deleted, or gone already.
     Deleted,
-    /// The target does not (any longer) have this account.
+    /// Taken over: an invitation, a message of a webhook.
+    Taken,
+    /// The target does not (any longer) have this account or group.
     Absent,
-    /// On a create: such an account exists although the look-up did not find it. On an update: another account
+    /// Groups of the name; empty only when there is none.
+    Groups(Vec<RemoteGroup>),
+    /// A group was made, or has its new name.
+    GroupWritten(RemoteId),
+    /// Who is in the group; `None` when the target does not show it.
+    Members(Option<Vec<RemoteId>>),
+    /// Members were changed.
+    Changed,
+    /// On a create: such an account or group exists although the look-up did not find it. On an update: another account
     /// holds a value that must be unique. Look up again and decide; never repeat unchanged.
     Conflict(Refusal),
 }
@@ -238,6 +289,11 @@ pub trait Connector: Send + Sync {
     /// `None` when the account does not show the attribute, `Some(Null)` when it shows it empty.
     fn read_attribute(&self, account: &RemoteAccount, path: &AttributePath) -> Option<Value>;
 
+    /// How far a new user is in, where an account shows it.
+    fn onboarding(&self, _account: &RemoteAccount) -> Option<Onboarding> {
+        None
+    }
+
     /// Checks an attribute path of the configuration; the error names what is wrong in words.
     ///
     /// # Errors
@@ -267,6 +323,11 @@ pub trait Connector: Send + Sync {
     /// What it cannot do at this target, by the words of the policy's `features`.
     fn lacks(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// What it can do about groups; `None` when it cannot do anything.
+    fn groups(&self) -> Option<GroupAbilities> {
+        None
     }
 
     /// Forgets what was listed before: another process may have written since.

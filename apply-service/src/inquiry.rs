@@ -18,6 +18,7 @@ use crate::{
         lane::Links,
         link::{Link, LinkState},
         map::origins,
+        notification::{Notice, NoticeState, Onboarding},
         plan::{Plan, Question, Remote, plan as decide},
         policy::TargetPolicy,
         target_record::{FirstSyncReport, HeldSet, TargetRecord},
@@ -43,6 +44,12 @@ pub(crate) struct PlanView {
     /// Where each of these comes from: field, row of the policy, version of the message.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) sources: BTreeMap<String, String>,
+    /// Groups to join.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) join: Vec<String>,
+    /// Groups to leave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) leave: Vec<String>,
     /// Why.
     #[serde(default)]
     pub(crate) reasons: Vec<String>,
@@ -63,6 +70,8 @@ impl PlanView {
             action: plan.action.as_str().to_owned(),
             account: plan.account.as_ref().map(ToString::to_string),
             changed: plan.changed.iter().map(ToString::to_string).collect(),
+            join: plan.group_changes.join.clone(),
+            leave: plan.group_changes.leave.clone(),
             reasons: plan.reasons.clone(),
             refused: plan.refusal.as_ref().map(|refusal| refusal.code.clone()),
             next_change: plan.next_change,
@@ -81,6 +90,15 @@ pub(crate) struct PersonHere {
     /// What would be done, before a look at the target; absent when there is no state of the person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<PlanView>,
+    /// The groups that the account is in, as far as is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<String>,
+    /// How far a new user is in, as the target said it last: `invited`, `activated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) onboarding: Option<Onboarding>,
+    /// Who was or is to be told of the account, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notices: Vec<String>,
     /// Something is outstanding or under way.
     pub(crate) pending: bool,
     /// How it stands, in words.
@@ -237,8 +255,11 @@ impl Known<'_> {
             Some((LinkState::Skipped { reason, at, .. }, _)) => format!("left alone since {at}: {reason}"),
         };
         PersonHere {
+            onboarding: link.as_ref().and_then(|link| link.onboarding),
+            notices: link.iter().flat_map(|link| &link.notices).map(told).collect(),
             link,
             plan,
+            groups: self.links.groups.of(&user),
             pending,
             state,
             last_error,
@@ -267,6 +288,19 @@ impl Known<'_> {
                 }
             }
         }
+        for (user, group, set) in self.links.groups.held() {
+            if let Some((id, held)) = record.held.get_key_value(set)
+                && page.set.as_ref().is_none_or(|asked| asked == set)
+                && page.after.is_none_or(|after| user > after)
+            {
+                members.entry(id).or_default().push(HeldMember {
+                    user,
+                    action: format!("leave group {group}"),
+                    at: held.at,
+                    reasons: Vec::new(),
+                });
+            }
+        }
         let wanted = record
             .held
             .iter()
@@ -278,12 +312,18 @@ impl Known<'_> {
                 let more = people.len() > page.limit;
                 people.truncate(page.limit);
                 for member in &mut people {
-                    let plan = self.plan(&member.user).filter(|plan| plan.action == member.action);
-                    member.reasons = plan.map(|plan| plan.reasons).unwrap_or_default();
+                    let Some(plan) = self.plan(&member.user) else { continue };
+                    if let Some(group) = member.action.strip_prefix("leave group ") {
+                        if plan.leave.iter().any(|left| left == group) {
+                            member.reasons = vec!["not in it at the source any more".to_owned()];
+                        }
+                    } else if plan.action == member.action {
+                        member.reasons = plan.reasons;
+                    }
                 }
                 HeldView {
                     id: id.clone(),
-                    members: self.links.held_in(id),
+                    members: self.links.held_in(id) + self.links.groups.held_in(id),
                     set: set.clone(),
                     next: people.last().map(|member| member.user).filter(|_| more),
                     people,
@@ -303,6 +343,26 @@ impl Known<'_> {
             .iter()
             .filter_map(|user| Some((*user, self.plan(user)?)))
             .collect()
+    }
+}
+
+/// A notice in words.
+fn told(notice: &Notice) -> String {
+    let what = notice.kind.in_words();
+    match &notice.state {
+        NoticeState::Intended => format!("{what}: when the account is there"),
+        NoticeState::Owed { since, attempts: 0, .. } => format!("{what}: owed since {since}"),
+        NoticeState::Owed {
+            since,
+            attempts,
+            next_try,
+            code,
+        } => format!(
+            "{what}: owed since {since}, tried {attempts} times ({}), next try at {next_try}",
+            code.as_deref().unwrap_or("no code")
+        ),
+        NoticeState::Sent { at } => format!("{what}: sent at {at}"),
+        NoticeState::Failed { at, code } => format!("{what}: given up at {at} ({code}); redrive sends it again"),
     }
 }
 

@@ -28,6 +28,10 @@ use usher_runtime::{
 
 use crate::{
     logic::{
+        groups::{
+            Groups,
+            record::{self as group_record, About},
+        },
         lane::Links,
         link::{self, Link, user_of_key},
         target_record::{self, TargetRecord},
@@ -119,6 +123,10 @@ pub(crate) async fn restore(
                 Ok(()) => {}
                 Err(unreadable) => pass_over(&mut malformed, topics::LINK, record, unreadable),
             }
+        } else if let Some(about) = group_record::about(target, name)
+            && let Err(unreadable) = take_groups(&mut links.groups, about, record.value.as_deref())
+        {
+            pass_over(&mut malformed, topics::LINK, record, unreadable);
         }
     })
     .await?;
@@ -178,6 +186,29 @@ fn take_link(links: &mut Links, user: UserKey, value: Option<&[u8]>) -> Result<(
     Ok(())
 }
 
+/// Takes a record of a group, or of the groups of a person.
+fn take_groups(groups: &mut Groups, about: About, value: Option<&[u8]>) -> Result<(), Unreadable> {
+    match about {
+        About::Group(group) => match decode(value, group_record::FORMAT) {
+            // They are never removed.
+            Ok(None) => {}
+            Ok(Some(known)) => groups.restore_group(&group, Some(known)),
+            Err(unreadable) => {
+                groups.restore_group(&group, None);
+                return Err(unreadable);
+            }
+        },
+        About::Person(user) => match decode(value, group_record::FORMAT) {
+            Ok(known) => groups.restore_person(user, known),
+            Err(unreadable) => {
+                groups.lock_person(user);
+                return Err(unreadable);
+            }
+        },
+    }
+    Ok(())
+}
+
 /// The record of a target whose own cannot be read: its owner may be writing still, and since when without recording it
 /// is not known either, so every link is to be doubted whose person has changed since.
 fn assumed(now: Timestamp) -> TargetRecord {
@@ -194,14 +225,20 @@ fn assumed(now: Timestamp) -> TargetRecord {
     }
 }
 
+/// What is known at several targets.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Links.
+    pub links: Vec<(TargetName, UserKey, Link)>,
+    /// Groups and who is in them.
+    pub groups: BTreeMap<TargetName, Groups>,
+}
+
 /// Links of several targets, for whoever only reads. Reads to the end as the broker announces it.
 ///
 /// # Errors
 /// [`RestoreError`].
-pub(crate) async fn read_only(
-    kafka: &KafkaConfig,
-    targets: &[TargetName],
-) -> Result<Vec<(TargetName, UserKey, Link)>, RestoreError> {
+pub(crate) async fn read_only(kafka: &KafkaConfig, targets: &[TargetName]) -> Result<Known, RestoreError> {
     read_some(kafka, targets, |_| true).await
 }
 
@@ -244,13 +281,14 @@ pub(crate) async fn read_some(
     kafka: &KafkaConfig,
     targets: &[TargetName],
     keep: impl Fn(&UserKey) -> bool + Send + Sync,
-) -> Result<Vec<(TargetName, UserKey, Link)>, RestoreError> {
+) -> Result<Known, RestoreError> {
     let topic = kafka.topic(topics::LINK);
     let mut partitions: Vec<i32> = targets.iter().map(topics::partition_of_target).collect();
     partitions.sort_unstable();
     partitions.dedup();
     let mut reader = TopicReader::start(kafka, &topic, Partitions::Only(partitions)).await?;
     let mut links = BTreeMap::new();
+    let mut groups: BTreeMap<TargetName, Groups> = BTreeMap::new();
     loop {
         match reader.next().await {
             Some(TopicInput::Records(records)) => {
@@ -258,6 +296,15 @@ pub(crate) async fn read_some(
                     let Some(name) = name_of(record) else {
                         continue;
                     };
+                    for target in targets {
+                        if let Some(about) = group_record::about(target, name)
+                            && (!matches!(&about, About::Person(user) if !keep(user)))
+                        {
+                            // What cannot be read is locked there.
+                            let table = groups.entry(target.clone()).or_default();
+                            let _ = take_groups(table, about, record.value.as_deref());
+                        }
+                    }
                     let found = targets
                         .iter()
                         .find_map(|target| Some((target, user_of_key(target, name)?)));
@@ -275,10 +322,11 @@ pub(crate) async fn read_some(
                 }
             }
             Some(TopicInput::CaughtUp(_)) => {
-                return Ok(links
-                    .into_iter()
-                    .map(|((target, user), link)| (target, user, link))
-                    .collect());
+                let links = links.into_iter().map(|((target, user), link)| (target, user, link));
+                return Ok(Known {
+                    links: links.collect(),
+                    groups,
+                });
             }
             Some(TopicInput::Failed(reason)) => return Err(RestoreError::Failed(topic, reason)),
             None => {
@@ -383,6 +431,39 @@ mod tests {
             take_link(&mut links, user, Some(&bad)).unwrap_err();
             take_link(&mut links, user, None).unwrap();
             assert_eq!((links.get(&user), links.unreadable()), (None, 0));
+        }
+    }
+
+    #[test]
+    fn groups_are_taken_in_any_order_and_what_cannot_be_read_is_left_alone() {
+        let target = TargetName::try_new("gong").unwrap();
+        let about = |key: &str| group_record::about(&target, key).unwrap();
+        let group: &[u8] = br#"{"format":1,"name":"Sales","id":"g1","made":true}"#;
+        let person: &[u8] = br#"{"format":1,"account":"r1","groups":{"abc":{"is":"in"}}}"#;
+        let (of_group, of_person) = ("gong/group/abc", format!("gong/groups-of/{}", user_key(1)));
+        for order in [[true, false], [false, true]] {
+            let mut groups = Groups::default();
+            for is_group in order {
+                let (key, value) = if is_group {
+                    (of_group, group)
+                } else {
+                    (of_person.as_str(), person)
+                };
+                take_groups(&mut groups, about(key), Some(value)).unwrap();
+            }
+            assert_eq!(groups.of(&user_key(1)), ["Sales"]);
+            assert_eq!(groups.status().made, 1);
+            let later = String::from_utf8_lossy(person).replace("\"format\":1", "\"format\":99");
+            assert_eq!(
+                take_groups(&mut groups, about(&of_person), Some(later.as_bytes())),
+                Err(Unreadable::Newer)
+            );
+            assert!(
+                groups.of(&user_key(1)).is_empty(),
+                "an older record must not stand in for it"
+            );
+            take_groups(&mut groups, about(&of_person), None).unwrap();
+            take_groups(&mut groups, about(of_group), Some(b"{")).unwrap_err();
         }
     }
 

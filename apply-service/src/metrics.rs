@@ -37,6 +37,9 @@ pub struct Metrics {
     unreadable: IntGaugeVec,
     links: IntGaugeVec,
     circuit_open: IntGaugeVec,
+    notices_owed: IntGaugeVec,
+    notices_oldest_seconds: IntGaugeVec,
+    notices_failed: IntGaugeVec,
     held: IntGaugeVec,
     held_oldest_seconds: IntGaugeVec,
     leavers_overdue: IntGaugeVec,
@@ -160,6 +163,12 @@ impl Metrics {
             )?,
             unreadable: gauges("apply_unreadable", "People whose link cannot be read")?,
             links: gauges("apply_links", "People with an account")?,
+            notices_owed: gauges(
+                "apply_notices_owed",
+                "Notices that are to be sent: mails, webhooks, invitations",
+            )?,
+            notices_oldest_seconds: gauges("apply_notices_oldest_seconds", "For how long the oldest notice is owed")?,
+            notices_failed: gauges("apply_notices_failed", "Notices that were refused or given up")?,
             circuit_open: gauges("apply_circuit_open", "Whether the target as a whole does not work")?,
             held: gauges("apply_held", "People whom the guard keeps back")?,
             held_oldest_seconds: gauges(
@@ -290,6 +299,12 @@ impl Metrics {
         set(&self.orphans, status.orphans);
         set(&self.unreadable, status.unreadable);
         set(&self.links, status.links);
+        set(&self.notices_owed, status.notices_owed);
+        let owed = status
+            .oldest_notice_since
+            .map_or(0, |since| now.duration_since(since).as_secs().max(0));
+        self.notices_oldest_seconds.with_label_values(&[target]).set(owed);
+        set(&self.notices_failed, status.notices_failed);
         set(&self.circuit_open, usize::from(status.circuit.is_some()));
         set(&self.held, status.held);
         let waits = status

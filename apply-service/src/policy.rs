@@ -8,10 +8,12 @@ mod attributes;
 mod compile;
 mod connection;
 pub mod dialects;
+mod groups;
 mod keys;
 mod layers;
 mod lifecycle;
 mod limits;
+mod notify;
 #[cfg(test)]
 mod rest_tests;
 mod roster;

@@ -29,9 +29,11 @@ use crate::{
         leavers::Leavers,
         link::Link,
         matching::Seen,
+        notification::Undelivered,
         policy::TargetPolicy,
     },
     metrics::Metrics,
+    notifier::Notifier,
     recorder::Recorder,
     status::StatusHandle,
     users::{Subscription, Users},
@@ -74,6 +76,8 @@ pub(crate) struct Executor {
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) carrier: Carrier,
     pub(crate) metrics: Arc<Metrics>,
+    /// One for all targets.
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 impl Executor {
@@ -133,15 +137,24 @@ impl Executor {
             }
             Reply::Written { id, account } => Answer::Written(id, account.as_ref().map(|account| self.seen(account))),
             Reply::Deleted | Reply::Absent => Answer::Absent,
+            Reply::Taken => Answer::Taken,
             Reply::Conflict(refusal) => Answer::Conflict(refusal),
+            Reply::Groups(groups) => Answer::Groups(groups),
+            Reply::GroupWritten(id) => Answer::Group(id),
+            Reply::Members(members) => Answer::Members(members),
+            Reply::Changed => Answer::Changed,
         });
         (answer, trace.elapsed, trace.requests)
     }
 
     fn seen(&self, account: &RemoteAccount) -> Seen {
-        Seen::read(account, self.policy.paths(), |account, path| {
+        let seen = Seen::read(account, self.policy.paths(), |account, path| {
             self.connector.read_attribute(account, path)
-        })
+        });
+        Seen {
+            onboarding: self.connector.onboarding(account),
+            ..seen
+        }
     }
 }
 
@@ -159,6 +172,7 @@ pub(crate) struct Surroundings {
 type Ended = (OperationId, Result<Answer, Failure>, Duration, u32);
 /// The writer of a list: never ends.
 type Writing = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Delivered = (OperationId, Result<(), Undelivered>);
 type Committing = Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>;
 
 struct Running {
@@ -168,6 +182,8 @@ struct Running {
     /// People who are planned again although they did not change.
     backlog: VecDeque<(UserKey, bool)>,
     operations: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
+    /// Notices on their way: nothing else waits for them.
+    deliveries: FuturesUnordered<Pin<Box<dyn Future<Output = Delivered> + Send>>>,
     committing: Option<Committing>,
     /// The links of the commit under way, where a list is made of them.
     links: Vec<(UserKey, Link)>,
@@ -198,6 +214,7 @@ pub(crate) async fn run(lane: Lane, around: Surroundings, inbox: Inbox, drain: C
         subscription,
         backlog,
         operations: FuturesUnordered::new(),
+        deliveries: FuturesUnordered::new(),
         committing: None,
         links: Vec::new(),
         writing,
@@ -267,6 +284,9 @@ impl Running {
                 Some(inquiry) = inquiries.recv() => self.answer(inquiry),
                 Some((operation, result, took, requests)) = self.operations.next(), if !self.operations.is_empty() => {
                     self.step(Input::Ended { operation, result, took, requests });
+                }
+                Some((delivery, result)) = self.deliveries.next(), if !self.deliveries.is_empty() => {
+                    self.step(Input::Delivered { delivery, result });
                 }
                 () = self.subscription.changed(), if !draining && self.commanded && self.lane.takes_people() => {
                     for user in self.subscription.take(FEED) {
@@ -349,6 +369,13 @@ impl Running {
                     self.operations.push(Box::pin(async move {
                         let (result, took, requests) = around.executor.execute(operation, &around.lease).await;
                         (id, result, took, requests)
+                    }));
+                }
+                Effect::Deliver(id, delivery) => {
+                    let around = Arc::clone(&self.around);
+                    self.deliveries.push(Box::pin(async move {
+                        let result = around.executor.notifier.deliver(&delivery, &around.lease).await;
+                        (id, result)
                     }));
                 }
                 Effect::Commit(batch) => {

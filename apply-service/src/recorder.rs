@@ -12,7 +12,11 @@ use usher_runtime::{
 
 use crate::{
     connector::lease::Lease,
-    logic::{lane::Batch, link::record_key},
+    logic::{
+        groups::record::{group_record_key, memberships_record_key},
+        lane::Batch,
+        link::record_key,
+    },
     metrics::Metrics,
     topics,
 };
@@ -106,6 +110,14 @@ impl Recorder {
         for (user, link) in &batch.links {
             let key = record_key(&self.target, user);
             changes.push(record(topics::LINK, key, json(link), vec![], Some(self.partition)));
+        }
+        for (group, known) in &batch.groups {
+            let key = group_record_key(&self.target, group);
+            changes.push(record(topics::LINK, key, json(known), vec![], Some(self.partition)));
+        }
+        for (user, known) in &batch.memberships {
+            let key = memberships_record_key(&self.target, user);
+            changes.push(record(topics::LINK, key, json(known), vec![], Some(self.partition)));
         }
         for outcome in &batch.outcomes {
             let key = outcome

@@ -14,7 +14,9 @@ use usher_contract::StateHash;
 use usher_runtime::shutdown::chain;
 
 use crate::{
+    Config,
     connector::http::HttpSender,
+    notifier,
     policy::{self, PolicyError},
     status::StatusHandle,
 };
@@ -49,13 +51,14 @@ impl Watch {
     }
 
     /// Ends when the folder has another content than at the beginning, and it is a good one.
-    pub(crate) async fn changed(&mut self, folder: &Path, status: &StatusHandle) {
+    pub(crate) async fn changed(&mut self, config: &Config, status: &StatusHandle) {
+        let folder = config.policy.folder.as_path();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 _ = self.hangup.recv() => info!("SIGHUP: the policy folder is read again"),
             }
-            match self.look(folder).await {
+            match self.look(folder, config).await {
                 Ok(None) => status.policy_problem(None),
                 Ok(Some(content)) if content == self.running => status.policy_problem(None),
                 Ok(Some(content)) => {
@@ -76,7 +79,7 @@ impl Watch {
     }
 
     /// The content when it differs and is at rest; `None` while it is being changed.
-    async fn look(&self, folder: &Path) -> Result<Option<StateHash>, (StateHash, PolicyError)> {
+    async fn look(&self, folder: &Path, config: &Config) -> Result<Option<StateHash>, (StateHash, PolicyError)> {
         let unreadable = |error| (StateHash::of_text("unreadable"), error);
         let found = content(folder).map_err(unreadable)?;
         if found == self.running {
@@ -92,7 +95,8 @@ impl Watch {
             let error = HttpSender::new(target.connection.http.clone()).err()?;
             Some(format!("target {name}: {}", chain(&error)))
         });
-        let unusable: Vec<String> = unusable.collect();
+        // What only both together say.
+        let unusable: Vec<String> = unusable.chain(notifier::lacking(&policy, config)).collect();
         if !unusable.is_empty() {
             return Err((found, PolicyError(unusable)));
         }

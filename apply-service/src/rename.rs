@@ -20,7 +20,15 @@ use usher_runtime::{
 
 use crate::{
     link_table::{self, RestoreError, Restored},
-    logic::{link::record_key, ownership::LEASE, target_record::TargetRecord},
+    logic::{
+        groups::{
+            Records,
+            record::{group_record_key, memberships_record_key},
+        },
+        link::record_key,
+        ownership::LEASE,
+        target_record::TargetRecord,
+    },
     topics,
 };
 
@@ -103,6 +111,42 @@ pub(crate) async fn take_over(
             let value = Some(serde_json::to_vec(known).unwrap_or_default());
             [link(target, user, value), link(former, user, None)]
         });
+        producer
+            .commit(TransactionBatch {
+                changes: changes.collect(),
+                bookkeeping: vec![],
+            })
+            .await?;
+    }
+    let Records { groups, memberships } = links.groups.records();
+    let groups = groups.iter().map(|(group, known)| {
+        let name = |target: &TargetName| group_record_key(target, group);
+        (
+            name(target),
+            name(former),
+            serde_json::to_vec(known).unwrap_or_default(),
+        )
+    });
+    let memberships = memberships.iter().map(|(user, known)| {
+        let name = |target: &TargetName| memberships_record_key(target, user);
+        (
+            name(target),
+            name(former),
+            serde_json::to_vec(known).unwrap_or_default(),
+        )
+    });
+    let of_groups: Vec<(String, String, Vec<u8>)> = groups.chain(memberships).collect();
+    for batch in of_groups.chunks(BATCH_LINKS) {
+        let record = |name: &TargetName, key: &str, value| OutRecord {
+            topic: kafka.topic(topics::LINK),
+            key: key.as_bytes().to_vec(),
+            value,
+            headers: vec![],
+            partition: Some(topics::partition_of_target(name)),
+        };
+        let changes = batch
+            .iter()
+            .flat_map(|(new, old, value)| [record(target, new, Some(value.clone())), record(former, old, None)]);
         producer
             .commit(TransactionBatch {
                 changes: changes.collect(),

@@ -236,6 +236,20 @@ impl StatusHandle {
                 lane.kept
             ));
         }
+        if let Some(since) = lane.oldest_notice_since
+            && elapsed(since, now) >= self.alarms.held
+        {
+            alarms.push(format!(
+                "{} notices of new accounts are owed, the oldest since {since}: look at the mail server and the webhooks",
+                lane.notices_owed
+            ));
+        }
+        if lane.notices_failed > 0 {
+            alarms.push(format!(
+                "{} notices were refused or given up; mend their cause, then `redrive` sends them again",
+                lane.notices_failed
+            ));
+        }
         if let Some(circuit) = &lane.circuit {
             alarms.push(format!(
                 "the target does not work since {}: {}",

@@ -18,6 +18,7 @@ use crate::{
     inquiry::Lanes,
     logic::policy::Mode,
     metrics::Metrics,
+    notifier::Notifier,
     owner::{Order, Owner},
     policy::{Dialect, Target},
     reconciler::{Carrier, Executor},
@@ -47,7 +48,11 @@ pub(crate) enum TargetsError {
 ///
 /// # Errors
 /// When the HTTP client cannot be set up.
-pub(crate) fn executor(target: &Target, metrics: &Arc<Metrics>) -> Result<Executor, HttpError> {
+pub(crate) fn executor(
+    target: &Target,
+    metrics: &Arc<Metrics>,
+    notifier: &Arc<Notifier>,
+) -> Result<Executor, HttpError> {
     let connector = target
         .connection
         .connector()
@@ -57,6 +62,7 @@ pub(crate) fn executor(target: &Target, metrics: &Arc<Metrics>) -> Result<Execut
         connector,
         carrier: carrier(target)?,
         metrics: Arc::clone(metrics),
+        notifier: Arc::clone(notifier),
     })
 }
 

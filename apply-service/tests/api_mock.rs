@@ -420,6 +420,24 @@ async fn whoever_may_not_is_told_so_and_wrong_requests_are_refused_in_words() {
             400,
             "needs `set`",
         ),
+        (
+            "/v1/commands",
+            json!({ "target": "helpdesk", "verb": "invite", "reason": "r" }),
+            400,
+            "invite needs `user`, or `where`",
+        ),
+        (
+            "/v1/commands",
+            json!({ "target": "helpdesk", "verb": "invite", "reason": "r", "where": "Departmnt = 'x'" }),
+            400,
+            "did you mean",
+        ),
+        (
+            "/v1/commands",
+            json!({ "target": "helpdesk", "verb": "invite", "reason": "r", "where": "all" }),
+            409,
+            "features.invite is off",
+        ),
         ("/v1/preview", json!({ "users": [] }), 400, "1 to 500"),
     ] {
         let (got, said) = scene.post(path, body).await;

@@ -6,7 +6,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use apply_service::{
     connector::{Connector, Failure, Operation, Reply, http::HttpSender, lease::Lease},
-    logic::account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+    logic::{
+        account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+        notification::Onboarding,
+    },
     policy::from_texts,
 };
 use serde_json::{Value, json};
@@ -188,6 +191,72 @@ async fn an_account_lives_its_life_at_skyprep_whatever_the_vendor_leaves_open() 
 }
 
 #[tokio::test]
+async fn a_group_lives_at_skyprep_whatever_its_methods_are_called() {
+    type Change = fn(&mut SkyPrep);
+    let variants: [(Change, &str); 2] = [
+        (|_| {}, ""),
+        (
+            |sim| sim.group_methods = ["groups", "new_group", "edit_group", "members", "join", "part"],
+            "    settings: { listGroupsMethod: groups, createGroupMethod: new_group, renameGroupMethod: edit_group, \
+             groupMembersMethod: members, addToGroupMethod: join, removeFromGroupMethod: part }\n",
+        ),
+    ];
+    for (change, more) in variants {
+        let (sim, target) = skyprep(change, more).await;
+        let abilities = target.connector.groups().unwrap();
+        assert_eq!((abilities.at_once, abilities.read), (1, true), "one member per call");
+        let ada = target.create(&person("005000000000001AAA", "ada")).await;
+        let find = |name: &str| Operation::FindGroup { name: name.to_owned() };
+        assert_eq!(target.run(find("Sales & Söhne")).await, Ok(Reply::Groups(vec![])));
+        let create = || Operation::CreateGroup {
+            name: "Sales & Söhne".to_owned(),
+        };
+        let Ok(Reply::GroupWritten(group)) = target.run(create()).await else {
+            panic!("not made")
+        };
+        assert!(
+            matches!(target.run(create()).await, Ok(Reply::Conflict(_))),
+            "the name is taken"
+        );
+        let found = target.run(find("SALES & SÖHNE")).await;
+        assert!(
+            matches!(&found, Ok(Reply::Groups(groups)) if groups.len() == 1 && groups[0].id == group),
+            "{found:?}"
+        );
+        let change = |add: &[&RemoteId], remove: &[&RemoteId]| Operation::ChangeMembers {
+            id: group.clone(),
+            add: add.iter().map(|id| (*id).clone()).collect(),
+            remove: remove.iter().map(|id| (*id).clone()).collect(),
+            known: 0,
+        };
+        let stranger = RemoteId("7".to_owned());
+        for _ in 0..2 {
+            assert_eq!(target.run(change(&[&ada], &[])).await, Ok(Reply::Changed));
+        }
+        assert_eq!(
+            sim.with(|sim| sim.groups()[0].members.clone()),
+            vec![ada.0.clone()],
+            "no digit is lost"
+        );
+        let read = || Operation::ReadGroup(group.clone());
+        assert_eq!(target.run(read()).await, Ok(Reply::Members(Some(vec![ada.clone()]))));
+        assert_eq!(code(target.run(change(&[&stranger], &[])).await).0, "reject");
+        let rename = Operation::RenameGroup {
+            id: group.clone(),
+            name: "EMEA".to_owned(),
+        };
+        assert_eq!(target.run(rename).await, Ok(Reply::GroupWritten(group.clone())));
+        for _ in 0..2 {
+            assert_eq!(target.run(change(&[], &[&ada])).await, Ok(Reply::Changed));
+        }
+        assert_eq!(target.run(read()).await, Ok(Reply::Members(Some(vec![]))));
+        assert_eq!(sim.with(|sim| sim.groups()[0].name.clone()), "EMEA");
+        let nowhere = Operation::ReadGroup(RemoteId("9".to_owned()));
+        assert_eq!(target.run(nowhere).await, Ok(Reply::Absent));
+    }
+}
+
+#[tokio::test]
 async fn a_mail_about_a_new_user_is_sent_with_the_create_call_alone() {
     let (sim, target) = skyprep(|_| {}, "    settings: { notify: true }\n").await;
     let ada = target.create(&person("005000000000001AAA", "ada")).await;
@@ -200,6 +269,62 @@ async fn a_mail_about_a_new_user_is_sent_with_the_create_call_alone() {
         .map(|request| request.path)
         .collect();
     assert_eq!(flagged, ["/admin/api/create_user"]);
+}
+
+#[tokio::test]
+async fn the_vendors_own_log_in_mail_is_asked_for_by_a_call_that_is_a_setting() {
+    for (method, more) in [
+        ("send_login_info", ""),
+        ("resend_invite", "    settings: { inviteMethod: resend_invite }\n"),
+    ] {
+        let (sim, target) = skyprep(|sim| sim.invite_method = method, more).await;
+        let ada = target.create(&person("005000000000001AAA", "ada")).await;
+        assert_eq!(target.run(Operation::Invite(ada)).await, Ok(Reply::Taken), "{method}");
+        assert_eq!(sim.with(|sim| sim.mails.clone()), ["ada@acme.example"]);
+        let gone = Operation::Invite(RemoteId("7".to_owned()));
+        assert_eq!(target.run(gone).await, Ok(Reply::Absent));
+
+        let (sim, target) = miniorange(
+            |sim| sim.invite_method = method,
+            &format!("    settings: {{ inviteMethod: {method} }}\n"),
+        )
+        .await;
+        let ada = target.create(&orange("ada")).await;
+        assert_eq!(
+            target.run(Operation::Invite(ada.clone())).await,
+            Ok(Reply::Taken),
+            "{method}"
+        );
+        assert_eq!(sim.with(|sim| sim.invited.clone()), ["ada@acme.example"]);
+        let gone = Operation::Invite(RemoteId("bob@acme.example".to_owned()));
+        assert_eq!(target.run(gone).await, Ok(Reply::Absent));
+        // What the account says about its user, in whatever case.
+        for (activated, expected) in [(false, Onboarding::Invited), (true, Onboarding::Activated)] {
+            if activated {
+                sim.with(|sim| sim.activate("ada@acme.example"));
+            }
+            let Ok(Reply::Found(found)) = target.run(Operation::Read(ada.clone())).await else {
+                panic!("an account")
+            };
+            assert_eq!(target.connector.onboarding(&found[0]), Some(expected));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_mail_by_a_call_that_the_vendor_does_not_have_is_refused_and_stops_nobody() {
+    let (_sim, target) = skyprep(|sim| sim.invite_method = "other", "").await;
+    let ada = target.create(&person("005000000000001AAA", "ada")).await;
+    assert_eq!(
+        code(target.run(Operation::Invite(ada)).await),
+        ("reject", "not-offered".to_owned())
+    );
+    let (_sim, target) = miniorange(|sim| sim.invite_method = "other", "").await;
+    let ada = target.create(&orange("ada")).await;
+    assert_eq!(
+        code(target.run(Operation::Invite(ada)).await),
+        ("reject", "not-offered".to_owned())
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use apply_service::connector::{
     scim::{ScimConfig, config::FilterMode},
 };
 use axum::{Router, http::StatusCode, response::Redirect};
-use scim_support::{Target, WORK, find, live, person, values};
+use scim_support::{Target, WORK, find, live, live_groups, person, values};
 use serde_json::json;
 use target_sims::{Behaviour, Fault, FaultScope, ScimSim, ScimSimConfig};
 
@@ -336,4 +336,70 @@ async fn what_speaks_no_tls_stops_the_target_before_anything_is_sent() {
     assert_eq!(refusal.code, "tls");
     assert!(refusal.reason.contains("caFile"), "{refusal}");
     assert!(sim.requests().is_empty());
+}
+
+#[tokio::test]
+async fn groups_live_at_awkward_servers() {
+    type Change = fn(&mut Behaviour);
+    let awkward: [(&str, Change); 5] = [
+        ("plain", |_| {}),
+        ("twice", |behaviour| behaviour.member_twice_conflicts = true),
+        ("by value", |behaviour| behaviour.members_removed_by_value_only = true),
+        ("no put", |behaviour| behaviour.group_put_refused = true),
+        ("no filter", |behaviour| {
+            (behaviour.filter_supported, behaviour.page_size_max) = (false, 1)
+        }),
+    ];
+    for (tag, change) in awkward {
+        println!("{tag}");
+        let sim = sim(change).await;
+        live_groups(&target(&sim), tag).await;
+    }
+    let sim = sim(|behaviour| behaviour.patch_supported = false).await;
+    live_groups(&target(&sim), "put").await;
+    // Without PATCH and without showing members nothing is written at all.
+    let group = sim.seed_group(json!({"displayName": "Ours", "members": [{"value": "user-00000001"}]}));
+    sim.set_behaviour(|behaviour| behaviour.hide_members = true);
+    let before = sim.write_count();
+    let change = Operation::ChangeMembers {
+        id: apply_service::logic::account::RemoteId(group.clone()),
+        add: vec![apply_service::logic::account::RemoteId("user-00000002".to_owned())],
+        remove: vec![],
+        known: 1,
+    };
+    let knowing = target(&sim);
+    knowing.check().await;
+    assert_eq!(code(knowing.run(change).await), ("reject", "members-hidden".to_owned()));
+    assert_eq!(sim.write_count(), before);
+    sim.remove_group(&group);
+    let gone = Operation::ReadGroup(apply_service::logic::account::RemoteId(group));
+    assert_eq!(knowing.run(gone).await, Ok(Reply::Absent));
+}
+
+#[tokio::test]
+async fn ten_thousand_members_go_over_the_wire_in_bounded_requests() {
+    let sim = sim(|behaviour| behaviour.members_per_patch_max = 100).await;
+    let target = target(&sim);
+    let group = apply_service::logic::account::RemoteId(sim.seed_group(json!({"displayName": "All"})));
+    let ids: Vec<_> = (0..10_000)
+        .map(|n| apply_service::logic::account::RemoteId(format!("u{n}")))
+        .collect();
+    let change = |add: &[apply_service::logic::account::RemoteId]| Operation::ChangeMembers {
+        id: group.clone(),
+        add: add.to_vec(),
+        remove: vec![],
+        known: 0,
+    };
+    // What is too much at once is refused as a whole, with the code by which the lane halves it.
+    assert_eq!(
+        code(target.run(change(&ids[..101])).await),
+        ("reject", "http-413".to_owned())
+    );
+    for part in ids.chunks(100) {
+        assert_eq!(target.run(change(part)).await, Ok(Reply::Changed));
+    }
+    let Ok(Reply::Members(Some(members))) = target.run(Operation::ReadGroup(group.clone())).await else {
+        panic!("no members");
+    };
+    assert_eq!(members, ids);
 }

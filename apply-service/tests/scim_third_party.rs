@@ -6,10 +6,13 @@ mod scim_support;
 
 use apply_service::connector::{
     Failure, Operation, Reply,
-    scim::{ScimConfig, config::PatchMode},
+    scim::{
+        ScimConfig,
+        config::{FilterMode, PatchMode},
+    },
 };
 use kafka_harness::{Express, Scim2Options, Scim2Server, ScimSdk, Scimmy};
-use scim_support::{DEPARTMENT, Target, WORK, find, live, person, values};
+use scim_support::{DEPARTMENT, Target, WORK, find, live, live_groups, person, values};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "s3cret";
@@ -55,6 +58,21 @@ async fn the_server_as_it_comes() {
     live(&target(&server, |_| {})).await;
     live(&target(&server, |config| config.patch = PatchMode::Pathless)).await;
     live(&target(&server, |config| config.patch = PatchMode::Put)).await;
+}
+
+#[tokio::test]
+async fn groups_of_the_server_as_it_comes_and_with_less() {
+    let whole = server(None).await;
+    live_groups(&target(&whole, |_| {}), "a").await;
+    live_groups(&target(&whole, |config| config.filter = FilterMode::None), "b").await;
+    let put = |config: &mut ScimConfig| config.patch = PatchMode::Put;
+    live_groups(&target(&whole, put), "c").await;
+    let less = server(Some(features(|config| {
+        config["patch"]["supported"] = json!(false);
+        config["filter"]["supported"] = json!(false);
+    })))
+    .await;
+    live_groups(&target(&less, |_| {}), "d").await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use usher_contract::{OutcomeResult, TargetName};
+use usher_filter::{Fields, Filter};
 use usher_runtime::{access::Role, clock, duration};
 
 use super::{
@@ -27,6 +28,8 @@ use crate::logic::{
 /// Characters of a reason, of an account's id, of a set's id.
 const REASON_MAX: usize = 500;
 const ID_MAX: usize = 300;
+/// Characters of a filter.
+const FILTER_MAX: usize = 4_000;
 
 /// Why something is done.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -55,7 +58,7 @@ pub(crate) struct Allow {
 pub(crate) struct CommandRequest {
     /// The target.
     target: String,
-    /// `pause`, `resume`, `approve`, `allow`, `reconcile`, `redrive`, `relink` or `unlink`.
+    /// `pause`, `resume`, `approve`, `allow`, `reconcile`, `redrive`, `invite`, `relink` or `unlink`.
     verb: String,
     /// For whoever reads the outcomes later; at most 500 characters.
     reason: String,
@@ -68,9 +71,12 @@ pub(crate) struct CommandRequest {
     /// Of `allow`: for how long, `4h`.
     #[serde(default, rename = "for")]
     lasts: Option<String>,
-    /// Of `relink`, `unlink`, and of `redrive` of one person: a user id or `<orgId>:<userId>`.
+    /// Of `relink`, `unlink`, and of `redrive` and `invite` of one person: a user id or `<orgId>:<userId>`.
     #[serde(default)]
     user: Option<String>,
+    /// Of `invite`: everybody with an account that is on for whom this holds; SOQL, or `all`.
+    #[serde(default, rename = "where")]
+    filter: Option<String>,
     /// Of `relink`: the target's id of the account.
     #[serde(default)]
     account: Option<String>,
@@ -154,10 +160,11 @@ fn verb_of(served: &Served, request: &CommandRequest) -> Result<Verb, Problem> {
         "approve" => &["set"],
         "allow" => &["removals", "for"],
         "redrive" | "unlink" => &["user"],
+        "invite" => &["user", "where"],
         "relink" => &["user", "account"],
         other => {
             return Err(Problem::wrong(format!(
-                "there is no verb `{}`; there are pause, resume, approve, allow, reconcile, redrive, relink, unlink",
+                "there is no verb `{}`; there are pause, resume, approve, allow, reconcile, redrive, invite, relink, unlink",
                 other.chars().take(20).collect::<String>()
             )));
         }
@@ -167,6 +174,7 @@ fn verb_of(served: &Served, request: &CommandRequest) -> Result<Verb, Problem> {
         ("removals", request.removals.is_some()),
         ("for", request.lasts.is_some()),
         ("user", request.user.is_some()),
+        ("where", request.filter.is_some()),
         ("account", request.account.is_some()),
     ] {
         if is_given && !needed.contains(&name) {
@@ -192,6 +200,19 @@ fn verb_of(served: &Served, request: &CommandRequest) -> Result<Verb, Problem> {
         "redrive" => Verb::Redrive {
             user: request.user.is_some().then(user).transpose()?,
         },
+        "invite" => match (&request.user, &request.filter) {
+            (Some(_), None) => Verb::Invite {
+                user: Some(user()?),
+                filter: None,
+            },
+            (None, Some(filter)) => Verb::Invite {
+                user: None,
+                filter: Some(selection(filter)?),
+            },
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(Problem::wrong("invite needs `user`, or `where` for a selection"));
+            }
+        },
         "relink" => Verb::Relink {
             user: user()?,
             account: RemoteId(short(
@@ -201,6 +222,20 @@ fn verb_of(served: &Served, request: &CommandRequest) -> Result<Verb, Problem> {
         },
         _ => Verb::Unlink { user: user()? },
     })
+}
+
+/// A filter of people, judged before it is passed on.
+fn selection(filter: &str) -> Result<String, Problem> {
+    let filter = filter.trim();
+    if filter.is_empty() || filter.chars().count() > FILTER_MAX {
+        return Err(Problem::wrong(format!("`where` is 1 to {FILTER_MAX} characters")));
+    }
+    if !filter.eq_ignore_ascii_case("all")
+        && let Err(error) = Filter::parse(filter, &Fields::default())
+    {
+        return Err(Problem::wrong(format!("`where`: {error}\n{}", error.marked(filter))));
+    }
+    Ok(filter.to_owned())
 }
 
 fn allowing(removals: u64, lasts: &str) -> Result<Verb, Problem> {

@@ -52,14 +52,19 @@ pub(super) async fn find(
 
 fn hit(hit: &Hit) -> Value {
     let user = &hit.0.user;
-    json!({
-        "key": user.key(),
-        "displayName": user.display_name,
-        "username": user.username,
-        "email": user.email,
-        "active": user.active,
-        "removed": user.removed,
-    })
+    let mut shown = json!({ "key": user.key(), "removed": user.removed });
+    // What is unknown has no value to show: its key is left out.
+    for (name, value) in [
+        ("displayName", serde_json::to_value(&user.display_name)),
+        ("username", serde_json::to_value(&user.username)),
+        ("email", serde_json::to_value(&user.email)),
+        ("active", serde_json::to_value(&user.active)),
+    ] {
+        if let Ok(value) = value {
+            shown[name] = value;
+        }
+    }
+    shown
 }
 
 #[derive(Debug, Deserialize)]

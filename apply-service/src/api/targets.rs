@@ -188,9 +188,10 @@ impl Served {
         let found = read_some(&self.kafka, std::slice::from_ref(target), keep).await;
         let found = found.map_err(|error| Problem::later(usher_runtime::shutdown::chain(&error)))?;
         let mut links = Links::default();
-        for (_, user, link) in found {
+        for (_, user, link) in found.links {
             links.put(user, Some(link));
         }
+        links.groups = found.groups.into_values().next().unwrap_or_default();
         Ok(links)
     }
 

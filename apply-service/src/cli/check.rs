@@ -12,6 +12,7 @@ use crate::{
     Config,
     connector::{Failure, Operation, Reply, lease::Lease},
     metrics::Metrics,
+    notifier::{self, Notifier},
     policy::{self, Policy},
     targets, topics,
 };
@@ -36,16 +37,33 @@ pub(super) async fn check(config: Config) -> ExitCode {
             if policy.targets.is_empty() {
                 report.warn("the policy folder describes no target: nobody will be provisioned");
             }
+            for problem in notifier::lacking(&policy, &config) {
+                report.problem("notify", &problem);
+            }
             targets(&policy, &mut report).await;
         }
         Err(error) => error.0.iter().for_each(|problem| report.problem("policy", problem)),
     }
+    notices(&config, &mut report).await;
     kafka(&config.kafka, &mut report).await;
     print(&report.text);
     if report.problems == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// The mail server: connection and log-in; nothing is sent.
+async fn notices(config: &Config, report: &mut Report) {
+    let notifier = match Notifier::new(config) {
+        Ok(notifier) => notifier,
+        Err(problem) => return report.problem("notify", &problem),
+    };
+    match notifier.check_mail().await {
+        None => {}
+        Some(Ok(())) => report.ok("mail: the server answers and lets us in"),
+        Some(Err(refusal)) => report.problem("mail", &refusal.to_string()),
     }
 }
 
@@ -67,7 +85,7 @@ async fn targets(policy: &Policy, report: &mut Report) {
         return;
     };
     for (name, target) in &policy.targets {
-        let executor = match targets::executor(target, &metrics) {
+        let executor = match targets::executor(target, &metrics, &Arc::default()) {
             Ok(executor) => executor,
             Err(error) => {
                 report.problem(&format!("target {name}"), &chain(&error));

@@ -195,6 +195,7 @@ async fn read(target: Option<TargetName>, config: &Config) -> Result<Vec<Line>, 
     let links = link_table::read_only(&config.kafka, &targets).await;
     let links = links.map_err(|error| chain(&error))?;
     let lines = links
+        .links
         .into_iter()
         .map(|(target, user, link)| Line { target, user, link });
     Ok(lines.collect())

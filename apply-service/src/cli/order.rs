@@ -72,6 +72,30 @@ pub(super) struct Redrive {
     remote: Remote,
 }
 
+/// Whom the target sends its own mail.
+#[derive(Debug, Args)]
+pub(super) struct Invite {
+    /// The target.
+    #[arg(long, value_name = "NAME")]
+    target: TargetName,
+    /// Only this person: id, e-mail address or name.
+    #[arg(
+        long,
+        value_name = "USER",
+        required_unless_present = "filter",
+        conflicts_with = "filter"
+    )]
+    user: Option<String>,
+    /// Everybody with an account that is on for whom this holds: SOQL as in policies, or all. At most 1000 at a time.
+    #[arg(long = "where", value_name = "FILTER")]
+    filter: Option<String>,
+    /// Why, for whoever reads the outcomes later.
+    #[arg(long, value_name = "WORDS")]
+    reason: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
 /// What waits for an operator.
 #[derive(Debug, Args)]
 pub(super) struct Held {
@@ -133,6 +157,24 @@ pub(super) async fn redrive(redrive: Redrive, files: &Files) -> ExitCode {
         }
     }
     to_each(redrive.target.as_ref(), body, &redrive.remote, files).await
+}
+
+pub(super) async fn invite(invite: Invite, files: &Files) -> ExitCode {
+    let mut body = json!({ "verb": "invite", "target": invite.target, "reason": invite.reason });
+    let mut results = Results::new();
+    let sent = async {
+        let service = Service::new(&invite.remote, files)?;
+        match (&invite.user, &invite.filter) {
+            (Some(user), _) => body["user"] = json!(service.person(user).await?),
+            (None, filter) => body["where"] = json!(filter),
+        }
+        results.add(invite.target.as_str(), service.command(&body).await);
+        Ok::<_, String>(())
+    };
+    match sent.await {
+        Ok(()) => results.finish(invite.remote.json),
+        Err(problem) => complain(&problem),
+    }
 }
 
 /// The same to one target or all.

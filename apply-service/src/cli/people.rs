@@ -155,6 +155,8 @@ fn show_person(person: &Value) -> String {
         for (name, value) in [
             ("last error", &target["lastError"]),
             ("next try", &target["nextTry"]),
+            ("onboarding", &target["onboarding"]),
+            ("notices", &target["notices"]),
             ("plan", &target["plan"]["line"]),
         ] {
             if !value.is_null() {

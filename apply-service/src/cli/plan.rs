@@ -107,7 +107,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
         let users = read_users(config, &metrics).await?;
         // Before the first run nothing is linked, and a preview makes no topics.
         let links = if missing.contains(&topics::LINK) {
-            Vec::new()
+            link_table::Known::default()
         } else {
             link_table::read_only(&config.kafka, &names)
                 .await
@@ -133,8 +133,11 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
         .map_err(|_| unanswered())??;
 
     let mut by_target: BTreeMap<TargetName, Links> = BTreeMap::new();
-    for (target, user, link) in links {
+    for (target, user, link) in links.links {
         by_target.entry(target).or_default().put(user, Some(link));
+    }
+    for (target, groups) in links.groups {
+        by_target.entry(target).or_default().groups = groups;
     }
     let mut people: Vec<UserKey> = users
         .keys()
@@ -154,7 +157,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                 .addresses
                 .note(&change.user, &target.policy, &*users, clock::now());
         }
-        let executor = targets::executor(target, &metrics).map_err(|error| chain(&error))?;
+        let executor = targets::executor(target, &metrics, &Arc::default()).map_err(|error| chain(&error))?;
         if let Some(desk) = executor.desk() {
             // Rows are looked up in what the links say.
             desk.begin(&links);
@@ -341,7 +344,7 @@ fn rows(plans: &[Entry]) -> BTreeMap<&TargetName, [usize; 3]> {
             Action::Look | Action::Create | Action::Adopt | Action::Reactivate => counts[0] += 1,
             Action::Update | Action::Relink => counts[1] += 1,
             Action::Deactivate | Action::Delete => counts[2] += 1,
-            Action::Noop | Action::Wait | Action::Skip => {}
+            Action::Noop | Action::Wait | Action::Skip | Action::SetGroups => {}
         }
     }
     rows
@@ -386,6 +389,8 @@ fn as_json(plans: &[Entry], guarded: &[Guarded]) -> String {
                 "account": entry.plan.account,
                 "changed": entry.plan.changed,
                 "sources": entry.sources,
+                "join": entry.plan.group_changes.join,
+                "leave": entry.plan.group_changes.leave,
                 "reasons": entry.plan.reasons,
                 "refused": entry.plan.refusal.as_ref().map(|refusal| refusal.code.clone()),
                 "nextChange": entry.plan.next_change,

@@ -11,8 +11,9 @@
 //! | lists that cannot loop | `paging` |
 //! | looking up, by call or by the list | `find`, `index` |
 //! | writing, so that a lost answer makes no second account | `create`, `update` |
+//! | groups and who is in them | `groups` |
 //!
-//! Deliberately left out: groups, batches, OAuth; and everything that sends (`http`).
+//! Deliberately left out: pages of groups and members, batches, OAuth; and everything that sends (`http`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,8 @@ use serde_json::{Map, Value, json};
 use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal, Reply, Step, answer};
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount, RemoteId},
+    groups::rules::GroupAbilities,
+    notification::Onboarding,
     policy::ACTIVE,
 };
 
@@ -31,6 +34,7 @@ mod create;
 mod description;
 mod draft;
 mod find;
+mod groups;
 mod index;
 mod json;
 mod paging;
@@ -89,11 +93,25 @@ impl Connector for RestConnector {
             Operation::Create { values } => Box::new(create::Create::new(shared, values)),
             Operation::Update { id, values, .. } => Box::new(update::Update::new(shared, id, values)),
             Operation::Delete(id) => Box::new(single::Delete::new(shared, id)),
+            Operation::FindGroup { name } => Box::new(groups::Find::new(shared, name)),
+            Operation::CreateGroup { name } => Box::new(groups::Single::new(shared, groups::Work::Create(name))),
+            Operation::RenameGroup { id, name } => {
+                Box::new(groups::Single::new(shared, groups::Work::Rename(id, name)))
+            }
+            Operation::ReadGroup(id) => Box::new(groups::Single::new(shared, groups::Work::Read(id))),
+            Operation::ChangeMembers { id, add, remove, .. } => {
+                Box::new(groups::Change::new(shared, id, &add, &remove))
+            }
+            Operation::Invite(id) => Box::new(single::Invite::new(shared, id)),
         }
     }
 
     fn read_attribute(&self, account: &RemoteAccount, path: &AttributePath) -> Option<Value> {
         self.shared.description.read(&account.resource, &path.0)
+    }
+
+    fn onboarding(&self, account: &RemoteAccount) -> Option<Onboarding> {
+        self.shared.description.onboarding(&account.resource)
     }
 
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {
@@ -135,6 +153,10 @@ impl Connector for RestConnector {
 
     fn lacks(&self) -> Vec<&'static str> {
         self.shared.description.lacks()
+    }
+
+    fn groups(&self) -> Option<GroupAbilities> {
+        self.shared.group_abilities()
     }
 
     fn forget_listing(&self) {

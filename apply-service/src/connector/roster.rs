@@ -78,6 +78,10 @@ impl Connector for RosterConnector {
     fn check_path(&self, path: &str) -> Result<AttributePath, String> {
         Ok(AttributePath(path.to_owned()))
     }
+
+    fn lacks(&self) -> Vec<&'static str> {
+        vec!["invite"]
+    }
 }
 
 /// The desk of a target. Connects nowhere.

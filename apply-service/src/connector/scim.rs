@@ -10,6 +10,7 @@
 //! | 7644 3.5.1 | PUT after reading, over the full representation | `update`, `build` |
 //! | 7644 3.5.2 | PATCH by path, path-less, by whole arrays | `patch`, `update` |
 //! | 7644 3.6 | delete; gone already is done | `single` |
+//! | 7643 4.2, 7644 3.5.2 | groups by name; members added and removed in bounded numbers | `groups`, `members` |
 //! | 7644 3.10 | paths split at known URNs | `path` |
 //! | 7644 3.12 | one table from answers to meanings | `classify` |
 //! | 7644 3.14 | If-Match only where versions are declared and one was seen | `update` |
@@ -17,7 +18,7 @@
 //!
 //! The same with tests: `docs/scim.md`.
 //!
-//! Deliberately left out: groups, bulk, `/.search`, sorting, `/Schemas`, `/Me`; and everything that sends (`http`).
+//! Deliberately left out: nested groups, bulk, `/.search`, sorting, `/Schemas`, `/Me`; and everything that sends (`http`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +27,7 @@ use serde_json::Value;
 use super::{Connector, Exchange, Failure, HttpAnswer, Operation, Refusal};
 use crate::logic::{
     account::{AttributePath, AttributeValues, RemoteAccount},
+    groups::rules::GroupAbilities,
     policy::{ACTIVE, ValueKind},
 };
 
@@ -37,9 +39,11 @@ pub mod config;
 mod create;
 mod discovery;
 mod filter;
+mod groups;
 mod index;
 mod listing;
 mod lookup;
+mod members;
 mod patch;
 mod path;
 pub mod probe;
@@ -169,6 +173,23 @@ impl ScimConnector {
                     Box::new(update::Update::new(shared, id, off, None))
                 }
             },
+            Operation::FindGroup { name } => Box::new(groups::Find::new(shared, name)),
+            Operation::CreateGroup { name } => Box::new(groups::Create::new(shared, name)),
+            Operation::RenameGroup { id, name } => {
+                Box::new(members::Change::new(shared, id, members::Wanted::Name(name)))
+            }
+            Operation::ReadGroup(id) => Box::new(members::Read::new(shared, id)),
+            Operation::ChangeMembers { id, add, remove, known } => Box::new(members::Change::new(
+                shared,
+                id,
+                members::Wanted::Members { add, remove, known },
+            )),
+            Operation::Invite(_) => {
+                return Err(Refusal {
+                    code: "not-offered".to_owned(),
+                    reason: "SCIM has no activation or password-reset mail (RFC 7644)".to_owned(),
+                });
+            }
         })
     }
 }
@@ -188,14 +209,26 @@ impl Connector for ScimConnector {
         Path::parse(path, &self.shared.vocabulary).map(|path| AttributePath(path.to_string()))
     }
 
+    fn groups(&self) -> Option<GroupAbilities> {
+        let groups = &self.shared.config.groups;
+        Some(GroupAbilities {
+            create: true,
+            rename: true,
+            remove: true,
+            read: groups.shows_members,
+            at_once: groups.members_max,
+        })
+    }
+
     fn kind(&self, path: &AttributePath) -> ValueKind {
         Path::parse(&path.0, &self.shared.vocabulary).map_or(ValueKind::Any, |path| path.kind())
     }
 
     fn lacks(&self) -> Vec<&'static str> {
         match self.shared.config.delete {
-            DeleteMeans::Deletes => Vec::new(),
-            DeleteMeans::Deactivates => vec!["delete"],
+            // SCIM knows passwords and no mails about them.
+            DeleteMeans::Deletes => vec!["invite"],
+            DeleteMeans::Deactivates => vec!["delete", "invite"],
         }
     }
 

@@ -34,6 +34,15 @@ impl std::fmt::Display for RemoteId {
     }
 }
 
+/// A group of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteGroup {
+    /// The target's id.
+    pub id: RemoteId,
+    /// Its name.
+    pub name: String,
+}
+
 /// An account as the target showed it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemoteAccount {

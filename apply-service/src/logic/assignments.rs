@@ -4,6 +4,8 @@
 //! until the person changes at the source or an operator asks for a reimport, unless it says `applyOnChange`.
 //! *Manual*: they are written with the account, once, and are the application's own afterwards.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use usher_contract::{StateHash, User};
@@ -28,6 +30,8 @@ pub struct Assignment {
     pub apply_on_change: bool,
     /// The settings as rows of the mapping.
     pub rows: Vec<AttributeRule>,
+    /// Of the rows those whose setting says which data is captured.
+    pub capture: BTreeSet<AttributePath>,
     /// Settings that do not take effect, in words: their seat is not granted.
     pub pending: Vec<String>,
     /// The hash of the settings.
@@ -175,6 +179,7 @@ mod tests {
             manual: false,
             apply_on_change: false,
             rows: vec![],
+            capture: BTreeSet::new(),
             pending: vec![],
             settings: StateHash::of_text(name),
         }

@@ -44,6 +44,16 @@ pub enum Verb {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<UserKey>,
     },
+    /// Has the target send its own activation or password-reset mail: to one person, or to everybody with an account that
+    /// is on for whom a filter holds.
+    Invite {
+        /// One person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<UserKey>,
+        /// SOQL, or `all`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<String>,
+    },
     /// Says that this account is this person's. The next plan writes what differs.
     Relink {
         /// Whose.
@@ -70,12 +80,15 @@ impl Verb {
             Self::Reconcile => "reconcile",
             Self::Drift => "drift",
             Self::Redrive { .. } => "redrive",
+            Self::Invite { .. } => "invite",
             Self::Relink { .. } => "relink",
             Self::Unlink { .. } => "unlink",
         }
     }
     /// How long an allowance lasts at most: longer is a limit of the policy file.
     pub const ALLOW_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// How many people one invitation means at most: they are put on the books in one transaction.
+    pub const INVITE_MAX: usize = 1000;
 }
 
 /// A command as it stands on the topic. Key: the target.
@@ -118,6 +131,14 @@ mod tests {
                 for_seconds: 4 * 3600,
             },
             Verb::Redrive { user: None },
+            Verb::Invite {
+                user: Some(user_key(1)),
+                filter: None,
+            },
+            Verb::Invite {
+                user: None,
+                filter: Some("Department = 'Sales'".into()),
+            },
             Verb::Relink {
                 user: user_key(1),
                 account: RemoteId("r1".into()),

@@ -16,9 +16,12 @@ mod completeness;
 mod drifting;
 mod erased;
 mod execute;
+mod grouping;
 mod guarding;
+mod inviting;
 mod links;
 mod messages;
+mod notifying;
 mod outcomes;
 mod pace;
 mod queue;
@@ -55,6 +58,7 @@ pub(crate) use self::{
 };
 use super::{
     first_sync::Listing,
+    groups::GroupNo,
     guard::{Budget, Ledger},
     link::Link,
     plan::{Action, Plan, Remote},
@@ -119,11 +123,15 @@ enum Flight {
     Look(UserKey, Plan, Arc<UserChange>),
     Write(UserKey, Plan, Arc<UserChange>),
     Page,
+    /// The target's own mail to somebody: the notice.
+    Invite(UserKey, String),
     /// A page of a look at the whole target.
     DriftPage,
     Probe,
     /// A probe about people who were answered with "forbidden".
     Trial,
+    /// A step of a group, and whether it changes something.
+    Group(GroupNo, bool),
 }
 
 /// How far the first look at the application is.
@@ -166,6 +174,8 @@ pub struct Lane {
     /// Look-ups among them, and writes: counted, because it is asked before each start.
     looks: usize,
     writes: usize,
+    /// Those about groups, and invitations.
+    others: usize,
     next_operation: OperationId,
     /// Who waits for whose account.
     waiting_for: HashMap<UserKey, BTreeSet<UserKey>>,
@@ -215,6 +225,7 @@ pub struct Lane {
     batch: bool,
     circuit: Circuit,
     drifting: Option<drifting::Drifting>,
+    notifying: notifying::Notifying,
     /// Managers of people, and everybody else whom the rules may look at.
     everybody: Everybody,
     reports: waking::Reports,
@@ -292,11 +303,16 @@ impl Lane {
         };
         let mut record = record;
         guarding::find_sets_again(&mut record, links.iter(), now);
+        let mut links = links;
+        links
+            .groups
+            .begin(|set| record.held.contains_key(set), target.reconcile, now);
         let restored_day = record.day;
         let unfed = links.iter().filter(|(_, link)| erased::may_be_on(link));
         let unfed = unfed.map(|(user, _)| *user).collect();
         Self {
             ledger: guarding::ledger(links.iter()),
+            notifying: notifying::Notifying::over(links.iter()),
             passes: HashMap::new(),
             batch: true,
             links,
@@ -306,6 +322,7 @@ impl Lane {
             flights: HashMap::new(),
             looks: 0,
             writes: 0,
+            others: 0,
             next_operation: 1,
             waiting_for: HashMap::new(),
             undecided: BTreeSet::new(),
@@ -338,7 +355,7 @@ impl Lane {
             },
             drifting: None,
             everybody: Everybody::default(),
-            reports: waking::Reports::new(target.scope.managers()),
+            reports: waking::Reports::new(target.scope.managers(), target.notify.looks_at_teams()),
             due: waking::Due::default(),
             // The first commit says who the owner is and makes the first write start without waiting for one.
             commits: Commits::asked(),
@@ -386,6 +403,7 @@ impl Lane {
                 self.pacer.requests(requests);
                 self.ended(operation, result, took, now, random, &mut effects);
             }
+            Input::Delivered { delivery, result } => self.delivered(delivery, result, now, random),
             Input::Committed => self.committed(now, &mut effects),
             Input::Tick => {}
             Input::Renew => self.commits.ask(),
@@ -407,6 +425,8 @@ impl Lane {
         self.wake_due(now, &mut effects);
         self.reconcile(now, &mut effects);
         self.dispatch(now, &mut effects);
+        self.invite(now, &mut effects);
+        self.notify(now, &mut effects);
         self.look_for_drift(now, &mut effects);
         self.report_erased(now);
         self.note_import(now);
@@ -441,6 +461,7 @@ impl Lane {
             listing,
             self.paced,
             self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
+            self.next_group(),
         ]
         .into_iter()
         .flatten()
@@ -452,6 +473,7 @@ impl Lane {
             .chain(self.queue.next_due())
             .chain(reconcile)
             .chain(import)
+            .chain(self.next_notice().filter(|_| works))
             .chain(self.due.first())
             .min()
     }
@@ -459,13 +481,15 @@ impl Lane {
     /// Nothing new starts. Only writes are waited for: what a look-up would show does not matter any more.
     fn drain(&mut self) {
         self.draining = true;
-        self.flights.retain(|_, flight| matches!(flight, Flight::Write(..)));
+        self.flights
+            .retain(|_, flight| matches!(flight, Flight::Write(..) | Flight::Group(_, true) | Flight::Invite(..)));
         self.looks = 0;
+        self.others = self.flights.len() - self.writes;
     }
 
-    /// Operations for people under way.
+    /// Operations for people and groups under way.
     fn busy(&self) -> usize {
-        self.looks + self.writes
+        self.looks + self.writes + self.others
     }
 
     /// The link of a person, without the values where they are doubtful.
@@ -481,7 +505,7 @@ impl Lane {
     /// Plans a person against the link and what a look has shown.
     fn plan(&self, change: &UserChange, remote: &Remote, again: bool, now: Timestamp) -> Plan {
         let link = self.known(&change.user.key());
-        super::plan::plan(&super::plan::Question {
+        let mut plan = super::plan::plan(&super::plan::Question {
             change,
             link: link.as_deref(),
             remote,
@@ -491,7 +515,12 @@ impl Lane {
             reimported_at: self.record.reimported_at,
             again,
             now,
-        })
+        });
+        if plan.action == Action::SetGroups {
+            // Groups are not done person by person: see `grouping`.
+            plan.action = Action::Noop;
+        }
+        plan
     }
 
     fn reconcile(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -500,6 +529,7 @@ impl Lane {
             .reconciled_at
             .is_none_or(|last| elapsed(last, now) >= self.target.reconcile);
         if due && !self.draining && !self.moved && matches!(self.first, FirstSync::Done) {
+            self.links.groups.again(now);
             self.record.reconciled_at = Some(now);
             self.batch = true;
             self.commits.ask();
@@ -511,7 +541,7 @@ impl Lane {
     /// them bounds how many are taken.
     #[must_use]
     pub fn takes_people(&self) -> bool {
-        self.commits.waiting() < RESULTS_MAX
+        self.unrecorded() < RESULTS_MAX
     }
 
     /// The present state in numbers.

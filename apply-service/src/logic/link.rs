@@ -12,6 +12,7 @@ use super::{
     account::{AttributePath, AttributeValues, RemoteId},
     assignments::Assigned,
     guard::Budget,
+    notification::{Notice, Onboarding},
     policy::ACTIVE,
 };
 
@@ -158,6 +159,12 @@ pub struct Link {
     /// That removal was concluded, not stated by the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removal_inferred: bool,
+    /// Who is or was told of the account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+    /// How far a new user is in, as the target said it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onboarding: Option<Onboarding>,
     /// An operator had released the last change or removal: the guard does not count it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
@@ -183,6 +190,8 @@ impl Link {
             left_at: None,
             assignment: None,
             active_since: None,
+            notices: Vec::new(),
+            onboarding: None,
             removal_inferred: false,
             released: false,
         }

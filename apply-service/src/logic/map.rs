@@ -75,6 +75,16 @@ pub fn map<'a>(user: &User, target: &'a TargetPolicy, account_of: &dyn Fn(&UserK
     Mapped(rows.map(|rule| (rule, wanted(user, rule, account_of))).collect())
 }
 
+/// The value that a row gives for a person; `None` when it gives none, or it is not decided.
+#[must_use]
+pub fn value_of(user: &User, rule: &AttributeRule, target: &TargetPolicy) -> Option<Value> {
+    let user = &*with_primary_domain(user, &target.gate);
+    match wanted(user, rule, &|_| None) {
+        Wanted::Value(value) => Some(value),
+        _ => None,
+    }
+}
+
 fn wanted(user: &User, rule: &AttributeRule, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Wanted {
     let found = match found(user, rule) {
         Found::Unknown(field) => return Wanted::Unknown(field.to_string()),

@@ -7,6 +7,7 @@ use usher_contract::{RecordId, UserKey};
 
 use super::{
     account::{AttributePath, RemoteAccount, RemoteId},
+    notification::Onboarding,
     plan::Accounts,
 };
 use crate::connector::Refusal;
@@ -25,6 +26,8 @@ pub struct Seen {
     pub active: Option<bool>,
     /// The mapped attributes that it shows.
     pub values: BTreeMap<AttributePath, Value>,
+    /// How far a new user is in, where the target says so.
+    pub onboarding: Option<Onboarding>,
 }
 
 impl Seen {
@@ -43,6 +46,7 @@ impl Seen {
             user_name: account.user_name.clone(),
             active: account.active,
             values,
+            onboarding: None,
         }
     }
 

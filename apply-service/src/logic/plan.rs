@@ -24,6 +24,7 @@ pub use self::{
 use super::{
     account::{AttributePath, AttributeValues, RemoteId},
     assignments::Assigned,
+    groups::rules::{GroupChanges, GroupRules, WantedGroups},
     guard::Budget,
     link::Link,
     matching::Seen,
@@ -37,6 +38,13 @@ pub trait Accounts {
     fn holder(&self, account: &RemoteId) -> Option<UserKey>;
     /// The account that somebody has.
     fn account_of(&self, user: &UserKey) -> Option<RemoteId>;
+    /// What would be changed about the groups of somebody who is to be in these.
+    fn group_changes(&self, _user: &UserKey, wanted: &WantedGroups, _rules: &GroupRules) -> GroupChanges {
+        GroupChanges {
+            join: wanted.groups.iter().map(|group| group.name.clone()).collect(),
+            leave: Vec::new(),
+        }
+    }
     /// Somebody else who would have the same e-mail address after the conversion to the primary domain.
     fn sharing_address(&self, _user: &UserKey) -> Option<UserKey> {
         None
@@ -76,6 +84,8 @@ pub enum Action {
     Relink,
     /// Write what differs.
     Update,
+    /// Nothing but groups differ.
+    SetGroups,
     /// Remove an account for good that has been off for long. Last: whoever waits for a change is more urgent.
     Delete,
     /// Everything is as it should be.
@@ -98,6 +108,7 @@ impl Action {
             Self::Adopt => "adopt",
             Self::Relink => "relink",
             Self::Update => "update",
+            Self::SetGroups => "set-groups",
             Self::Delete => "delete",
             Self::Noop => "noop",
             Self::Wait => "wait",
@@ -169,6 +180,10 @@ pub struct Plan {
     pub claimed_by: Option<UserKey>,
     /// The person is not to have the account, it is on, and the policy keeps it all the same.
     pub kept: bool,
+    /// In which groups the account is to be; `None`: whatever it is in is left alone.
+    pub groups: Option<WantedGroups>,
+    /// What that changes.
+    pub group_changes: GroupChanges,
     /// A removal that is concluded (absent, out of scope, another configuration) and not stated by the source.
     pub inferred: bool,
 }
@@ -184,6 +199,8 @@ impl Plan {
             Action::Reactivate | Action::Create | Action::Adopt | Action::Relink | Action::Update => {
                 Some(Budget::Changes)
             }
+            // Groups have a guard of their own, group by group.
+            Action::SetGroups => None,
             Action::Look | Action::Noop | Action::Wait | Action::Skip => None,
         }
     }
@@ -199,6 +216,9 @@ impl fmt::Display for Plan {
         if !self.changed.is_empty() {
             let names: Vec<&str> = self.changed.iter().map(|path| path.0.as_str()).collect();
             write!(f, " [{}]", names.join(", "))?;
+        }
+        for words in self.group_changes.in_words() {
+            write!(f, "; {words}")?;
         }
         if !self.reasons.is_empty() {
             write!(f, ": {}", self.reasons.join("; "))?;

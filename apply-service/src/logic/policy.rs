@@ -11,8 +11,8 @@ use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
 use super::{
-    account::AttributePath, assignments::Assignment, guard::Guard, scope::Scope, source::SourceField,
-    template::Template, termination::Termination,
+    account::AttributePath, assignments::Assignment, groups::rules::GroupRules, guard::Guard, notification::Notify,
+    scope::Scope, source::SourceField, template::Template, termination::Termination,
 };
 
 /// How far a target is switched on.
@@ -58,6 +58,8 @@ pub struct Features {
     pub reactivate: bool,
     /// Delete accounts for good, a time after they were switched off.
     pub delete: bool,
+    /// Have the target send its own activation or password-reset mail, when an operator asks.
+    pub invite: bool,
 }
 
 /// What a person must have to be created or adopted.
@@ -298,6 +300,8 @@ pub struct TargetPolicy {
     pub unshown: BTreeSet<AttributePath>,
     /// Who gets which settings, uppermost first; empty: the target has none.
     pub assignments: Vec<Assignment>,
+    /// In which groups people are to be; `None`: groups are not our business.
+    pub groups: Option<GroupRules>,
     /// What becomes of leavers.
     pub lifecycle: Lifecycle,
     /// How much at once.
@@ -310,6 +314,8 @@ pub struct TargetPolicy {
     pub reconcile: Duration,
     /// The look at the whole target; `None` when it is switched off.
     pub drift: Option<Drift>,
+    /// Who is told of new accounts.
+    pub notify: Notify,
     /// Which application this is: hash of its address and tenant. Another one voids every link.
     pub tenant: StateHash,
     /// The hash of everything above that a plan depends on.
@@ -329,7 +335,9 @@ impl TargetPolicy {
     /// The paths that a plan compares with what an account holds.
     pub fn paths(&self) -> impl Iterator<Item = &AttributePath> {
         let rows = self.attributes.iter().map(|rule| &rule.path);
+        let logins = self.scope.access.iter().flat_map(|access| &access.rows);
         rows.chain(super::assignments::paths(self))
+            .chain(logins.map(|row| &row.path))
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::{Timestamp, civil::Weekday, tz::TimeZone};
 use usher_contract::{User, UserKey};
 use usher_filter::{Clock, Filter, People, Truth};
 
-use super::policy::TargetPolicy;
+use super::policy::{AttributeRule, TargetPolicy};
 
 /// Whether a person is of an organization that the target lists. A sandbox org never reaches a target that does not.
 #[must_use]
@@ -24,6 +24,8 @@ pub struct Scope {
     pub filter: Option<Filter>,
     /// Who does not, although the filter holds: import rules.
     pub skip: Vec<Filter>,
+    /// Groups of the source that let somebody in, uppermost first; empty: groups do not decide.
+    pub access: Vec<Access>,
     /// Where *today* is.
     pub zone: TimeZone,
     /// The first day of a week.
@@ -37,10 +39,38 @@ impl Default for Scope {
         Self {
             filter: None,
             skip: Vec::new(),
+            access: Vec::new(),
             zone: TimeZone::UTC,
             week_starts: Weekday::Sunday,
             fiscal_year_starts: 1,
         }
+    }
+}
+
+/// A group of the source whose members belong: joining it provisions, leaving it is leaving the scope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Access {
+    /// Its name, for people.
+    pub name: String,
+    /// The group, by name or id.
+    pub group: String,
+    /// How its members log in, where that matters to the application.
+    pub login: Option<String>,
+    /// Whether somebody is in the group.
+    pub filter: Filter,
+    /// What is written for its members.
+    pub rows: Vec<AttributeRule>,
+}
+
+impl Access {
+    /// In words.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let login = self
+            .login
+            .as_ref()
+            .map_or_else(String::new, |login| format!(", login by {login}"));
+        format!("access policy {} of group {}{login}", self.name, self.group)
     }
 }
 
@@ -59,7 +89,7 @@ impl Scope {
     /// Judges somebody, and says when time alone may change the answer.
     #[must_use]
     pub fn judge(&self, user: &User, people: &dyn People, now: Timestamp) -> (Belonging, Option<Timestamp>) {
-        if self.filter.is_none() && self.skip.is_empty() {
+        if self.filter.is_none() && self.skip.is_empty() && self.access.is_empty() {
             return (Belonging::In, None);
         }
         let clock = self.clock(now);
@@ -99,11 +129,40 @@ impl Scope {
                 Truth::Unknown(_) => open(rule),
             }
         }
+        if !self.access.is_empty() {
+            let mut open = Vec::new();
+            let mut lets_in = false;
+            for access in &self.access {
+                match access.filter.evaluate(user, people, clock) {
+                    Truth::True => lets_in = true,
+                    Truth::False => {}
+                    Truth::Unknown(_) => open.extend(access.filter.unknowns(user, people, clock)),
+                }
+            }
+            if !lets_in && open.is_empty() {
+                let groups: Vec<&str> = self.access.iter().map(|access| access.group.as_str()).collect();
+                return Belonging::Out(format!("in none of the groups of access: {}", groups.join(", ")));
+            }
+            for name in open.into_iter().filter(|_| !lets_in) {
+                if !unknown.iter().any(|known| known == name) {
+                    unknown.push(name.to_owned());
+                }
+            }
+        }
         if unknown.is_empty() {
             Belonging::In
         } else {
             Belonging::Unknown(unknown)
         }
+    }
+
+    /// The uppermost access policy that lets somebody in. Of one who belongs: another one above it that is unknown waits
+    /// until it is known.
+    #[must_use]
+    pub fn access_of(&self, user: &User, people: &dyn People, now: Timestamp) -> Option<&Access> {
+        let clock = self.clock(now);
+        let mut lets_in = self.access.iter();
+        lets_in.find(|access| access.filter.evaluate(user, people, &clock) == Truth::True)
     }
 
     /// How many managers up the rules look: whoever they are to somebody, their changes concern that person.

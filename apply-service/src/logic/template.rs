@@ -154,12 +154,21 @@ impl Template {
     }
 
     fn run(&self, context: &minijinja::Value) -> Result<String, Error> {
-        let mut output = Bounded(Vec::new());
-        self.environment
-            .get_template("row")?
-            .render_captured_to(context.clone(), &mut output)?;
-        String::from_utf8(output.0).map_err(|_| Error::new(ErrorKind::InvalidOperation, "no text comes out"))
+        render_bounded(&self.environment, context, OUTPUT_MAX)
     }
+}
+
+/// Renders the one template of an environment; more than `most` bytes are an error.
+pub(crate) fn render_bounded(
+    environment: &Environment<'static>,
+    context: &minijinja::Value,
+    most: usize,
+) -> Result<String, Error> {
+    let mut output = Bounded(Vec::new(), most);
+    environment
+        .get_template("row")?
+        .render_captured_to(context.clone(), &mut output)?;
+    String::from_utf8(output.0).map_err(|_| Error::new(ErrorKind::InvalidOperation, "no text comes out"))
 }
 
 impl fmt::Debug for Template {
@@ -174,11 +183,11 @@ impl PartialEq for Template {
 }
 
 /// Output that ends at its bound.
-struct Bounded(Vec<u8>);
+struct Bounded(Vec<u8>, usize);
 
 impl io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > OUTPUT_MAX {
+        if self.0.len() + bytes.len() > self.1 {
             return Err(io::Error::other("too long"));
         }
         self.0.extend_from_slice(bytes);
@@ -190,7 +199,7 @@ impl io::Write for Bounded {
 }
 
 /// Puts a value under a dotted name.
-fn place(values: &mut Map<String, Value>, name: &str, value: Value) {
+pub(crate) fn place(values: &mut Map<String, Value>, name: &str, value: Value) {
     match name.split_once('.') {
         None => {
             values.insert(name.to_owned(), value);
@@ -353,7 +362,7 @@ pub(crate) fn in_words(error: &Error) -> String {
             format!("{}{line}", error.detail().unwrap_or("not a template"))
         }
         ErrorKind::OutOfFuel => "does too much".to_owned(),
-        ErrorKind::WriteFailure => format!("gives more than {OUTPUT_MAX} bytes"),
+        ErrorKind::WriteFailure => "gives too much text".to_owned(),
         ErrorKind::UndefinedError => "uses something that is not there".to_owned(),
         kind => format!("does not work for this value: {kind}"),
     }
@@ -484,7 +493,7 @@ mod tests {
                 .unwrap()
                 .render(&user)
                 .unwrap_err()
-                .contains("4096 bytes")
+                .contains("too much text")
         );
         let grown = "{{ email | replace('a', 'aaaaaaaaaa') | replace('a', 'aaaaaaaaaa') }}";
         assert!(Template::parse(grown).unwrap().render(&user).is_err());

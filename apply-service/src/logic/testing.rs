@@ -1,14 +1,17 @@
 //! Builders for the tests of the rules.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use jiff::Timestamp;
 use usher_contract::{Cause, ChangeKind, Known, Origin, StateHash, TargetName, User, UserChange, UserKey};
+use usher_filter::People;
 
 use super::{
     account::{AttributePath, RemoteId},
+    groups::rules::{GroupAbilities, GroupRules, GroupSource},
     guard::Guard,
     matching::Seen,
+    notification::Notify,
     plan::Accounts,
     policy::{
         AttributeRule, Disposition, Features, Gate, Lifecycle, Match, MatchKey, Mode, Pace, Retry, TargetPolicy,
@@ -103,6 +106,25 @@ pub(crate) fn row(path: &str, from: &[&str]) -> AttributeRule {
     }
 }
 
+/// Groups of the source by their own names, made where missing, left where not wanted any more.
+pub(crate) fn group_rules() -> GroupRules {
+    GroupRules {
+        from: vec![GroupSource::Groups],
+        map: BTreeMap::new(),
+        same_name: true,
+        create: true,
+        remove_stale: true,
+        remove_leavers: false,
+        abilities: GroupAbilities {
+            create: true,
+            rename: true,
+            remove: true,
+            read: true,
+            at_once: 100,
+        },
+    }
+}
+
 pub(crate) fn policy() -> TargetPolicy {
     TargetPolicy {
         name: TargetName::try_new("gong").unwrap(),
@@ -116,6 +138,7 @@ pub(crate) fn policy() -> TargetPolicy {
             deactivate: true,
             reactivate: true,
             delete: false,
+            invite: false,
         },
         gate: Gate {
             require: vec![SourceField::named("familyName").unwrap()],
@@ -139,6 +162,7 @@ pub(crate) fn policy() -> TargetPolicy {
             row("userName", &["username"]),
         ],
         assignments: vec![],
+        groups: None,
         lifecycle: Lifecycle {
             removed: Disposition::Deactivate,
             inactive: Disposition::Deactivate,
@@ -168,6 +192,7 @@ pub(crate) fn policy() -> TargetPolicy {
         },
         reconcile: Duration::from_secs(86_400),
         drift: None,
+        notify: Notify::default(),
         tenant: StateHash::of_text("https://one.example"),
         hash: StateHash::of_text("policy 1"),
     }
@@ -181,6 +206,26 @@ pub(crate) fn seen(id: &str, n: u32) -> Seen {
         user_name: Some(format!("u{n}@acme.example")),
         active: Some(true),
         values: BTreeMap::new(),
+        onboarding: None,
+    }
+}
+
+/// The newest states of people, as rules look at them.
+#[derive(Debug, Default)]
+pub(crate) struct Table(Mutex<BTreeMap<UserKey, User>>);
+
+impl Table {
+    pub(crate) fn put(&self, user: User) {
+        self.0.lock().unwrap().insert(user.key(), user);
+    }
+}
+
+impl People for Table {
+    fn look(&self, key: UserKey, then: &mut dyn FnMut(&User)) {
+        let found = self.0.lock().unwrap().get(&key).cloned();
+        if let Some(user) = found {
+            then(&user);
+        }
     }
 }
 

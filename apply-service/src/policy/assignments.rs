@@ -29,6 +29,8 @@ use crate::{
 
 /// The setting whose items are seats, which other settings may need.
 const SEATS: &str = "seats";
+/// Whether managers decide what is captured.
+const CONTROL: [&str; 2] = ["organization", "managersControlCapture"];
 
 /// What a setting means at the target.
 #[derive(Debug, Deserialize)]
@@ -65,7 +67,7 @@ enum Updates {
 }
 
 /// What is needed to read settings.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     layers: &'a Layers<'a>,
     connector: &'a dyn Connector,
     meanings: BTreeMap<String, Meaning>,
@@ -83,7 +85,6 @@ pub(super) fn assignments(
     warnings: &mut Vec<String>,
     mut filter: impl FnMut(&[&str], &str, &mut Vec<String>, &mut Vec<String>) -> Option<Filter>,
 ) -> Vec<Assignment> {
-    let meanings: BTreeMap<String, Meaning> = layers.decode(&["settings"], problems).unwrap_or_default();
     let basic: Option<BTreeMap<String, Value>> = layers.decode(&["set"], problems);
     let listed = layers.get(&["assignments"]).is_some();
     let entries: Vec<Entry> = layers.decode(&["assignments"], problems).unwrap_or_default();
@@ -105,22 +106,13 @@ pub(super) fn assignments(
             "stands beside assignments; settings of everybody go into an assignment with filter: all",
         ));
     }
-    let control = ["organization", "managersControlCapture"];
-    let managers_control_capture = layers.decode(&control, problems) == Some(true);
-    if managers_control_capture && !meanings.values().any(|meaning: &Meaning| meaning.capture) {
-        warnings.push(layers.problem(
-            &control,
+    let mut reading = Reading::new(layers, connector, problems, warnings);
+    if reading.managers_control_capture && !reading.meanings.values().any(|meaning: &Meaning| meaning.capture) {
+        reading.warnings.push(layers.problem(
+            &CONTROL,
             "has no effect: no setting of this target is marked capture: true",
         ));
     }
-    let mut reading = Reading {
-        layers,
-        connector,
-        meanings,
-        managers_control_capture,
-        problems,
-        warnings,
-    };
     let mut found = Vec::new();
     if let Some(set) = basic {
         found.push(reading.assignment("", None, false, false, &set, &["set"]));
@@ -180,7 +172,29 @@ pub(super) fn assignments(
     found
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// What settings mean at this target.
+    pub(super) fn new(
+        layers: &'a Layers<'a>,
+        connector: &'a dyn Connector,
+        problems: &'a mut Vec<String>,
+        warnings: &'a mut Vec<String>,
+    ) -> Self {
+        Self {
+            meanings: layers.decode(&["settings"], problems).unwrap_or_default(),
+            managers_control_capture: layers.decode(&CONTROL, problems) == Some(true),
+            layers,
+            connector,
+            problems,
+            warnings,
+        }
+    }
+
+    /// Whether the target has such a setting.
+    pub(super) fn means(&self, setting: &str) -> bool {
+        self.meanings.contains_key(setting)
+    }
+
     fn assignment(
         &mut self,
         name: &str,
@@ -195,6 +209,7 @@ impl Reading<'_> {
             .and_then(Value::as_array)
             .map(|list| list.iter().filter_map(Value::as_str).collect());
         let (mut rows, mut pending): (Vec<AttributeRule>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut capture = BTreeSet::new();
         for (setting, value) in set {
             let at: Vec<&str> = at.iter().copied().chain([setting.as_str()]).collect();
             let Some(meaning) = self.meanings.get(setting) else {
@@ -220,7 +235,12 @@ impl Reading<'_> {
                 pending.push(words);
                 continue;
             }
-            rows.extend(self.rows(setting, value, &at));
+            let captures = meaning.capture;
+            let written = self.rows(setting, value, &at);
+            if captures {
+                capture.extend(written.iter().map(|row| row.path.clone()));
+            }
+            rows.extend(written);
         }
         let mut seen = BTreeSet::new();
         for row in &rows {
@@ -239,13 +259,14 @@ impl Reading<'_> {
             manual,
             apply_on_change,
             rows,
+            capture,
             pending,
             settings: StateHash::of_value(&json!(words)),
         }
     }
 
     /// The rows that one setting becomes.
-    fn rows(&mut self, setting: &str, value: &Value, at: &[&str]) -> Vec<AttributeRule> {
+    pub(super) fn rows(&mut self, setting: &str, value: &Value, at: &[&str]) -> Vec<AttributeRule> {
         let Some(meaning) = self.meanings.get(setting) else {
             return Vec::new();
         };

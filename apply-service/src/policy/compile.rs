@@ -11,10 +11,11 @@ use usher_runtime::yaml::nearest;
 use super::{
     PRESETS, Target, assignments, attributes,
     connection::{Connection, Dialect, connection},
+    groups,
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},
-    roster, scope,
+    notify, roster, scope,
 };
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
@@ -48,7 +49,7 @@ pub(super) fn target(
     }
     let connection = connection(layers, problems, warnings);
     let features = features(layers, problems);
-    let scope = scope::scope(layers, problems, warnings);
+    let mut scope = scope::scope(layers, problems, warnings);
     let gate = gate(layers, problems, warnings);
     // Without a usable connection everything else is held against SCIM, so that its problems are found as well; what an
     // application that is described can hold is not known then.
@@ -87,6 +88,10 @@ pub(super) fn target(
         }
         None => attributes,
     };
+    let reader = scope::reader(layers, &mut Vec::new());
+    scope.access = groups::access(layers, &*connector, &attributes, problems, warnings, reader);
+    let grouping = (rows_known || connection.is_some()).then_some(&*connector);
+    let groups = groups::groups(layers, grouping, problems, warnings);
     let by_email = matching
         .as_ref()
         .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
@@ -129,6 +134,7 @@ pub(super) fn target(
     let drift = drift(layers, problems);
     let shared_with: Option<BTreeSet<TargetName>> = layers.decode(&["connection", "sharedWith"], problems);
     let shared_with = shared_with.unwrap_or_default();
+    let notify = notify::notify(layers, &assignments, problems, warnings);
     // Only its shape: the hash below takes it as it is written.
     let _: Option<String> = layers.decode(&["connection", "tenant"], problems);
     let tenant = match list {
@@ -154,6 +160,7 @@ pub(super) fn target(
         attributes,
         assignments,
         keeps_values: list.is_some(),
+        groups,
         unshown,
         lifecycle,
         guard,
@@ -161,6 +168,7 @@ pub(super) fn target(
         retry,
         reconcile,
         drift,
+        notify,
     };
     Some(Target {
         policy: Arc::new(policy),
@@ -172,15 +180,6 @@ pub(super) fn target(
 
 /// `organization`: whether the hierarchy of managers is the application's business.
 fn organization(layers: &Layers<'_>, rows: Vec<AttributeRule>, problems: &mut Vec<String>) -> Vec<AttributeRule> {
-    if layers
-        .get(&["organization", "notifyManagers"])
-        .is_some_and(|value| *value != json!(false) && *value != json!("never"))
-    {
-        problems.push(layers.problem(
-            &["organization", "notifyManagers"],
-            "is not supported in this version; leave it out",
-        ));
-    }
     if layers.decode::<bool>(&["organization", "managers"], problems) != Some(false) {
         return rows;
     }
@@ -249,14 +248,6 @@ fn mode(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Mode> {
 }
 
 fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
-    for key in ["groups", "invite"] {
-        if layers.decode::<bool>(&["features", key], problems) == Some(true) {
-            problems.push(layers.problem(
-                &["features", key],
-                "is not supported in this version; leave it out or set it to false",
-            ));
-        }
-    }
     let mut on = |key| layers.decode(&["features", key], problems).unwrap_or(true);
     Features {
         create: on("create"),
@@ -265,6 +256,7 @@ fn features(layers: &Layers<'_>, problems: &mut Vec<String>) -> Features {
         reactivate: on("reactivate"),
         // What cannot be taken back is said, never assumed.
         delete: layers.decode(&["features", "delete"], problems).unwrap_or(false),
+        invite: layers.decode(&["features", "invite"], problems).unwrap_or(false),
     }
 }
 
@@ -276,6 +268,7 @@ fn lacking(layers: &Layers<'_>, features: Features, lacks: &[&str], problems: &m
         ("deactivate", features.deactivate),
         ("reactivate", features.reactivate),
         ("delete", features.delete),
+        ("invite", features.invite),
     ];
     for (feature, _) in on.iter().filter(|(feature, on)| *on && lacks.contains(feature)) {
         let said = if layers.get(&["features", feature]).is_some() {
@@ -283,9 +276,14 @@ fn lacking(layers: &Layers<'_>, features: Features, lacks: &[&str], problems: &m
         } else {
             "is on unless it is switched off"
         };
+        let what = if *feature == "invite" {
+            "has no activation or password-reset mail of its own that is known"
+        } else {
+            &format!("offers no way to {feature} accounts")
+        };
         problems.push(layers.problem(
             &["features", feature],
-            format!("{said}, and this application offers no way to {feature} accounts; set it to false"),
+            format!("{said}, and this application {what}; set it to false"),
         ));
     }
 }
@@ -471,6 +469,12 @@ fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
         "settings": section("settings"),
         "set": section("set"),
     });
+    // Absent where nobody uses them: then nobody is planned anew.
+    for name in ["groups", "access"] {
+        if let Some(section) = layers.get(&[name]) {
+            parts[name] = section.clone();
+        }
+    }
     if let Some(rest) = layers.get(&["connection", "rest"]) {
         // Where secrets lie does not matter to anybody's account.
         let mut rest = rest.clone();

@@ -1,14 +1,11 @@
-//! Which keys there are, which are to come, and what was probably meant.
+//! Which keys there are, and what was probably meant.
 
 use serde_json::{Map, Value};
 use usher_runtime::yaml::{Document, Problem, nearest};
 
 use super::schema;
 
-/// Keys of the policy language that are refused for now, by section: silence would look like obedience.
-const LATER: [(&str, &[&str]); 1] = [("", &["groups", "notify"])];
-
-/// Reports every key that is unknown or not supported yet, and every blank of a starting file.
+/// Reports every key that is unknown, and every blank of a starting file.
 pub(super) fn check(document: &Document, problems: &mut Vec<String>) {
     walk(
         document,
@@ -40,7 +37,7 @@ fn walk(
     let others = schema.and_then(|schema| schema.get("additionalProperties").filter(|more| more.is_object()));
     match value {
         // As the starting files of `init` have them.
-        Value::String(text) if text.starts_with('<') && text.ends_with('>') => {
+        Value::String(text) if is_blank(text) => {
             report(path, "is a blank of the starting file; fill it in".to_owned(), problems);
         }
         // Nothing below the key is nothing said. Rows of attributes are checked by their own type.
@@ -66,7 +63,7 @@ fn walk(
                 path.push(key.clone());
                 let schema = known.and_then(|known| known.get(key)).or(others);
                 match known {
-                    Some(known) if schema.is_none() => report(path, unknown(known, path, key), problems),
+                    Some(known) if schema.is_none() => report(path, unknown(known, key), problems),
                     _ => walk(document, schema, below, path, problems),
                 }
                 path.pop();
@@ -74,6 +71,11 @@ fn walk(
         }
         _ => {}
     }
+}
+
+/// One pair of brackets: HTML has more.
+fn is_blank(text: &str) -> bool {
+    text.starts_with('<') && text.ends_with('>') && text.matches('<').count() == 1
 }
 
 /// Credentials may be a word, and rows of attributes are checked by their own type.
@@ -90,11 +92,7 @@ fn names(known: Option<&Map<String, Value>>) -> String {
     names.join(", ")
 }
 
-fn unknown(known: &Map<String, Value>, path: &[String], key: &str) -> String {
-    let section = path[..path.len() - 1].join(".");
-    if LATER.iter().any(|(name, keys)| *name == section && keys.contains(&key)) {
-        return "is not supported in this version; take it out".to_owned();
-    }
+fn unknown(known: &Map<String, Value>, key: &str) -> String {
     match nearest(key, known.keys().map(String::as_str)) {
         Some(name) => format!("unknown key; did you mean `{name}`?"),
         None => format!("unknown key; known keys here: {}", names(Some(known))),

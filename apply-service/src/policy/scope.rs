@@ -85,6 +85,7 @@ pub(super) fn scope(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &
     Scope {
         filter,
         skip,
+        access: Vec::new(),
         zone: zone(layers, problems),
         week_starts: week_starts(layers, problems),
         fiscal_year_starts: fiscal_year_starts(layers, problems),

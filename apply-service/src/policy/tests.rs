@@ -3,6 +3,8 @@
 mod assignments;
 mod belonging;
 mod connections;
+mod groups;
+mod notify;
 mod rows;
 mod schema;
 
@@ -117,7 +119,7 @@ fn all_problems_of_all_files_are_shown_together() {
         .replace("firstSync: auto", "firstSync: maybe");
     let second = GOOD
         .replace("helpdesk", "crm")
-        .replace("preset: scim", "preset: scin\ngroups: {}");
+        .replace("preset: scim", "preset: scin\nnotices: {}");
     let third = "target: [";
     let found = read(&[("a.yaml", &first), ("b.yaml", &second), ("c.yaml", third)])
         .unwrap_err()
@@ -129,7 +131,7 @@ fn all_problems_of_all_files_are_shown_together() {
             "b.yaml:3:1",
             "there is no preset `scin`; this version has scim, rest, skyprep, miniorange, spinify-api, spinify-csv, skyprep-csv, salesforce; did you mean `scim`?",
         ),
-        ("b.yaml:4:1", "groups: is not supported in this version"),
+        ("b.yaml:4:1", "notices: unknown key; did you mean `notify`?"),
         ("c.yaml:", "not valid YAML"),
     ] {
         assert!(
@@ -144,7 +146,6 @@ fn all_problems_of_all_files_are_shown_together() {
 #[test]
 fn what_this_version_does_not_do_is_refused() {
     for (change, words) in [
-        ("features: { groups: true }", "features.groups: is not supported"),
         ("lifecycle: { terminated: deactivate }", "needs lifecycle.termination"),
         ("lifecycle: { deleteAfter: 30d }", "needs features.delete: true"),
         (

@@ -141,6 +141,75 @@ impl Target {
     }
 }
 
+/// The life of a group, the same at every target.
+pub(crate) async fn live_groups(target: &Target, tag: &str) {
+    let mut people = Vec::new();
+    for name in ["ann", "bob", "cy"] {
+        let name = format!("{name}-{tag}");
+        people.push(target.create(&person(&name, &name)).await);
+    }
+    let [ann, bob, cy] = [&people[0], &people[1], &people[2]];
+    let (sales, emea) = (format!("Sales \"{tag}\" \\ 1"), format!("EMEA {tag}"));
+    let found = |name: &str| {
+        let name = name.to_owned();
+        async move {
+            match target.run(Operation::FindGroup { name }).await {
+                Ok(Reply::Groups(groups)) => groups.into_iter().map(|group| group.id).collect::<Vec<_>>(),
+                other => panic!("no groups: {other:?}"),
+            }
+        }
+    };
+    assert!(found(&sales).await.is_empty());
+    let group = match target.run(Operation::CreateGroup { name: sales.clone() }).await {
+        Ok(Reply::GroupWritten(id)) => id,
+        other => panic!("not made: {other:?}"),
+    };
+    assert_eq!(found(&sales.to_uppercase()).await, vec![group.clone()]);
+    assert!(found(&emea).await.is_empty());
+    let change = |add: &[&RemoteId], remove: &[&RemoteId], known: usize| {
+        let ids = |ids: &[&RemoteId]| ids.iter().map(|id| (*id).clone()).collect();
+        target.run(Operation::ChangeMembers {
+            id: group.clone(),
+            add: ids(add),
+            remove: ids(remove),
+            known,
+        })
+    };
+    let members = || async {
+        match target.run(Operation::ReadGroup(group.clone())).await {
+            Ok(Reply::Members(members)) => {
+                let mut members = members.unwrap_or_default();
+                members.sort();
+                members
+            }
+            other => panic!("no members: {other:?}"),
+        }
+    };
+    let sorted = |ids: &[&RemoteId]| {
+        let mut ids: Vec<RemoteId> = ids.iter().map(|id| (*id).clone()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(change(&[ann, bob], &[], 0).await, Ok(Reply::Changed));
+    assert_eq!(members().await, sorted(&[ann, bob]));
+    assert_eq!(change(&[cy], &[ann], 2).await, Ok(Reply::Changed));
+    assert_eq!(members().await, sorted(&[bob, cy]));
+    // Once more is no mistake, whatever the server says to it.
+    assert_eq!(change(&[cy], &[], 2).await, Ok(Reply::Changed));
+    assert_eq!(change(&[], &[ann], 2).await, Ok(Reply::Changed));
+    assert_eq!(members().await, sorted(&[bob, cy]));
+    let renamed = Operation::RenameGroup {
+        id: group.clone(),
+        name: emea.clone(),
+    };
+    assert_eq!(target.run(renamed).await, Ok(Reply::GroupWritten(group.clone())));
+    assert_eq!(found(&emea).await, vec![group.clone()]);
+    assert!(found(&sales).await.is_empty());
+    assert_eq!(members().await, sorted(&[bob, cy]), "a new name costs nobody");
+    let nowhere = Operation::ReadGroup(RemoteId("no-such-group".to_owned()));
+    assert_eq!(target.run(nowhere).await, Ok(Reply::Absent));
+}
+
 pub(crate) fn find(external_id: &str, by: &[(&str, &str)]) -> Operation {
     let by = by
         .iter()

@@ -26,6 +26,7 @@ pub mod schema;
 pub mod trace;
 pub mod user;
 pub mod user_change;
+pub mod webhook;
 
 pub use canonical::StateHash;
 pub use cloud_event::CloudEvent;
@@ -36,3 +37,4 @@ pub use outcome::{Outcome, OutcomeResult};
 pub use trace::TraceContext;
 pub use user::{FieldSet, GroupRef, NamedRef, Source, User};
 pub use user_change::{Approval, Cause, ChangeKind, Origin, UserChange};
+pub use webhook::{AccountCreated, AccountCreatedData};

@@ -10,6 +10,7 @@ use crate::{
     dead_letter::{ChangeDeadLetter, EventDeadLetter},
     outcome::Outcome,
     user_change::UserChange,
+    webhook::AccountCreated,
 };
 
 /// Draft 2020-12 schema of `T` under the given `$id`. Objects stay open: readers must accept fields they do not know.
@@ -37,6 +38,10 @@ pub fn documents() -> Vec<(&'static str, Value)> {
         (
             "change-dead-letter.v1.json",
             schema_of::<ChangeDeadLetter>("https://usher.dev/schema/change-dead-letter.v1.json"),
+        ),
+        (
+            "account-created.v1.json",
+            schema_of::<AccountCreated>("https://usher.dev/schema/account-created.v1.json"),
         ),
         ("asyncapi.json", asyncapi()),
     ]

@@ -27,6 +27,16 @@ pub struct Behaviour {
     pub protected: HashSet<String>,
     /// DELETE sets `active` to false and answers 204; the account stays.
     pub delete_deactivates: bool,
+    /// The most members that one PATCH of a group may name; more answers 413.
+    pub members_per_patch_max: usize,
+    /// Adding somebody who is a member already answers 409, as some servers do.
+    pub member_twice_conflicts: bool,
+    /// A PATCH that removes `members[value eq "…"]` answers 400, as of servers that want the members as value.
+    pub members_removed_by_value_only: bool,
+    /// Groups are shown without their members.
+    pub hide_members: bool,
+    /// A PUT of a group answers 405: whoever replaces all members may empty it.
+    pub group_put_refused: bool,
     /// Inactive users are missing from lists and filters, but can be read by id.
     pub hide_inactive: bool,
     /// What this vendor does differently.
@@ -71,6 +81,11 @@ impl Default for Behaviour {
             read_only: false,
             protected: HashSet::new(),
             delete_deactivates: false,
+            members_per_patch_max: usize::MAX,
+            member_twice_conflicts: false,
+            members_removed_by_value_only: false,
+            hide_members: false,
+            group_put_refused: false,
             hide_inactive: false,
             rules: Rules::default(),
         }

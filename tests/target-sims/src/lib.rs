@@ -40,6 +40,9 @@ pub use recording::RequestRecord;
 pub use rules::Rules;
 pub use sim::{ScimSim, ScimSimConfig};
 pub use vendors::{
-    VendorAnswer, VendorRequest, VendorSim, miniorange::MiniOrange, provider::TokenProvider,
-    salesforce::SalesforceScim, skyprep::SkyPrep,
+    VendorAnswer, VendorRequest, VendorSim,
+    miniorange::MiniOrange,
+    provider::TokenProvider,
+    salesforce::SalesforceScim,
+    skyprep::{SkyPrep, SkyPrepGroup},
 };

@@ -357,6 +357,9 @@ impl State {
             return Err(ScimError::new(403, "this account is protected"));
         }
         self.check_version(request, stored)?;
+        if !users {
+            self.check_group_rules(request, stored)?;
+        }
         let rules = self.behaviour.rules.clone();
         let deactivates = self.behaviour.delete_deactivates || rules.delete == Delete::Deactivates;
         let before = show(self.store(users).kind(), &self.groups, &self.behaviour, stored);
@@ -383,8 +386,11 @@ impl State {
             }
             "PUT" => from_body(self.store(users).kind(), &rules.read_active(json_body(request)?)?)?,
             _ => {
-                let body = rules.read_active(json_body(request)?)?;
+                let mut body = rules.read_active(json_body(request)?)?;
                 rules.check_patch(&body)?;
+                if !users && self.behaviour.members_removed_by_value_only {
+                    by_path(&mut body);
+                }
                 patch::apply(self.store(users).kind(), stored, &body, rules.patch_makes_elements)?
             }
         };
@@ -419,6 +425,45 @@ impl State {
         Ok(answer)
     }
 
+    /// What some servers refuse about groups.
+    fn check_group_rules(&self, request: &Request, stored: &serde_json::Map<String, Value>) -> Result<(), ScimError> {
+        if request.method == "PUT" && self.behaviour.group_put_refused {
+            return Err(ScimError::new(405, "groups are changed by PATCH"));
+        }
+        if request.method != "PATCH" {
+            return Ok(());
+        }
+        let body = json_body(request)?;
+        let operations = body["Operations"].as_array().into_iter().flatten();
+        let mut named = 0;
+        for operation in operations {
+            let path = operation["path"].as_str().unwrap_or_default();
+            let by_path = path.to_ascii_lowercase().starts_with("members[");
+            if by_path && self.behaviour.members_removed_by_value_only {
+                return Err(ScimError::invalid_path("members are removed by value"));
+            }
+            let listed: Vec<&Value> = operation["value"].as_array().into_iter().flatten().collect();
+            named += listed.len() + usize::from(by_path);
+            let adds = operation["op"]
+                .as_str()
+                .is_some_and(|op| op.eq_ignore_ascii_case("add"));
+            let held: Vec<&Value> = stored
+                .get("members")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .collect();
+            let twice = |one: &&Value| held.iter().any(|member| member["value"] == one["value"]);
+            if adds && self.behaviour.member_twice_conflicts && listed.iter().any(twice) {
+                return Err(ScimError::new(409, "already a member"));
+            }
+        }
+        if named > self.behaviour.members_per_patch_max {
+            return Err(ScimError::new(413, "too many members at once"));
+        }
+        Ok(())
+    }
+
     fn check_version(&self, request: &Request, stored: &serde_json::Map<String, Value>) -> Result<(), ScimError> {
         let Some(wanted) = request.if_match.as_deref() else {
             return Ok(());
@@ -436,7 +481,10 @@ impl State {
 
     fn answer(&self, users: bool, status: u16, id: &str, request: &Request) -> Result<Answer, ScimError> {
         let store = self.store(users);
-        let shown = show(store.kind(), &self.groups, &self.behaviour, store.get(id)?);
+        let mut shown = show(store.kind(), &self.groups, &self.behaviour, store.get(id)?);
+        if let Some(shown) = shown.as_object_mut().filter(|_| self.behaviour.hide_members && !users) {
+            shown.remove("members");
+        }
         let etag = shown["meta"]["version"].as_str().map(str::to_owned);
         let wanted = ListRequest::from_query(&request.query)?;
         let body = if wanted.attributes.is_empty() && wanted.excluded_attributes.is_empty() {
@@ -452,6 +500,30 @@ impl State {
             resource: Some(id.to_owned()),
         })
     }
+}
+
+/// Writes the removal of members by value, which the RFC does not have, as removals by path.
+fn by_path(body: &mut Value) {
+    let Some(operations) = body["Operations"].as_array_mut() else {
+        return;
+    };
+    let mut written = Vec::new();
+    for operation in operations.drain(..) {
+        let removes = operation["op"]
+            .as_str()
+            .is_some_and(|op| op.eq_ignore_ascii_case("remove"));
+        match operation["value"]
+            .as_array()
+            .filter(|_| removes && operation["path"] == "members")
+        {
+            Some(members) => written.extend(members.iter().map(|member| {
+                let path = format!("members[value eq {}]", member["value"]);
+                json!({"op": "remove", "path": path})
+            })),
+            None => written.push(operation),
+        }
+    }
+    *operations = written;
 }
 
 fn fold_user_name(body: &mut serde_json::Map<String, Value>) {

@@ -150,6 +150,13 @@ impl ScimSim {
         }
     }
 
+    /// Removes a group without a request.
+    pub fn remove_group(&self, id: &str) {
+        if let Err(error) = self.shared.lock().state.groups.delete(id) {
+            panic!("{}", error.detail);
+        }
+    }
+
     /// Every user as a reader would see it, in order of creation.
     pub fn users(&self) -> Vec<Value> {
         self.resources(|state| &state.users)

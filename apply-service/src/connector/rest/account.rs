@@ -12,6 +12,7 @@ use crate::{
     connector::Refusal,
     logic::{
         account::{AttributePath, RemoteAccount, RemoteId},
+        notification::Onboarding,
         policy::{ACTIVE, EXTERNAL_ID, USER_NAME},
     },
 };
@@ -83,6 +84,17 @@ impl Description {
             Value::Number(_) | Value::Bool(_) if !field.raw => Value::String(plain(value)),
             other => other.clone(),
         })
+    }
+
+    /// How far a new user is in; `None` when the account does not say it in a word that is known.
+    pub(crate) fn onboarding(&self, held: &Value) -> Option<Onboarding> {
+        let rule = self.onboarding.as_ref()?;
+        let word = plain(rule.read.query(held).first()?).to_lowercase();
+        if rule.activated.contains(&word) {
+            Some(Onboarding::Activated)
+        } else {
+            rule.invited.contains(&word).then_some(Onboarding::Invited)
+        }
     }
 
     /// Whether an account holds a value; `None` when it does not show it. Our key has one spelling, names have many.

@@ -35,13 +35,46 @@ impl Verb {
             Self::Reactivate => "switching the account on",
             Self::Deactivate => "switching the account off",
             Self::Delete => "deleting the account",
+            Self::Invite => "asking for the activation or password-reset mail",
+            Self::ListGroups => "listing the groups",
+            Self::FindGroup => "looking up a group",
+            Self::CreateGroup => "creating the group",
+            Self::RenameGroup => "renaming the group",
+            Self::ReadMembers => "reading the group",
+            Self::AddMember => "adding to the group",
+            Self::RemoveMember => "removing from the group",
+        }
+    }
+
+    /// Whether it is a call about groups.
+    pub(crate) fn is_of_groups(self) -> bool {
+        matches!(
+            self,
+            Self::ListGroups
+                | Self::FindGroup
+                | Self::CreateGroup
+                | Self::RenameGroup
+                | Self::ReadMembers
+                | Self::AddMember
+                | Self::RemoveMember
+        )
+    }
+
+    /// What its answers list.
+    pub(crate) fn listed(self) -> &'static str {
+        match self {
+            Self::ReadMembers => "members",
+            verb if verb.is_of_groups() => "groups",
+            _ => "accounts",
         }
     }
 
     pub(crate) fn is_write(self) -> bool {
         match self {
             Self::Check | Self::List | Self::Find | Self::Read => false,
-            Self::Create | Self::Update | Self::Reactivate | Self::Deactivate | Self::Delete => true,
+            Self::ListGroups | Self::FindGroup | Self::ReadMembers => false,
+            Self::Create | Self::Update | Self::Reactivate | Self::Deactivate | Self::Delete | Self::Invite => true,
+            Self::CreateGroup | Self::RenameGroup | Self::AddMember | Self::RemoveMember => true,
         }
     }
 }
@@ -320,6 +353,7 @@ pub(crate) fn classify(description: &Description, call: &Call, answer: &HttpAnsw
         425 | 429 | 503 => Meaning::Failed(Failure::Retry(refusal(), wait())),
         408 | 500 | 502 | 504 | 505..=506 | 508..=599 => Meaning::Unclear(refusal(), wait()),
         409 if matches!(verb, Verb::Create | Verb::Update) => Meaning::Exists(refusal()),
+        409 if matches!(verb, Verb::CreateGroup | Verb::RenameGroup | Verb::AddMember) => Meaning::Exists(refusal()),
         _ => Meaning::Failed(Failure::Reject(refusal())),
     }
 }

@@ -52,6 +52,47 @@ pub struct RestConfig {
     pub account: Account,
     /// What can be asked for.
     pub operations: Operations,
+    /// Groups, where the application has calls for them.
+    #[serde(default)]
+    pub groups: Option<Groups>,
+}
+
+/// Groups: what they look like, and their calls. Templates read `group.id`, `group.name`, `member.id`, and `members` (the
+/// ids, as a list). Each answer holds everything: groups and members are not paged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Groups {
+    /// Where the id of a group is.
+    pub id: String,
+    /// Where its name is.
+    pub name: String,
+    /// Where the id of an account is within an entry of `members`; default `$`: the entry is the id.
+    #[serde(default = "whole")]
+    pub member: String,
+    /// Members of one call, where its templates read `members`; default 100.
+    #[serde(default = "members_max")]
+    pub members_max: usize,
+    /// All groups; `entries` says where they are.
+    #[serde(default)]
+    pub list: Option<OperationConfig>,
+    /// Groups by name. What it does not find is looked for in the list, unless `provesAbsence`.
+    #[serde(default)]
+    pub find: Option<OperationConfig>,
+    /// A new group; `id` or `entries` says where its id is.
+    #[serde(default)]
+    pub create: Option<OperationConfig>,
+    /// Gives a group another name.
+    #[serde(default)]
+    pub rename: Option<OperationConfig>,
+    /// Who is in a group; `entries` says where they are.
+    #[serde(default)]
+    pub members: Option<OperationConfig>,
+    /// Adds members. Whoever is one already is no mistake: a pattern `exists`.
+    #[serde(default)]
+    pub add: Option<OperationConfig>,
+    /// Takes members out. Whoever is none is no mistake: a pattern `absent`.
+    #[serde(default)]
+    pub remove: Option<OperationConfig>,
 }
 
 /// What an account looks like in answers and in bodies.
@@ -66,6 +107,23 @@ pub struct Account {
     /// Its attributes, by the name that rows of `attributes` use. `externalId`: the field that keeps our key.
     /// `active`: whether it is switched on.
     pub fields: BTreeMap<String, Field>,
+    /// Whether somebody has followed an invitation, where the application says so.
+    #[serde(default)]
+    pub onboarding: Option<OnboardingConfig>,
+}
+
+/// How far a new user is in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct OnboardingConfig {
+    /// Where it is within the account.
+    pub read: String,
+    /// What an account shows whose user was invited and has not come yet; compared as text, in any case.
+    #[serde(default)]
+    pub invited: Vec<Value>,
+    /// What an account shows whose user has come.
+    #[serde(default)]
+    pub activated: Vec<Value>,
 }
 
 /// One attribute.
@@ -124,6 +182,9 @@ pub struct Operations {
     pub deactivate: Option<OperationConfig>,
     /// Removes an account for good.
     pub delete: Option<OperationConfig>,
+    /// Has the application send its own activation or password-reset mail. A call that answers with a password does not
+    /// belong here: no password is ever carried.
+    pub invite: Option<OperationConfig>,
 }
 
 /// One call.
@@ -152,6 +213,9 @@ pub struct OperationConfig {
     /// Where the answer has the account, or the list of accounts: the object or the array itself.
     #[serde(default)]
     pub accounts: Option<String>,
+    /// Of calls about groups: where the answer has the group, the groups or the members.
+    #[serde(default)]
+    pub entries: Option<String>,
     /// Where the answer to a create has the id, when it does not show the account.
     #[serde(default)]
     pub id: Option<String>,
@@ -323,7 +387,7 @@ pub enum Verdict {
 /// The calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "as the keys of `Operations`")]
+#[expect(missing_docs, reason = "as the keys of `Operations` and `Groups`")]
 pub enum Verb {
     Check,
     List,
@@ -334,6 +398,22 @@ pub enum Verb {
     Reactivate,
     Deactivate,
     Delete,
+    Invite,
+    ListGroups,
+    FindGroup,
+    CreateGroup,
+    RenameGroup,
+    ReadMembers,
+    AddMember,
+    RemoveMember,
+}
+
+fn whole() -> String {
+    "$".to_owned()
+}
+
+fn members_max() -> usize {
+    100
 }
 
 fn retry_after_max_seconds() -> u32 {

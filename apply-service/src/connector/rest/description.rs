@@ -8,6 +8,7 @@ use serde_json_path::JsonPath;
 use super::{
     classify::CompiledPattern,
     config::{Clear, PagingStyle, RestConfig, Verb},
+    groups::CompiledGroups,
     template::Template,
 };
 use crate::logic::policy::{ACTIVE, EXTERNAL_ID};
@@ -24,9 +25,11 @@ pub(crate) struct Description {
     pub(crate) config: RestConfig,
     pub(crate) id: JsonPath,
     pub(crate) fields: BTreeMap<String, CompiledField>,
+    pub(crate) onboarding: Option<CompiledOnboarding>,
     pub(crate) answers: Vec<CompiledPattern>,
     pub(crate) find: BTreeMap<String, Call>,
     calls: BTreeMap<Verb, Call>,
+    pub(crate) groups: Option<CompiledGroups>,
 }
 
 /// One attribute.
@@ -39,6 +42,14 @@ pub(crate) struct CompiledField {
     pub(crate) raw: bool,
     pub(crate) on: Vec<String>,
     pub(crate) off: Vec<String>,
+}
+
+/// How far a new user is in: where that is shown, and the words for it in lower case.
+#[derive(Debug)]
+pub(crate) struct CompiledOnboarding {
+    pub(crate) read: JsonPath,
+    pub(crate) invited: Vec<String>,
+    pub(crate) activated: Vec<String>,
 }
 
 /// One call.
@@ -120,6 +131,7 @@ impl Description {
             ("deactivate", has(Verb::Deactivate) || by_update),
             ("reactivate", has(Verb::Reactivate) || by_update),
             ("delete", has(Verb::Delete)),
+            ("invite", has(Verb::Invite)),
         ]
         .into_iter()
         .filter_map(|(word, has)| (!has).then_some(word))

@@ -1,4 +1,4 @@
-//! The operations that need one request: check, read, delete, a page of the list.
+//! The operations that need one request: check, read, delete, invite, a page of the list.
 
 use std::sync::Arc;
 
@@ -26,7 +26,9 @@ impl Check {
     }
 
     fn words(&self) -> Vec<String> {
-        let lacks = self.shared.description.lacks();
+        // An invitation is asked for by nobody unless the policy says so.
+        let mut lacks = self.shared.description.lacks();
+        lacks.retain(|word| *word != "invite");
         let mut words = vec!["the target answers".to_owned()];
         if !lacks.is_empty() {
             words.push(format!("the description has no {}", lacks.join(", ")));
@@ -140,6 +142,35 @@ impl Exchange for Delete {
                 self.shared.forget();
                 Step::Done(Ok(Reply::Deleted))
             }
+            other => failed(other),
+        }
+    }
+}
+
+/// The exchange of `Operation::Invite`. What the answer says besides is not looked at.
+#[derive(Debug)]
+pub(crate) struct Invite {
+    shared: Arc<Shared>,
+    id: RemoteId,
+}
+
+impl Invite {
+    pub(crate) fn new(shared: Arc<Shared>, id: RemoteId) -> Self {
+        Self { shared, id }
+    }
+}
+
+impl Exchange for Invite {
+    fn step(&mut self, answer: Option<HttpAnswer>) -> Step {
+        let Some(call) = self.shared.call(Verb::Invite) else {
+            return lacking("invite");
+        };
+        let Some(answer) = answer else {
+            return self.shared.send_about(call, &self.id);
+        };
+        match self.shared.classify(call, &answer) {
+            Meaning::Success(_) => Step::Done(Ok(Reply::Taken)),
+            Meaning::Absent => Step::Done(Ok(Reply::Absent)),
             other => failed(other),
         }
     }

@@ -222,9 +222,16 @@ impl Staged {
                 self.book.set(id, None);
                 return Ok(Reply::Deleted);
             }
-            Operation::Check | Operation::Find { .. } | Operation::Read(_) | Operation::List { .. } => {
-                return Ok(Reply::Absent);
-            }
+            Operation::Check
+            | Operation::Find { .. }
+            | Operation::Read(_)
+            | Operation::List { .. }
+            | Operation::Invite(_)
+            | Operation::FindGroup { .. }
+            | Operation::CreateGroup { .. }
+            | Operation::RenameGroup { .. }
+            | Operation::ReadGroup(_)
+            | Operation::ChangeMembers { .. } => return Ok(Reply::Absent),
         };
         let before = self.book.row(&id).cloned();
         let mut row = before.unwrap_or(Row {

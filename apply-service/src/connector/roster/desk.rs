@@ -205,6 +205,16 @@ impl Desk {
             }
             Operation::List { .. } => self.list().await,
             Operation::Create { .. } | Operation::Update { .. } | Operation::Delete(_) => self.write(operation).await,
+            // The policy refuses `groups` and `invite` for a list; see `Connector::groups` and `Connector::lacks`.
+            Operation::Invite(_)
+            | Operation::FindGroup { .. }
+            | Operation::CreateGroup { .. }
+            | Operation::RenameGroup { .. }
+            | Operation::ReadGroup(_)
+            | Operation::ChangeMembers { .. } => Err(Failure::Reject(Refusal {
+                code: "not-offered".to_owned(),
+                reason: "a list has neither groups nor invitations".to_owned(),
+            })),
         }
     }
 

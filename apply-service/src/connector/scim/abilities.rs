@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     catalogue::{Choice, Sought},
-    config::{EtagMode, FilterMode, Paging, PatchMode, ScimConfig},
+    config::{EtagMode, FilterMode, Paging, PatchMode, RemoveMember, ScimConfig},
     discovery::ServiceProvider,
     index::Index,
     patch::Style,
@@ -53,6 +53,12 @@ pub(crate) struct Abilities {
     samples: BTreeMap<String, String>,
     /// Every path that was looked up by: what a listing is indexed by, so that one serves all.
     lookup_paths: Vec<Path>,
+    /// Whether looking up groups by name works.
+    pub(crate) group_filter: Option<Trust>,
+    /// Refused `excludedAttributes`.
+    pub(crate) groups_whole: bool,
+    /// Refused the configured form of removing members and took the other.
+    pub(crate) other_remove_form: bool,
     /// The last complete listing.
     pub(crate) index: Option<Index>,
     /// Entries of the application's own lists that were seen.
@@ -76,6 +82,14 @@ impl Abilities {
         Style {
             pathless: config.patch == PatchMode::Pathless,
             ..self.style
+        }
+    }
+
+    /// How members are removed.
+    pub(crate) fn remove_form(&self, config: &ScimConfig) -> RemoveMember {
+        match (config.groups.remove, self.other_remove_form) {
+            (RemoveMember::ValuePath, false) | (RemoveMember::Value, true) => RemoveMember::ValuePath,
+            (RemoveMember::Value, false) | (RemoveMember::ValuePath, true) => RemoveMember::Value,
         }
     }
 

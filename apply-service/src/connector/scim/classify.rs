@@ -34,11 +34,31 @@ pub(crate) enum Purpose {
     Create,
     Update,
     Delete,
+    /// Groups by name, or a page of them.
+    SearchGroup,
+    ReadGroup,
+    CreateGroup,
+    UpdateGroup,
 }
 
 impl Purpose {
+    /// The request about an account whose answers mean the same.
+    fn alike(self) -> Self {
+        match self {
+            Self::SearchGroup => Self::Search,
+            Self::ReadGroup => Self::Read,
+            Self::CreateGroup => Self::Create,
+            Self::UpdateGroup => Self::Update,
+            account => account,
+        }
+    }
+
     fn words(self) -> &'static str {
         match self {
+            Self::SearchGroup => "looking up a group",
+            Self::ReadGroup => "reading the group",
+            Self::CreateGroup => "creating the group",
+            Self::UpdateGroup => "changing the group",
             Self::Check => "checking the connection",
             Self::Search => "looking up an account",
             Self::List => "listing the accounts",
@@ -52,7 +72,7 @@ impl Purpose {
 
     /// Whether an account is the object: a 404 says that it is gone, not that the address is wrong.
     fn is_personal(self) -> bool {
-        matches!(self, Self::Read | Self::Create | Self::Update | Self::Delete)
+        matches!(self.alike(), Self::Read | Self::Create | Self::Update | Self::Delete)
     }
 
     /// Whether the request is about the target and nobody in particular.
@@ -118,30 +138,32 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
         .ok()
         .filter(|value: &Value| !value.is_null());
     let kind = json.as_ref().and_then(error_type);
-    let refusal = || refuse(purpose, status, kind.as_deref(), json.as_ref());
+    let asked = purpose;
+    let purpose = asked.alike();
+    let refusal = || refuse(asked, status, kind.as_deref(), json.as_ref());
     let wait = || retry_after(headers, config.retry_after_max_seconds);
     let retry = || Meaning::Failed(Failure::Retry(refusal(), wait()));
     let halt = || Meaning::Failed(Failure::Halt(refusal()));
     let kind_is = |name: &str| kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case(name));
     match status {
-        200..=299 if html => Meaning::Failed(Failure::Halt(web_page(purpose, status))),
+        200..=299 if html => Meaning::Failed(Failure::Halt(web_page(asked, status))),
         202 => Meaning::Accepted(refusal()),
         // An error in the body of a success is an error all the same.
         200..=299 if json.as_ref().is_some_and(is_error_body) => Meaning::Unknown(refusal(), wait()),
         200..=299 => Meaning::Success(json),
-        300..=399 => Meaning::Failed(Failure::Halt(redirected(purpose, status, headers))),
+        300..=399 => Meaning::Failed(Failure::Halt(redirected(asked, status, headers))),
         401 => halt(),
         403 if purpose.is_general() => halt(),
         // One person's, unless everybody is refused: the lane tells by a probe.
         403 => Meaning::Failed(Failure::Reject(refusal())),
-        404 | 410 if html => Meaning::Failed(Failure::Halt(web_page(purpose, status))),
+        404 | 410 if html => Meaning::Failed(Failure::Halt(web_page(asked, status))),
         404 | 410 => match purpose {
             Purpose::Read | Purpose::Choose | Purpose::Update | Purpose::Delete | Purpose::Check => {
                 Meaning::Absent(refusal())
             }
             // Some servers answer a search without hits like this; a wrong base URL does not speak SCIM.
             Purpose::Search if json.as_ref().is_some_and(is_error_body) => Meaning::Absent(refusal()),
-            Purpose::Search | Purpose::List | Purpose::Create => halt(),
+            _ => halt(),
         },
         405 | 501 => Meaning::Fallback(Fallback::Capability, refusal()),
         // 408 and gateway errors may come after the request took effect; 425, 429 and 503 are given before.

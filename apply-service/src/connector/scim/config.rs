@@ -64,6 +64,8 @@ pub struct ScimConfig {
     pub extension_schemas: Vec<String>,
     /// Attributes that the target has at the top level besides the standard ones. Default none.
     pub extra_attributes: Vec<String>,
+    /// How groups are handled.
+    pub groups: GroupDialect,
     /// The longest wait that a `Retry-After` may ask for; default 3600 seconds. A longer one is cut.
     pub retry_after_max_seconds: u32,
     /// What a target says, in lower case, that answers 400 without a type when an account exists already.
@@ -166,6 +168,45 @@ fn list_max() -> u32 {
 
 fn yes() -> bool {
     true
+}
+
+/// How a target handles groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct GroupDialect {
+    /// Where the groups are, below the base URL. Default `/Groups`.
+    pub path: String,
+    /// Members that one PATCH adds and removes, together, 1-1000; default 100. Known ceilings are far above (Miro: 8,000
+    /// members or 800,000 bytes) or by the hour (GitHub: 1,000 per group). A target that answers 413 gets half of it.
+    pub members_max: usize,
+    /// How a member is removed. Default `valuePath`, the other form when it is refused.
+    pub remove: RemoveMember,
+    /// Whether a group that is read shows its members. Default true; false: what was written is believed.
+    pub shows_members: bool,
+    /// Write `Add`, `Remove`, `Replace` instead of small letters, as Entra ID does. Default false.
+    pub capital_operations: bool,
+}
+
+impl Default for GroupDialect {
+    fn default() -> Self {
+        Self {
+            path: "/Groups".to_owned(),
+            members_max: 100,
+            remove: RemoveMember::ValuePath,
+            shows_members: true,
+            capital_operations: false,
+        }
+    }
+}
+
+/// See [`GroupDialect::remove`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RemoveMember {
+    /// `remove` of `members[value eq "…"]` (RFC 7644 section 3.5.2.2).
+    ValuePath,
+    /// `remove` of `members` with the members as value (Entra ID, AWS).
+    Value,
 }
 
 /// See [`ScimConfig::discovery`].
@@ -271,6 +312,7 @@ impl Default for ScimConfig {
             verify_writes: false,
             extension_schemas: Vec::new(),
             extra_attributes: Vec::new(),
+            groups: GroupDialect::default(),
             retry_after_max_seconds: 3600,
             exists_phrases: [
                 "already exists",
@@ -297,11 +339,18 @@ impl ScimConfig {
     #[must_use]
     pub fn validate(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let path = &self.users_path;
-        if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', ' ']) || path.contains("..") {
-            wrong.push(format!(
-                "usersPath `{path}`: it starts with `/` and is a plain path, as `/Users`"
-            ));
+        for (key, path, example) in [
+            ("usersPath", &self.users_path, "/Users"),
+            ("groups.path", &self.groups.path, "/Groups"),
+        ] {
+            if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', ' ']) || path.contains("..") {
+                wrong.push(format!(
+                    "{key} `{path}`: it starts with `/` and is a plain path, as `{example}`"
+                ));
+            }
+        }
+        if !(1..=1000).contains(&self.groups.members_max) {
+            wrong.push(format!("groups.membersMax {}: 1 to 1000", self.groups.members_max));
         }
         if !(1..=1000).contains(&self.page_size) {
             wrong.push(format!("pageSize {}: 1 to 1000", self.page_size));
@@ -411,6 +460,11 @@ mod tests {
                 list_max: 0,
                 send_type: true,
             }],
+            groups: GroupDialect {
+                path: "Groups".to_owned(),
+                members_max: 0,
+                ..GroupDialect::default()
+            },
             ..ScimConfig::default()
         };
         assert_eq!(config.validate().len(), 11, "{:#?}", config.validate());

@@ -14,6 +14,7 @@ use crate::{
 mod checking;
 mod creating;
 mod finding;
+mod grouping;
 mod listing;
 mod updating;
 

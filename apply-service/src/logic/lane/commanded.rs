@@ -24,14 +24,14 @@ impl Lane {
         let result = if command.expires_at < now {
             Err("nobody could take it before it expired; send it again if it is still meant".to_owned())
         } else {
-            self.carry_out_command(&command.verb, &command.by, now, effects)
+            self.carry_out_command(command, now, effects)
         };
         let (result, words) = match result {
             Ok(words) => (OutcomeResult::Done, words),
             Err(why) => (OutcomeResult::Rejected, why),
         };
         let user = match &command.verb {
-            Verb::Redrive { user } => *user,
+            Verb::Redrive { user } | Verb::Invite { user, .. } => *user,
             Verb::Relink { user, .. } | Verb::Unlink { user } => Some(*user),
             _ => None,
         };
@@ -46,11 +46,11 @@ impl Lane {
 
     fn carry_out_command(
         &mut self,
-        verb: &Verb,
-        by: &Approval,
+        command: &Command,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Result<String, String> {
+        let (verb, by): (&Verb, &Approval) = (&command.verb, &command.by);
         match verb {
             Verb::Pause => {
                 self.record.paused = Some(by.clone());
@@ -89,7 +89,9 @@ impl Lane {
                 Ok("everybody is planned again".to_owned())
             }
             Verb::Drift => self.drift_now(),
+            Verb::Invite { .. } => self.owe_invitations(verb, &command.id, &by.actor, now),
             Verb::Redrive { user: Some(user) } => {
+                self.redrive_notices(Some(*user), now);
                 effects.push(Effect::Again(vec![*user]));
                 Ok("planned again from the present state".to_owned())
             }
@@ -100,7 +102,11 @@ impl Lane {
                     .filter(|(_, link)| matches!(link.state, LinkState::Rejected { .. } | LinkState::Retrying { .. }))
                     .map(|(user, _)| *user)
                     .collect();
-                let words = format!("{} people are planned again from their present state", refused.len());
+                let mut words = format!("{} people are planned again from their present state", refused.len());
+                let notices = self.redrive_notices(None, now);
+                if notices > 0 {
+                    words.push_str(&format!("; {notices} notices are sent again"));
+                }
                 effects.push(Effect::Again(refused));
                 Ok(words)
             }

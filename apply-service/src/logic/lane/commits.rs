@@ -9,6 +9,7 @@ use usher_contract::{ChangeDeadLetter, Outcome, UserKey};
 
 use super::{Batch, Effect, Lane, Stage};
 use crate::logic::{
+    groups::Records,
     link::{Link, LinkState},
     plan::{Accounts, Remote},
     retry::elapsed,
@@ -42,6 +43,8 @@ struct Entry {
     /// An intent, with what the look-up has shown: they go on with it.
     intent: Option<Remote>,
     renames: bool,
+    /// Nothing but notices: whoever is under way goes on.
+    only_notices: bool,
 }
 
 #[derive(Debug)]
@@ -67,6 +70,7 @@ impl Commits {
             dead_letters: vec![],
             intent: None,
             renames: false,
+            only_notices: false,
         });
         entry.link = link;
         self.intents += usize::from(intent.is_some());
@@ -110,7 +114,7 @@ impl Commits {
     }
     /// Whether something about this person is not committed yet.
     pub(super) fn holds(&self, user: &UserKey) -> bool {
-        let flying = |flying: &Flying| flying.people.contains_key(user);
+        let flying = |flying: &Flying| flying.people.get(user).is_some_and(|entry| !entry.only_notices);
         self.people.contains_key(user) || self.flying.as_ref().is_some_and(flying)
     }
     /// Whether somebody is about to become a member of this held set.
@@ -127,12 +131,15 @@ impl Commits {
     pub(super) fn young(&self, now: Timestamp, limit: Duration) -> bool {
         self.last.is_some_and(|last| now >= last && elapsed(last, now) <= limit)
     }
-    /// Takes what fits into one transaction, and how many intents that is.
-    fn take(&mut self) -> (BTreeMap<UserKey, Entry>, usize) {
-        let rest = match self.people.keys().nth(BATCH_PEOPLE_MAX).copied() {
+    /// Takes what fits into one transaction, and how many intents that is. Whoever is in `along` is taken in any case.
+    fn take<'a>(&mut self, along: impl Iterator<Item = &'a UserKey>) -> (BTreeMap<UserKey, Entry>, usize) {
+        let mut rest = match self.people.keys().nth(BATCH_PEOPLE_MAX).copied() {
             Some(first) => self.people.split_off(&first),
             None => BTreeMap::new(),
         };
+        for user in along {
+            self.people.extend(rest.remove_entry(user));
+        }
         let left = intents(&rest);
         let taken = std::mem::replace(&mut self.intents, left) - left;
         (std::mem::replace(&mut self.people, rest), taken)
@@ -150,10 +157,14 @@ impl Lane {
             return;
         }
         self.tidy_guard(now);
+        self.forget_idle_notices();
         let (outstanding, doubts) = (self.outstanding_since(now), self.doubts_since());
         let commits = &mut self.commits;
-        let empty = commits.people.is_empty() && commits.outcomes.is_empty();
-        let last = self.draining && self.flights.is_empty() && empty;
+        let Records { groups, memberships } = self.links.groups.take_records(BATCH_PEOPLE_MAX);
+        let about_groups = !groups.is_empty() || !memberships.is_empty();
+        let about_people = !commits.people.is_empty() || !self.notifying.is_recorded();
+        let empty = !about_people && commits.outcomes.is_empty() && !about_groups;
+        let last = self.draining && self.flights.is_empty() && self.notifying.is_idle() && empty;
         if empty && !commits.asked && !last {
             return;
         }
@@ -164,9 +175,28 @@ impl Lane {
         // Who hands back has nothing under way: only doubts that it took over itself are left.
         let outstanding = outstanding.filter(|_| !last);
         self.record.outstanding_since = outstanding.into_iter().chain(doubts).min();
-        let (mut people, intents) = commits.take();
+        let (mut people, intents) = commits.take(self.notifying.unrecorded());
+        for user in self.notifying.unrecorded() {
+            // What was told and nothing else: over the link as it is.
+            if let Some(link) = self.links.get(user) {
+                people.entry(*user).or_insert_with(|| Entry {
+                    link: link.clone(),
+                    outcomes: vec![],
+                    dead_letters: vec![],
+                    intent: None,
+                    renames: false,
+                    only_notices: true,
+                });
+            }
+        }
+        for (user, entry) in &mut people {
+            // **Invariant**: every link that is written carries the newest notices, whatever it was made from.
+            self.notifying.stamp(user, self.links.get(user), &mut entry.link);
+        }
         let mut batch = Batch {
             links: Vec::with_capacity(people.len()),
+            groups,
+            memberships,
             outcomes: std::mem::take(&mut commits.outcomes),
             dead_letters: vec![],
             record: self.record.clone(),
@@ -191,6 +221,7 @@ impl Lane {
             return;
         };
         self.commits.last = Some(flying.began);
+        self.links.groups.committed();
         if flying.last {
             self.drained = true;
             effects.push(Effect::Drained);
@@ -198,6 +229,11 @@ impl Lane {
         }
         let (mut ask, mut again, mut renamed) = (Vec::new(), Vec::new(), false);
         for (user, entry) in flying.people {
+            self.notifying.recorded(user, self.links.get(&user), &entry.link);
+            if entry.only_notices {
+                self.links.put(user, Some(entry.link));
+                continue;
+            }
             // Only somebody who had an account gives a name up: new accounts take names.
             renamed |= entry.renames && self.links.account_of(&user).is_some();
             if entry.link.active != Some(true) || entry.link.remote_id.is_none() {

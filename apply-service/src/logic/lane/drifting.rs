@@ -105,6 +105,7 @@ impl Lane {
         match result {
             Ok(Answer::Page(accounts, next)) => {
                 drifting.attempts = 0;
+                self.note_onboardings(&accounts);
                 let rests = |user: &UserKey, link: &Link| self.rests_since(user, link, asked);
                 let (found, turn) = drifting.survey.page(&accounts, next, &self.links, &self.target, rests);
                 for (user, finding) in found {

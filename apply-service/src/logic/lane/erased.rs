@@ -21,6 +21,7 @@ impl Lane {
     /// Takes note that there is no state of a person any more. A step under way is awaited.
     pub(super) fn erase(&mut self, user: UserKey, now: Timestamp) {
         self.behind.remove(&user);
+        self.links.groups.unwant(user);
         self.undecided.remove(&user);
         self.skipped.remove(&user);
         self.kept.remove(&user);

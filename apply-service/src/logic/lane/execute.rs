@@ -51,7 +51,7 @@ impl Lane {
         if self.list(now, effects) || self.batch || self.record.first_sync_waits {
             return;
         }
-        while self.busy() < self.target.pace.concurrency && self.commits.waiting() < RESULTS_MAX {
+        while self.busy() < self.target.pace.concurrency && self.unrecorded() < RESULTS_MAX {
             let leaver = self
                 .queue
                 .first_ready()
@@ -63,8 +63,10 @@ impl Lane {
                 (None, false) => Next::Resume,
                 (None, true) if between >= BETWEEN_MAX.saturating_mul(self.target.pace.concurrency) => return,
                 (None, true) => match self.queue.first_ready() {
-                    Some((_, user)) => Next::Begin(user),
-                    None => return,
+                    Some((action, user)) if action < Action::SetGroups => Next::Begin(user),
+                    Some((_, user)) if !self.groups_are_next(now) => Next::Begin(user),
+                    None if !self.groups_are_next(now) => return,
+                    Some(_) | None => Next::Group,
                 },
             };
             if !self.commits.young(now, COMMIT_YOUNG) {
@@ -83,6 +85,14 @@ impl Lane {
             let before = effects.len();
             match next {
                 Next::Begin(user) => self.begin(user, now, effects),
+                Next::Group if self.begin_group(now, effects) => {}
+                Next::Group => match self.queue.first_ready() {
+                    Some((_, user)) => self.begin(user, now, effects),
+                    None => {
+                        self.pacer.give_back();
+                        return;
+                    }
+                },
                 Next::Resume => {
                     if let Some((user, remote)) = self.queue.resuming.pop_front() {
                         self.resume(user, &remote, now, effects);
@@ -122,6 +132,7 @@ impl Lane {
         match &flight {
             Flight::Look(..) => self.looks += 1,
             Flight::Write(..) => self.writes += 1,
+            Flight::Group(..) | Flight::Invite(..) => self.others += 1,
             Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial => {}
         }
         self.flights.insert(id, flight);
@@ -185,7 +196,10 @@ impl Lane {
                 effects.push(Effect::Execute(id, operation));
                 return;
             }
-            Action::Create | Action::Adopt | Action::Relink if !plan.values.is_empty() && !self.intends(&user) => {
+            Action::Create | Action::Adopt | Action::Relink
+                if !plan.values.is_empty() && (!self.intends(&user) || self.lacks_notices(&user, &plan, &change)) =>
+            {
+                self.intend_notices(user, &plan, &change, now);
                 // Committed before the request: should the answer be lost and the person leave, the account is found.
                 let mut link = self
                     .links
@@ -232,7 +246,7 @@ impl Lane {
                 Some(id) => Operation::Delete(id),
                 None => return self.settle(user, plan, now),
             },
-            Action::Noop | Action::Wait | Action::Skip => return self.settle(user, plan, now),
+            Action::SetGroups | Action::Noop | Action::Wait | Action::Skip => return self.settle(user, plan, now),
         };
         match self.pass(user, &plan, now) {
             Ok(pass) => {
@@ -337,6 +351,8 @@ pub(crate) fn look_up(values: &[(MatchKey, String)]) -> Operation {
 enum Next {
     Begin(UserKey),
     Resume,
+    /// A step of a group: after everything about accounts but deleting them.
+    Group,
 }
 
 impl Plan {

@@ -143,7 +143,7 @@ impl Lane {
             .sum()
     }
 
-    fn allowance(&self, budget: Budget, now: Timestamp) -> Option<usize> {
+    pub(super) fn allowance(&self, budget: Budget, now: Timestamp) -> Option<usize> {
         let open = |allowance: &Allowance| allowance.until > now && allowance.used < allowance.removals;
         self.record
             .allowances
@@ -255,7 +255,7 @@ impl Lane {
         self.hold(user, &set, over, now);
     }
 
-    fn new_set(&mut self, over: Over, now: Timestamp, stays_open: bool) -> String {
+    pub(super) fn new_set(&mut self, over: Over, now: Timestamp, stays_open: bool) -> String {
         let stem = now.strftime("%Y%m%dT%H%M%SZ").to_string();
         let taken = self.record.held.keys().filter(|id| id.starts_with(&stem)).count();
         let id = if taken == 0 { stem } else { format!("{stem}-{taken}") };
@@ -343,11 +343,17 @@ impl Lane {
             .filter(|(_, link)| matches!(&link.state, LinkState::Held { set, .. } if set == id))
             .map(|(user, _)| *user)
             .collect();
-        let words = format!(
-            "{} members of the held set {id} are planned again: {}",
-            members.len(),
-            by.reason
-        );
+        let leaving = self.links.groups.held_in(id);
+        self.links.groups.wake_all();
+        let words = if leaving == 0 {
+            let many = members.len();
+            format!("{many} members of the held set {id} are planned again: {}", by.reason)
+        } else {
+            format!(
+                "{leaving} members of the held set {id} leave their group: {}",
+                by.reason
+            )
+        };
         let outcome = self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now);
         self.commits.tell(outcome);
         Ok(members)
@@ -375,6 +381,7 @@ impl Lane {
             self.record.first_sync = None;
             self.record.imported = Some(false);
             self.record.held.clear();
+            self.links.groups.void();
             self.first = FirstSync::begin(now);
             self.all_fed = false;
             self.batch = true;
@@ -398,7 +405,7 @@ impl Lane {
         let (links, commits) = (&self.links, &self.commits);
         self.record
             .held
-            .retain(|id, _| links.held_in(id) > 0 || commits.holds_for(id));
+            .retain(|id, _| links.held_in(id) > 0 || links.groups.held_in(id) > 0 || commits.holds_for(id));
         if self.passes.is_empty() {
             self.record.allowances.retain(|allowance| allowance.until > now);
         }

@@ -7,6 +7,10 @@ use usher_contract::{StateHash, UserKey};
 use crate::logic::{
     account::RemoteId,
     addresses::Addresses,
+    groups::{
+        Groups,
+        rules::{GroupChanges, GroupRules, WantedGroups},
+    },
     link::{Link, LinkState},
     plan::Accounts,
 };
@@ -27,6 +31,8 @@ pub struct Links {
     pub(crate) addresses: Addresses,
     /// People whose record cannot be read.
     unreadable: HashSet<UserKey>,
+    /// The groups of the target and who is in them.
+    pub groups: Groups,
 }
 
 impl Links {
@@ -45,6 +51,12 @@ impl Links {
     #[must_use]
     pub fn linked(&self) -> usize {
         self.holders.len()
+    }
+
+    /// Who has this account; nobody who is only about to.
+    #[must_use]
+    pub fn held_by(&self, account: &RemoteId) -> Option<UserKey> {
+        self.holders.get(account).copied()
     }
 
     /// How many people a held set keeps back.
@@ -135,6 +147,9 @@ impl Accounts for Links {
     }
     fn account_of(&self, user: &UserKey) -> Option<RemoteId> {
         self.links.get(user)?.remote_id.clone()
+    }
+    fn group_changes(&self, user: &UserKey, wanted: &WantedGroups, rules: &GroupRules) -> GroupChanges {
+        self.groups.changes(user, wanted, rules)
     }
     fn sharing_address(&self, user: &UserKey) -> Option<UserKey> {
         self.addresses.sharing(user)

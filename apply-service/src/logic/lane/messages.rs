@@ -6,7 +6,15 @@ use usher_contract::{ChangeDeadLetter, Outcome, UserChange, UserKey};
 
 use crate::{
     connector::{Failure, Operation, Refusal},
-    logic::{account::RemoteId, command::Command, link::Link, matching::Seen, target_record::TargetRecord},
+    logic::{
+        account::{RemoteGroup, RemoteId},
+        command::Command,
+        groups::record::{GroupKey, GroupRecord, Memberships},
+        link::Link,
+        matching::Seen,
+        notification::{Delivery, Undelivered},
+        target_record::TargetRecord,
+    },
 };
 
 /// The number of an operation under way.
@@ -25,6 +33,16 @@ pub enum Answer {
     Written(RemoteId, Option<Seen>),
     /// There is no such account (any longer).
     Absent,
+    /// Groups of a name.
+    Groups(Vec<RemoteGroup>),
+    /// A group was made or has its new name.
+    Group(RemoteId),
+    /// Who is in a group; `None` when the target does not show it.
+    Members(Option<Vec<RemoteId>>),
+    /// Members of a group were changed.
+    Changed,
+    /// The target has taken over what it was asked for: an invitation is on its way.
+    Taken,
     /// An account is in the way although the look-up did not find it.
     Conflict(Refusal),
 }
@@ -49,6 +67,13 @@ pub enum Input {
         took: Duration,
         /// How many requests it was.
         requests: u32,
+    },
+    /// Something that was to be told has ended.
+    Delivered {
+        /// Which.
+        delivery: OperationId,
+        /// How.
+        result: Result<(), Undelivered>,
     },
     /// The batch that was handed out last is committed.
     Committed,
@@ -76,6 +101,10 @@ pub enum Input {
 pub struct Batch {
     /// Links as they are now.
     pub links: Vec<(UserKey, Link)>,
+    /// Groups as they are now.
+    pub groups: Vec<(GroupKey, GroupRecord)>,
+    /// The groups of people's accounts as they are now.
+    pub memberships: Vec<(UserKey, Memberships)>,
     /// What was done.
     pub outcomes: Vec<Outcome>,
     /// What was refused.
@@ -89,6 +118,8 @@ pub struct Batch {
 pub enum Effect {
     /// Carry out an operation and come back with [`Input::Ended`].
     Execute(OperationId, Operation),
+    /// Tell somebody and come back with [`Input::Delivered`]. Nothing else waits for it.
+    Deliver(OperationId, Delivery),
     /// Commit, all or nothing, and come back with [`Input::Committed`]. Never more than one at a time. A commit that
     /// failed ends the lane: what is true is read back from the topics.
     Commit(Box<Batch>),

@@ -176,6 +176,7 @@ impl Lane {
         }
         let plan = self.plan(&slot.newest, &Remote::NotLooked, slot.again, now);
         self.due.set(user, plan.next_change);
+        self.note_groups(&slot.newest, &plan, slot.again, now);
         // What is not done in this mode is counted: nothing is asked in `observe`, nothing is written in `link`.
         let done = match self.target.mode {
             Mode::Enforce => true,
@@ -183,10 +184,15 @@ impl Lane {
             Mode::Observe | Mode::Off => false,
         };
         if !done {
-            if plan.action == Action::Noop {
+            let action = if plan.action == Action::Noop && !plan.group_changes.is_empty() {
+                Action::SetGroups
+            } else {
+                plan.action
+            };
+            if action == Action::Noop {
                 self.observed.remove(&user);
             } else {
-                self.observed.insert(user, plan.action);
+                self.observed.insert(user, action);
             }
             return;
         }

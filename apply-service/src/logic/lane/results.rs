@@ -22,9 +22,9 @@ use crate::{
 const CONFLICT_TRIES: u32 = 8;
 
 /// The sender's word for a host that refuses or does not resolve: it concerns everybody.
-const UNREACHABLE: &str = "connect";
+pub(super) const UNREACHABLE: &str = "connect";
 /// The sender's word for a write that came too late after the last commit: nothing was sent, nobody is to blame.
-const LEASE_OVER: &str = "lease-expired";
+pub(super) const LEASE_OVER: &str = "lease-expired";
 
 /// The connector's word for "the credentials do not allow it": one person's, or everybody's.
 const FORBIDDEN: &str = "http-403";
@@ -73,7 +73,15 @@ impl Lane {
             Flight::Probe => self.probed(result, now, random),
             Flight::Trial => self.tried(result, now, random),
             Flight::Page => self.listed(result, now, random),
+            Flight::Invite(user, notice) => {
+                self.others -= 1;
+                self.invited(user, &notice, result, now, random);
+            }
             Flight::DriftPage => self.drift_page(result, now, random, effects),
+            Flight::Group(group, _) => {
+                self.others -= 1;
+                self.group_ended(group, result, now, random);
+            }
             Flight::Look(user, plan, change) => {
                 self.looks -= 1;
                 match result {
@@ -99,7 +107,16 @@ impl Lane {
                     Ok(Answer::Conflict(refusal)) => {
                         self.failed(user, &plan, &change, Failed::Conflict(refusal), took, now, random);
                     }
-                    Ok(Answer::Checked | Answer::Found(_) | Answer::Page(..)) => self.put_back(user, now),
+                    Ok(
+                        Answer::Checked
+                        | Answer::Found(_)
+                        | Answer::Page(..)
+                        | Answer::Groups(_)
+                        | Answer::Group(_)
+                        | Answer::Members(_)
+                        | Answer::Changed
+                        | Answer::Taken,
+                    ) => self.put_back(user, now),
                     Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }
             }
@@ -136,12 +153,18 @@ impl Lane {
         let mut link = link_after(plan, before.as_deref(), account, shown, change, &self.target, now);
         link.released |= released;
         link.person = self.person_of(change);
+        self.owe_notices(user, plan, now);
+        if let Some(onboarding) = shown.and_then(|shown| shown.onboarding) {
+            self.note_onboarding(user, onboarding);
+        }
         if let Some(holder) = plan.takes_from
             && let Some(theirs) = self.links.get(&holder)
         {
             // In the same transaction: never two links to one account, and never none.
             self.commits.note(holder, theirs.given_away());
+            self.links.groups.hand_over(holder, user);
         }
+        self.doubt_groups(user, plan.action);
         self.last_success = Some(now);
         self.doubtful.remove(&user);
         self.suspects.remove(&user);

@@ -9,6 +9,7 @@ use usher_contract::{Approval, UserKey};
 use super::{BEHIND_AFTER, FirstSync, Lane};
 use crate::logic::{
     drift::DriftReport,
+    groups::GroupsStatus,
     retry::elapsed,
     target_record::{FirstSyncReport, HeldSet, TargetRecord},
 };
@@ -87,6 +88,13 @@ pub struct LaneStatus {
     pub unreadable: usize,
     /// People with an account.
     pub links: usize,
+    /// Notices that are to be sent: mails, webhooks, invitations.
+    pub notices_owed: usize,
+    /// Since when the oldest of them is owed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_notice_since: Option<Timestamp>,
+    /// Notices that were refused or given up; `redrive` owes them again.
+    pub notices_failed: usize,
     /// The circuit, when it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub circuit: Option<CircuitStatus>,
@@ -108,6 +116,9 @@ pub struct LaneStatus {
     /// When everybody was last planned again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<Timestamp>,
+    /// Groups and memberships, where the target has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupsStatus>,
     /// In `observe`: how many would be treated how.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub observed: BTreeMap<&'static str, usize>,
@@ -158,7 +169,7 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
             .held
             .iter()
             .map(|(id, set)| {
-                let members = lane.links.held_in(id);
+                let members = lane.links.held_in(id) + lane.links.groups.held_in(id);
                 (
                     id.clone(),
                     HeldSetStatus {
@@ -183,6 +194,9 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
         orphans: lane.orphans(),
         unreadable: lane.links.unreadable(),
         links: lane.links.linked(),
+        notices_owed: lane.notifying.owed(),
+        oldest_notice_since: lane.oldest_notice_since(),
+        notices_failed: lane.notifying.failed(),
         circuit: lane.circuit.open().map(|open| CircuitStatus {
             code: open.refusal.code.clone(),
             reason: open.refusal.reason.clone(),
@@ -197,6 +211,7 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
         drift: lane.record.drift.clone(),
         drift_listed: lane.drifting.as_ref().map(super::drifting::listed),
         reconciled_at: lane.record.reconciled_at,
+        groups: (lane.target.groups.is_some() || !lane.links.groups.is_empty()).then(|| lane.links.groups.status()),
         observed,
     }
 }

@@ -55,6 +55,8 @@ impl Due {
 pub(super) struct Reports {
     /// How many managers up the rules look; 0 keeps nothing.
     levels: usize,
+    /// Kept although no rule looks: teams are asked for.
+    teams: bool,
     of: HashMap<UserKey, BTreeSet<UserKey>>,
     manager: HashMap<UserKey, UserKey>,
     /// The version at which everybody was last seen.
@@ -62,16 +64,17 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    pub(super) fn new(levels: usize) -> Self {
+    pub(super) fn new(levels: usize, teams: bool) -> Self {
         Self {
             levels,
+            teams,
             ..Self::default()
         }
     }
 
     /// Takes note of a state, and says who is to be planned again because of it.
     fn take(&mut self, change: &UserChange) -> Vec<UserKey> {
-        if self.levels == 0 {
+        if self.levels == 0 && !self.teams {
             return Vec::new();
         }
         let user = change.user.key();
@@ -111,6 +114,11 @@ impl Reports {
         if let Some(manager) = manager {
             self.of.entry(manager).or_default().insert(user);
         }
+    }
+
+    /// Who reports to this person directly.
+    pub(super) fn direct(&self, manager: &UserKey) -> impl Iterator<Item = &UserKey> {
+        self.of.get(manager).into_iter().flatten()
     }
 
     /// Everybody who has this person among their managers as far up as the rules look. Cycles are possible at the source.

@@ -14,6 +14,7 @@ use crate::{
         account::{AttributePath, RemoteId},
         assignments::{Assignment, Membership, Push, membership},
         gate::{Passage, gate},
+        groups::rules::WantedGroups,
         lifecycle::{Cause, Standing, standing},
         link::{Link, LinkState},
         map::{Mapped, Wanted, map},
@@ -50,6 +51,8 @@ pub fn plan(q: &Question<'_>) -> Plan {
         assignment: None,
         kept: false,
         inferred: false,
+        groups: None,
+        group_changes: Default::default(),
     };
     if !in_sources(user, q.target) {
         return plan.because(
@@ -102,6 +105,12 @@ pub fn plan(q: &Question<'_>) -> Plan {
     if let (Membership::Of(assignment), Standing::Present) = (member, standing) {
         settings(q, assignment, &mut mapped, &mut plan);
     }
+    if standing == Standing::Present
+        && let Some(access) = q.target.scope.access_of(user, q.people, q.now)
+    {
+        mapped.add(user, q.target, &access.rows, &|key| q.accounts.account_of(key));
+        plan.reasons.push(access.in_words());
+    }
     plan.missing = mapped
         .iter()
         .filter_map(|(_, wanted, _)| {
@@ -130,11 +139,39 @@ pub fn plan(q: &Question<'_>) -> Plan {
         }
         Standing::Present => present(q, plan, &key, &mapped),
     };
-    if !matches!(plan.action, Action::Noop | Action::Wait) {
+    set_groups(q, &mut plan, standing, member);
+    if !matches!(plan.action, Action::Noop | Action::SetGroups | Action::Wait) {
         // Of most people nothing is wanted that they do not have: for them alone it would cost as much as everything else.
         plan.desired = desired_hash(q, standing, &mapped);
     }
     hold_refused(q, plan)
+}
+
+/// In which groups the account is to be. Whoever is left as they are keeps their groups as well.
+fn set_groups(q: &Question<'_>, plan: &mut Plan, standing: Standing, member: Membership<'_>) {
+    let Some(rules) = &q.target.groups else { return };
+    let assignment = match member {
+        Membership::Of(assignment) => Some(assignment.name.as_str()),
+        Membership::Without | Membership::None => None,
+    };
+    let wanted = match standing {
+        Standing::Present if !matches!(plan.action, Action::Skip | Action::Wait) => {
+            rules.wanted(&q.change.user, assignment)
+        }
+        Standing::Gone(_, Disposition::Deactivate) if rules.remove_leavers && plan.account.is_some() => {
+            WantedGroups::default()
+        }
+        _ => return,
+    };
+    plan.group_changes = q.accounts.group_changes(&q.change.user.key(), &wanted, rules);
+    for source in &wanted.unknown {
+        plan.reasons
+            .push(format!("{source} unknown: nobody leaves a group because of it"));
+    }
+    if plan.action == Action::Noop && !plan.group_changes.is_empty() {
+        plan.action = Action::SetGroups;
+    }
+    plan.groups = Some(wanted);
 }
 
 /// The settings of an assignment as further attributes, where they are to be pushed.

@@ -297,6 +297,7 @@ fn switches_that_are_off_are_reported_not_done() {
         deactivate: true,
         reactivate: true,
         delete: true,
+        invite: false,
     };
     let target = policy();
     let (link, off_link) = (linked(&person(1), &target), off(&person(1), &target));

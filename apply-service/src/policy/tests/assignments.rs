@@ -149,8 +149,6 @@ fn the_hierarchy_can_be_left_to_the_application_and_taken_back_at_any_time() {
     assert!(with.0 && !ignoring.0);
     assert!(rows("organization: { managers: true }\n").0);
     assert_ne!(with.1, ignoring.1, "everybody is planned again");
-    let found = problems(&format!("{GOOD}organization: {{ notifyManagers: recordedTeams }}\n"));
-    assert!(found[0].contains("is not supported in this version"), "{found:?}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ attributes: { title: { from: title } }
 settings: { profile: { attribute: nickName } }
 assignments: [{ name: everybody, filter: all }]
 lifecycle: { termination: { field: terminationDate } }
+groups: { from: [role], map: { A: b }, removeStale: true }
+access: [{ group: Sales }]
 "#;
 
 fn base() -> Value {

@@ -20,6 +20,10 @@ pub struct MiniOrange {
     pub error_status: u16,
     /// The call that undoes `disable`; `update` takes `enabled` then.
     pub enable_method: &'static str,
+    /// The call that has miniOrange send its own activation or password-reset mail.
+    pub invite_method: &'static str,
+    /// Whom such a mail was sent to.
+    pub invited: Vec<String>,
     /// User names of other customers.
     pub others: BTreeSet<String>,
     users: BTreeMap<String, Map<String, Value>>,
@@ -36,6 +40,8 @@ impl Default for MiniOrange {
             lower_case: false,
             error_status: 200,
             enable_method: "update",
+            invite_method: "resetpassword",
+            invited: Vec::new(),
             others: BTreeSet::new(),
             users: BTreeMap::new(),
             created: BTreeMap::new(),
@@ -54,6 +60,12 @@ impl MiniOrange {
         let user = json!({"username": username, "enabled": true});
         let user = user.as_object().cloned().unwrap_or_default();
         self.users.insert(username.to_lowercase(), user);
+    }
+
+    /// The user has followed the link of the mail.
+    pub fn activate(&mut self, username: &str) {
+        let user = self.users.entry(username.to_lowercase()).or_default();
+        user.insert("activationStatus".to_owned(), json!("Active"));
     }
 
     pub fn user_count(&self) -> usize {
@@ -118,6 +130,7 @@ impl Vendor for MiniOrange {
             "delete",
             "disable",
             self.enable_method,
+            self.invite_method,
         ];
         if !known.contains(&call) {
             return VendorAnswer::json(404, &json!({"error": "not found"}));
@@ -148,7 +161,12 @@ impl Vendor for MiniOrange {
                 self.status(200, "SUCCESS", "deleted", None)
             }
             (call, true) => {
-                let user = self.users.entry(key).or_default();
+                let user = self.users.entry(key.clone()).or_default();
+                if call == self.invite_method {
+                    user.insert("activationStatus".to_owned(), json!("INVITED"));
+                    self.invited.push(key);
+                    return self.status(200, "SUCCESS", "sent", None);
+                }
                 if call == "disable" {
                     user.insert("enabled".to_owned(), json!(false));
                 } else if call == self.enable_method && (call != "update" || body.contains_key("enabled")) {

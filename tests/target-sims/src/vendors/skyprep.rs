@@ -17,12 +17,17 @@ pub struct SkyPrep {
     pub email_field: &'static str,
     pub deactivate_method: &'static str,
     pub reactivate_method: &'static str,
+    /// The call that has SkyPrep send its own log-in mail.
+    pub invite_method: &'static str,
     /// Calls per minute and address.
     pub per_minute: usize,
     /// Whether the list is the whole answer, or below `users`.
     pub list_in_object: bool,
     /// Whether `create_user` answers with the user, or with a message alone.
     pub create_shows_user: bool,
+    /// The methods about groups: list, create, rename, members, add, remove.
+    pub group_methods: [&'static str; 6],
+    groups: Vec<SkyPrepGroup>,
     users: Vec<Map<String, Value>>,
     next_id: u64,
     calls: VecDeque<i64>,
@@ -41,9 +46,19 @@ impl Default for SkyPrep {
             email_field: "user_email",
             deactivate_method: "deactivate_user",
             reactivate_method: "reactivate_user",
+            invite_method: "send_login_info",
             per_minute: 100,
             list_in_object: false,
             create_shows_user: true,
+            group_methods: [
+                "get_user_groups",
+                "create_user_group",
+                "update_user_group",
+                "get_user_group_users",
+                "add_user_to_group",
+                "remove_user_from_group",
+            ],
+            groups: Vec::new(),
             users: Vec::new(),
             // Larger than what a double can hold: ids are text, whatever they look like.
             next_id: 9_007_199_254_740_993,
@@ -54,7 +69,70 @@ impl Default for SkyPrep {
     }
 }
 
+/// A group: id, name, the ids of its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkyPrepGroup {
+    pub id: String,
+    pub name: String,
+    pub members: Vec<String>,
+}
+
 impl SkyPrep {
+    /// All groups.
+    pub fn groups(&self) -> &[SkyPrepGroup] {
+        &self.groups
+    }
+
+    /// A call about groups; `None` when it is none.
+    fn about_groups(&mut self, method: &str, value: &dyn Fn(&str) -> String) -> Option<VendorAnswer> {
+        let [list, create, rename, members, add, remove] = self.group_methods;
+        let show = |group: &SkyPrepGroup| json!({"id": group.id, "name": group.name});
+        if method == list {
+            return Some(VendorAnswer::json(
+                200,
+                &json!(self.groups.iter().map(show).collect::<Vec<_>>()),
+            ));
+        }
+        if method == create {
+            let name = value("name");
+            if name.is_empty() || self.groups.iter().any(|group| group.name.eq_ignore_ascii_case(&name)) {
+                return Some(error("the name has already been taken"));
+            }
+            let id = (self.groups.len() + 501).to_string();
+            self.groups.push(SkyPrepGroup {
+                id,
+                name,
+                members: Vec::new(),
+            });
+            return Some(VendorAnswer::json(200, &json!(self.groups.last().map(show))));
+        }
+        if ![rename, members, add, remove].contains(&method) {
+            return None;
+        }
+        let user = value("user_id");
+        let is_there = self.users.iter().any(|held| has_id(held, &user));
+        let wanted = value("user_group_id");
+        let Some(group) = self.groups.iter_mut().find(|group| group.id == wanted) else {
+            return Some(error("user group not found"));
+        };
+        if method == rename {
+            group.name = value("name");
+        } else if method == members {
+            let users = group.members.iter().map(|id| json!({ "id": id }));
+            return Some(VendorAnswer::json(200, &json!(users.collect::<Vec<_>>())));
+        } else if !is_there {
+            return Some(error("user not found"));
+        } else if method == add {
+            if group.members.contains(&user) {
+                return Some(error("user is already in the group"));
+            }
+            group.members.push(user);
+        } else {
+            group.members.retain(|member| *member != user);
+        }
+        Some(VendorAnswer::json(200, &json!({"message": "success"})))
+    }
+
     /// All users, as `get_users` shows them.
     pub fn users(&self) -> Vec<Value> {
         self.users.iter().cloned().map(Value::Object).collect()
@@ -168,6 +246,9 @@ impl Vendor for SkyPrep {
         }
         let id = value("user_id");
         let method = request.path.rsplit('/').next().unwrap_or_default();
+        if let Some(answer) = self.about_groups(method, &value) {
+            return answer;
+        }
         match method {
             "test_connection" => VendorAnswer::json(200, &json!({"message": "success"})),
             "get_users" if self.list_in_object => VendorAnswer::json(200, &json!({ "users": self.users() })),
@@ -179,6 +260,7 @@ impl Vendor for SkyPrep {
                 "destroy_user",
                 self.deactivate_method,
                 self.reactivate_method,
+                self.invite_method,
             ]
             .contains(&method) =>
             {
@@ -195,6 +277,13 @@ impl Vendor for SkyPrep {
             }
             "destroy_user" => {
                 self.users.retain(|user| !has_id(user, &id));
+                VendorAnswer::json(200, &json!({"message": "success"}))
+            }
+            method if method == self.invite_method => {
+                let email = self
+                    .find(&id)
+                    .map(|user| user["email"].as_str().unwrap_or_default().to_owned());
+                self.mails.extend(email);
                 VendorAnswer::json(200, &json!({"message": "success"}))
             }
             method => {

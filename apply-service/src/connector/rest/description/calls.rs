@@ -74,19 +74,33 @@ impl Compiler<'_> {
         }
         // A look-up may say no more than that there is one, where that is enough to read it.
         let by_key = verb == Verb::Find && self.config.account.asked_id && self.config.operations.read.is_some();
-        let needs_accounts = matches!(verb, Verb::List | Verb::Find | Verb::Read) && !by_key;
-        if needs_accounts && call.accounts.is_none() {
+        let (place, found) = if verb.is_of_groups() {
+            ("entries", &call.entries)
+        } else {
+            ("accounts", &call.accounts)
+        };
+        let (other, misplaced) = if verb.is_of_groups() {
+            ("accounts", call.accounts.is_some())
+        } else {
+            ("entries", call.entries.is_some())
+        };
+        if misplaced {
+            self.wrong(&below(other), format!("is called `{place}` here"));
+        }
+        let required = match verb {
+            Verb::List | Verb::Find | Verb::Read => !by_key,
+            Verb::ListGroups | Verb::FindGroup | Verb::ReadMembers => true,
+            _ => false,
+        };
+        if required && found.is_none() {
             self.wrong(
-                &below("accounts"),
-                "is required: a JSONPath to the account or to the list of accounts",
+                &below(place),
+                format!("is required: a JSONPath to the list of {}", verb.listed()),
             );
         }
-        let accounts = call
-            .accounts
-            .as_ref()
-            .and_then(|text| self.path(&below("accounts"), text));
+        let accounts = found.as_ref().and_then(|text| self.path(&below(place), text));
         let id = call.id.as_ref().and_then(|text| self.path(&below("id"), text));
-        if call.proves_absence && verb != Verb::Find {
+        if call.proves_absence && !matches!(verb, Verb::Find | Verb::FindGroup) {
             self.wrong(&below("provesAbsence"), "belongs to look-ups alone");
         }
         let texts = [Some(&call.path)].into_iter().flatten().chain(call.query.values());
@@ -105,7 +119,11 @@ impl Compiler<'_> {
             addresses_account: path
                 .iter()
                 .chain(query.iter().map(|(_, template)| template))
-                .any(|template| template.names().any(|name| matches!(name, "account.id" | "key"))),
+                .any(|template| {
+                    template
+                        .names()
+                        .any(|name| matches!(name, "account.id" | "key" | "group.id"))
+                }),
             path: path?,
             query,
             headers,

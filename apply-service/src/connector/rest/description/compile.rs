@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 use serde_json_path::JsonPath;
 use usher_runtime::yaml::nearest;
 
-use super::{CompiledField, Description, Mistake};
+use super::{Call, CompiledField, CompiledOnboarding, Description, Mistake};
 use crate::{
     connector::rest::{
         classify::CompiledPattern,
-        config::{Field, Method, Pattern, RestConfig, Verb},
+        config::{Field, Method, OperationConfig, Pattern, RestConfig, Verb},
+        groups::CompiledGroups,
         template::{FUNCTIONS, Template, plain},
     },
     logic::policy::ACTIVE,
@@ -75,6 +76,7 @@ impl<'a> Compiler<'a> {
         for (name, field) in &config.account.fields {
             fields.insert(name.clone(), self.field(name, field));
         }
+        let onboarding = self.onboarding();
         let answers = self.patterns(&["answers"], &config.answers);
         let calls = &config.operations;
         let mut compiled = BTreeMap::new();
@@ -87,6 +89,7 @@ impl<'a> Compiler<'a> {
             (Verb::Reactivate, "reactivate", &calls.reactivate),
             (Verb::Deactivate, "deactivate", &calls.deactivate),
             (Verb::Delete, "delete", &calls.delete),
+            (Verb::Invite, "invite", &calls.invite),
         ] {
             if let Some(call) = call
                 && let Some(call) = self.call(verb, &["operations", name], call)
@@ -102,6 +105,7 @@ impl<'a> Compiler<'a> {
                 find.insert(name.clone(), call);
             }
         }
+        let groups = self.groups(&mut compiled);
         if calls.list.is_none() && calls.find.is_empty() {
             self.wrong(
                 &["operations"],
@@ -124,9 +128,51 @@ impl<'a> Compiler<'a> {
             config: config.clone(),
             id: id?,
             fields,
+            onboarding,
             answers,
             find,
             calls: compiled,
+            groups,
+        })
+    }
+
+    /// Groups and their calls.
+    fn groups(&mut self, compiled: &mut BTreeMap<Verb, Call>) -> Option<CompiledGroups> {
+        let groups = self.config.groups.as_ref()?;
+        for (verb, name, call) in [
+            (Verb::ListGroups, "list", &groups.list),
+            (Verb::FindGroup, "find", &groups.find),
+            (Verb::CreateGroup, "create", &groups.create),
+            (Verb::RenameGroup, "rename", &groups.rename),
+            (Verb::ReadMembers, "members", &groups.members),
+            (Verb::AddMember, "add", &groups.add),
+            (Verb::RemoveMember, "remove", &groups.remove),
+        ] {
+            if let Some(call) = call
+                && let Some(call) = self.call(verb, &["groups", name], call)
+            {
+                compiled.insert(verb, call);
+            }
+        }
+        if groups.list.is_none() && groups.find.is_none() {
+            self.wrong(&["groups"], "needs `list` or `find`: no group could be found");
+        }
+        if groups.add.is_none() {
+            self.wrong(&["groups"], "needs `add`: nobody could be put into a group");
+        }
+        if groups.members_max == 0 {
+            self.wrong(&["groups", "membersMax"], "at least 1");
+        }
+        let reads_list = |call: &Option<OperationConfig>| {
+            call.as_ref()
+                .is_none_or(|call| serde_json::to_string(call).is_ok_and(|text| text.contains("members")))
+        };
+        let many = reads_list(&groups.add) && reads_list(&groups.remove);
+        Some(CompiledGroups {
+            id: self.path(&["groups", "id"], &groups.id)?,
+            name: self.path(&["groups", "name"], &groups.name)?,
+            member: self.path(&["groups", "member"], &groups.member)?,
+            at_once: if many { groups.members_max } else { 1 },
         })
     }
 
@@ -185,6 +231,25 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    fn onboarding(&mut self) -> Option<CompiledOnboarding> {
+        let given = self.config.account.onboarding.as_ref()?;
+        let at = ["account", "onboarding"];
+        let words = |given: &[Value]| -> Vec<String> { given.iter().map(|word| plain(word).to_lowercase()).collect() };
+        let (invited, activated) = (words(&given.invited), words(&given.activated));
+        if invited.is_empty() && activated.is_empty() {
+            self.wrong(&at, "says neither what `invited` nor what `activated` looks like");
+        }
+        if let Some(both) = invited.iter().find(|word| activated.contains(word)) {
+            self.wrong(&at, format!("`{both}` means both invited and activated"));
+        }
+        let read = self.path(&["account", "onboarding", "read"], &given.read)?;
+        Some(CompiledOnboarding {
+            read,
+            invited,
+            activated,
+        })
+    }
+
     pub(super) fn path(&mut self, at: &[&str], text: &str) -> Option<JsonPath> {
         match JsonPath::parse(text) {
             Ok(path) => Some(path),
@@ -219,9 +284,12 @@ impl<'a> Compiler<'a> {
             Verb::Check => vec![],
             Verb::List => vec!["page"],
             Verb::Find => vec!["key"],
-            Verb::Read | Verb::Delete | Verb::Reactivate | Verb::Deactivate => vec!["account"],
+            Verb::Read | Verb::Delete | Verb::Reactivate | Verb::Deactivate | Verb::Invite => vec!["account"],
             Verb::Create => vec!["values"],
             Verb::Update => vec!["account", "values"],
+            Verb::ListGroups => vec![],
+            Verb::FindGroup | Verb::CreateGroup | Verb::RenameGroup | Verb::ReadMembers => vec!["group"],
+            Verb::AddMember | Verb::RemoveMember => vec!["group", "member", "members"],
         };
         if paged && verb == Verb::Find {
             roots.push("page");
@@ -293,12 +361,16 @@ impl<'a> Compiler<'a> {
             }
             "account" if roots.contains(&"account") && matches!(below, "id") => {}
             "page" if roots.contains(&"page") && matches!(below, "number" | "offset" | "cursor" | "size") => {}
-            root if roots.contains(&root) && below.is_empty() && root == "key" => {}
+            "group" if roots.contains(&"group") && matches!(below, "id" | "name") => {}
+            "member" if roots.contains(&"member") && below == "id" => {}
+            root if roots.contains(&root) && below.is_empty() && matches!(root, "key" | "members") => {}
             _ => {
                 let mut known: Vec<&str> = roots
                     .iter()
                     .map(|root| match *root {
                         "account" => "account.id",
+                        "group" => "group.id, group.name",
+                        "member" => "member.id",
                         "page" => "page.number, page.offset, page.cursor, page.size",
                         "values" => "values.<field>",
                         other => other,
@@ -329,6 +401,7 @@ impl<'a> Compiler<'a> {
             "values": fields, "account": {"id": "x"}, "key": "x", "settings": self.config.settings,
             "secret": secrets, "now_ms": 0, "now_s": 0,
             "page": {"number": 1, "offset": 0, "cursor": "x", "size": 1},
+            "group": {"id": "x", "name": "x"}, "member": {"id": "x"}, "members": ["x"],
         });
         sample.as_object().cloned().unwrap_or_default()
     }

@@ -1,6 +1,7 @@
 //! Creating, changing, switching, deleting.
 
 use super::*;
+use crate::logic::notification::Onboarding;
 
 fn ada() -> AttributeValues {
     values(&[
@@ -170,6 +171,61 @@ fn an_account_that_is_gone_is_absent_where_the_address_names_it_and_nowhere_else
 }
 
 #[test]
+fn an_invitation_is_a_write_whose_answer_is_not_kept_and_the_account_tells_how_far_its_user_is() {
+    let inviting = with(|description| {
+        description["operations"]["invite"] =
+            json!({"method": "POST", "path": "/users/{{ account.id }}/invite", "json": {}});
+        description["account"]["onboarding"] =
+            json!({"read": "$.status", "invited": ["STAGED", 2], "activated": ["active"]});
+    });
+    assert!(!inviting.lacks().contains(&"invite"));
+    // A vendor that answers with a password is taken at its word and the password left where it is.
+    let leaky = ok(json!({"NewPassword": "s3cret"}));
+    let result = run(
+        &inviting,
+        Operation::Invite(id("7")),
+        vec![on("POST /users/7/invite", leaky)],
+    );
+    assert_eq!(result, Ok(Reply::Taken));
+    for (answer, expected) in [
+        (status(503, &json!({})), "retry"),
+        (broken(), "retry"),
+        (status(422, &json!({})), "reject"),
+    ] {
+        let result = run(
+            &inviting,
+            Operation::Invite(id("7")),
+            vec![on("POST /users/7/invite", answer)],
+        );
+        assert_eq!(failure(result).0, expected);
+    }
+    let gone = vec![on("POST /users/7/invite", status(404, &json!({})))];
+    assert_eq!(run(&inviting, Operation::Invite(id("7")), gone), Ok(Reply::Absent));
+    for (shown, expected) in [
+        (json!({"id": "7", "status": "staged"}), Some(Onboarding::Invited)),
+        (json!({"id": "7", "status": 2}), Some(Onboarding::Invited)),
+        (json!({"id": "7", "status": "ACTIVE"}), Some(Onboarding::Activated)),
+        (json!({"id": "7", "status": "locked"}), None),
+        (json!({"id": "7"}), None),
+    ] {
+        let result = run(
+            &inviting,
+            Operation::Read(id("7")),
+            vec![on("GET /users/7", ok(shown.clone()))],
+        );
+        let Ok(Reply::Found(found)) = result else {
+            panic!("{shown}: {result:?}")
+        };
+        assert_eq!(inviting.onboarding(&found[0]), expected, "{shown}");
+        assert_eq!(
+            connector().onboarding(&found[0]),
+            None,
+            "where the description does not say"
+        );
+    }
+}
+
+#[test]
 fn an_id_that_cannot_be_a_segment_concerns_one_person_only() {
     for bad in ["", ".", ".."] {
         let result = run(&connector(), Operation::Delete(id(bad)), vec![]);
@@ -185,9 +241,14 @@ fn what_the_description_lacks_is_said() {
     });
     assert_eq!(
         connector.lacks(),
-        ["create", "update", "deactivate", "reactivate", "delete"]
+        ["create", "update", "deactivate", "reactivate", "delete", "invite"]
     );
-    for operation in [create(), Operation::Delete(id("7")), Operation::Read(id("7"))] {
+    for operation in [
+        create(),
+        Operation::Delete(id("7")),
+        Operation::Read(id("7")),
+        Operation::Invite(id("7")),
+    ] {
         assert_eq!(
             failure(run(&connector, operation, vec![])),
             ("reject", "not-offered".to_owned())

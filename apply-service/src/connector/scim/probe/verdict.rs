@@ -381,9 +381,11 @@ impl Seen {
         };
         row("filter by a name that nobody has", nobody, String::new());
         let delay = self.delay.as_secs();
-        let late = (delay > 0)
-            .then(|| format!("{delay} s until a filter found it"))
-            .unwrap_or_else(|| "at once".to_owned());
+        let late = if delay > 0 {
+            format!("{delay} s until a filter found it")
+        } else {
+            "at once".to_owned()
+        };
         row("look-up after a create", late, String::new());
         let paging = match (&self.second_page, self.pages_in_circles()) {
             (_, true) => "startIndex is ignored: every page is page one",

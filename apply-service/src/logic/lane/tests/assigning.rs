@@ -24,6 +24,7 @@ fn assignment(name: &str, department: &str, settings: &[(&str, &str)]) -> Assign
         manual: false,
         apply_on_change: false,
         rows: rows.collect(),
+        capture: std::collections::BTreeSet::new(),
         pending: vec![],
         settings: StateHash::of_text(&format!("{settings:?}")),
     }

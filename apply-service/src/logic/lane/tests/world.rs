@@ -8,8 +8,10 @@ use usher_contract::Outcome;
 use super::super::*;
 use crate::connector::{Failure, Operation, Refusal};
 use crate::logic::{
-    account::{AttributePath, AttributeValues, RemoteId},
+    account::{AttributePath, AttributeValues, RemoteGroup, RemoteId},
+    groups::record::{GroupKey, GroupRecord, Memberships},
     matching::Seen,
+    notification::{Delivery, Onboarding},
     policy::USER_NAME,
     testing::{OWNER, at, person, policy, seen},
 };
@@ -21,8 +23,12 @@ pub(super) struct World {
     pub(super) begun: Timestamp,
     /// Operations that wait for their answer.
     pub(super) open: Vec<(OperationId, Operation)>,
+    /// Notices that wait for their end.
+    pub(super) deliveries: Vec<(OperationId, Delivery)>,
     pub(super) batch: Option<Batch>,
     pub(super) accounts: BTreeMap<String, AttributeValues>,
+    /// What accounts say about their users.
+    pub(super) onboarding: BTreeMap<String, Onboarding>,
     pub(super) people: BTreeMap<UserKey, Arc<UserChange>>,
     pub(super) given: std::collections::BTreeSet<String>,
     pub(super) writes: Vec<String>,
@@ -30,6 +36,11 @@ pub(super) struct World {
     pub(super) dead_letters: usize,
     pub(super) drained: bool,
     pub(super) record: Option<TargetRecord>,
+    /// The groups of the target: id -> name and members.
+    pub(super) groups: BTreeMap<String, (String, std::collections::BTreeSet<String>)>,
+    /// The records of groups and memberships as they are on the log.
+    pub(super) group_records: BTreeMap<GroupKey, GroupRecord>,
+    pub(super) memberships: BTreeMap<UserKey, Memberships>,
     /// The connection check with which a lane begins is answered at once.
     pub(super) check_passes: bool,
 }
@@ -50,8 +61,10 @@ impl World {
             now,
             begun: now,
             open: vec![],
+            deliveries: vec![],
             batch: None,
             accounts: BTreeMap::new(),
+            onboarding: BTreeMap::new(),
             people: BTreeMap::new(),
             given: std::collections::BTreeSet::new(),
             writes: vec![],
@@ -59,6 +72,9 @@ impl World {
             dead_letters: 0,
             drained: false,
             record: None,
+            groups: BTreeMap::new(),
+            group_records: BTreeMap::new(),
+            memberships: BTreeMap::new(),
             check_passes: true,
         }
     }
@@ -76,6 +92,14 @@ impl World {
                         assert!(young, "a write under an old commit");
                     }
                     self.open.push((id, operation));
+                }
+                Effect::Deliver(id, delivery) => {
+                    let young = self
+                        .lane
+                        .commits
+                        .young(self.now, crate::logic::ownership::WRITE_STARTS_WITHIN);
+                    assert!(young, "a notice under an old commit");
+                    self.deliveries.push((id, delivery));
                 }
                 Effect::Commit(batch) => {
                     assert!(self.batch.is_none(), "two commits at the same time");
@@ -119,7 +143,12 @@ impl World {
             .values()
             .filter_map(|flight| match flight {
                 Flight::Look(user, ..) | Flight::Write(user, ..) => Some(*user),
-                Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial => None,
+                Flight::Invite(..)
+                | Flight::Page
+                | Flight::DriftPage
+                | Flight::Probe
+                | Flight::Trial
+                | Flight::Group(..) => None,
             })
             .collect();
         let all = users.len();
@@ -131,9 +160,20 @@ impl World {
     /// Another owner takes over what is on the log, and is fed everybody.
     pub(super) fn restart(&mut self) {
         self.settle();
+        self.crash();
+    }
+
+    /// The same without an end to what is under way.
+    pub(super) fn crash(&mut self) {
         let mut links = Links::default();
         for (user, link) in self.lane.links.iter() {
             links.put(*user, Some(link.clone()));
+        }
+        for (key, record) in &self.group_records {
+            links.groups.restore_group(key, Some(record.clone()));
+        }
+        for (user, memberships) in &self.memberships {
+            links.groups.restore_person(*user, Some(memberships.clone()));
         }
         self.lane = Lane::new(
             Arc::clone(&self.lane.target),
@@ -164,6 +204,8 @@ impl World {
         self.outcomes.extend(batch.outcomes);
         self.dead_letters += batch.dead_letters.len();
         self.record = Some(batch.record);
+        self.group_records.extend(batch.groups);
+        self.memberships.extend(batch.memberships);
         self.give(Input::Committed);
         true
     }
@@ -187,6 +229,7 @@ impl World {
                 user_name: text(USER_NAME).map(str::to_owned),
                 active: values.get(&AttributePath("active".into())).and_then(Value::as_bool),
                 values: values.clone(),
+                onboarding: self.onboarding.get(id).copied(),
                 ..seen(id, 0)
             }
         };
@@ -235,6 +278,62 @@ impl World {
                 self.accounts.remove(&id.0);
                 Answer::Absent
             }
+            Operation::FindGroup { name } => {
+                let found = self
+                    .groups
+                    .iter()
+                    .filter(|(_, (known, _))| known.eq_ignore_ascii_case(name));
+                Answer::Groups(
+                    found
+                        .map(|(id, (name, _))| RemoteGroup {
+                            id: RemoteId(id.clone()),
+                            name: name.clone(),
+                        })
+                        .collect(),
+                )
+            }
+            Operation::CreateGroup { name } => {
+                let id = (1..)
+                    .map(|number| format!("g{number}"))
+                    .find(|id| !self.groups.contains_key(id) && self.given.insert(id.clone()))
+                    .expect("there is always a next number");
+                self.writes.push(format!("create group {name} as {id}"));
+                self.groups.insert(id.clone(), (name.clone(), Default::default()));
+                Answer::Group(RemoteId(id))
+            }
+            Operation::RenameGroup { id, name } => match self.groups.get_mut(&id.0) {
+                Some(group) => {
+                    self.writes.push(format!("rename group {id} to {name}"));
+                    group.0.clone_from(name);
+                    Answer::Group(id.clone())
+                }
+                None => Answer::Absent,
+            },
+            Operation::ReadGroup(id) => match self.groups.get(&id.0) {
+                Some((_, members)) => Answer::Members(Some(members.iter().cloned().map(RemoteId).collect())),
+                None => Answer::Absent,
+            },
+            Operation::ChangeMembers { id, add, remove, .. } => {
+                self.writes
+                    .push(format!("change group {id} +{} -{}", add.len(), remove.len()));
+                match self.groups.get_mut(&id.0) {
+                    Some((_, members)) => {
+                        members.extend(add.iter().map(|member| member.0.clone()));
+                        remove.iter().for_each(|member| {
+                            members.remove(&member.0);
+                        });
+                        Answer::Changed
+                    }
+                    None => Answer::Absent,
+                }
+            }
+            Operation::Invite(id) => {
+                self.writes.push(format!("invite {id}"));
+                match self.accounts.contains_key(&id.0) {
+                    true => Answer::Taken,
+                    false => Answer::Absent,
+                }
+            }
             Operation::Read(_) => unreachable!("the lane does not do that"),
         }
     }
@@ -256,7 +355,10 @@ impl World {
     pub(super) fn pass(&mut self, seconds: i64) {
         let until = self.now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
         self.settle();
+        let mut wakes = 0;
         while let Some(next) = self.lane.next_wake().filter(|next| *next <= until) {
+            wakes += 1;
+            assert!(wakes < 20_000, "time does not pass: {next} at {}", self.now);
             self.now = next.max(self.now);
             self.give(Input::Tick);
             self.settle();
