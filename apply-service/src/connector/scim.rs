@@ -16,6 +16,8 @@
 //! | 7644 3.14 | If-Match only where versions are declared and one was seen | `update` |
 //! | none | rules of one vendor, as data: values out of a list, one of a kind, user names | `catalogue`, `strict` |
 //!
+//! The same with tests: `docs/scim.md`.
+//!
 //! Deliberately left out: nested groups, bulk, `/.search`, sorting, `/Schemas`, `/Me`; and everything that sends (`http`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -472,6 +472,6 @@ mod tests {
             },
             ..ScimConfig::default()
         };
-        assert_eq!(config.validate().len(), 11, "{:#?}", config.validate());
+        assert_eq!(config.validate().len(), 13, "{:#?}", config.validate());
     }
 }

@@ -1,5 +1,7 @@
 //! The machine against answers as values. Whole runs against servers: `tests/scim_probe.rs`.
 
+use serde_json::json;
+
 use super::*;
 
 fn answer(status: u16, body: Value) -> HttpAnswer {
