@@ -5,12 +5,14 @@
 
 mod check;
 mod connect;
+mod dialects;
 mod init;
 mod links;
 mod order;
 mod people;
 mod plan;
 mod presets;
+mod probe;
 mod remote;
 
 use std::{future::Future, io::Write, path::PathBuf, pin::Pin, process::ExitCode};
@@ -64,8 +66,16 @@ enum Command {
     },
     /// Show what would be done, and why. Writes nothing and needs no running service.
     Plan(PlanArgs),
+    /// Find out what a SCIM server really does, on one throw-away account that is removed again.
+    Probe(probe::Asked),
     /// List the presets, with what each presumes and limits. Needs no running service.
     Presets {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what is known of vendors' SCIM servers, for `connection.scim.dialect`. Needs no running service.
+    Dialects {
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -172,6 +182,7 @@ pub fn main() -> ExitCode {
         Local::Run => runtime.block_on(run(config)),
         Local::Check => runtime.block_on(check::check(config)),
         Local::Plan(args) => runtime.block_on(plan::plan(config, args)),
+        Local::Probe(asked) => runtime.block_on(probe::probe(config, asked)),
         Local::Links(links) => runtime.block_on(links::local(links, config)),
         Local::PrintConfig => match serde_saphyr::to_string(&config) {
             Ok(text) => print(&text),
@@ -185,6 +196,7 @@ enum Local {
     Run,
     Check,
     Plan(PlanArgs),
+    Probe(probe::Asked),
     Links(links::Local),
     PrintConfig,
 }
@@ -196,10 +208,12 @@ fn remote(command: Command, files: &Files) -> Result<ExitCode, Local> {
         Command::Check => return Err(Local::Check),
         Command::Connect(asked) => Box::pin(connect::connect(asked, files)),
         Command::Plan(args) => return Err(Local::Plan(args)),
+        Command::Probe(asked) => return Err(Local::Probe(asked)),
         Command::PrintConfig { .. } => return Err(Local::PrintConfig),
         Command::Init(args) => return Ok(init::init(&args, files)),
         Command::Schema { of } => return Ok(init::schema(of)),
         Command::Presets { json } => return Ok(presets::presets(json)),
+        Command::Dialects { json } => return Ok(dialects::dialects(json)),
         Command::Held(held) => Box::pin(order::held(held, files)),
         Command::Approve(approve) => Box::pin(order::approve(approve, files)),
         Command::Allow(allow) => Box::pin(order::allow(allow, files)),

@@ -111,6 +111,8 @@ impl Operation {
 pub enum Reply {
     /// The target answers; what it can do in words, for `check`.
     Checked(Vec<String>),
+    /// As `Checked`, and the names of the account that the credentials belong to: id, user name, e-mail addresses.
+    CheckedAs(Vec<String>, Vec<String>),
     /// Verified hits of a look-up (may be several); empty only when absence is proven.
     Found(Vec<RemoteAccount>),
     /// A page of the list.
@@ -299,6 +301,11 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// The reason in words.
     fn check_path(&self, path: &str) -> Result<AttributePath, String>;
+
+    /// Whether the connection check can find out whose account the credentials belong to.
+    fn tells_owner(&self) -> bool {
+        false
+    }
 
     /// What the application holds at a path.
     fn kind(&self, _path: &AttributePath) -> ValueKind {

@@ -7,6 +7,7 @@ mod assignments;
 mod attributes;
 mod compile;
 mod connection;
+pub mod dialects;
 mod groups;
 mod keys;
 mod layers;

@@ -131,6 +131,7 @@ impl Executor {
         );
         let answer = result.map(|reply| match reply {
             Reply::Checked(_) => Answer::Checked,
+            Reply::CheckedAs(_, owner) => Answer::CheckedAs(owner),
             Reply::Found(accounts) => Answer::Found(accounts.iter().map(|account| self.seen(account)).collect()),
             Reply::Page { accounts, next } => {
                 Answer::Page(accounts.iter().map(|account| self.seen(account)).collect(), next)

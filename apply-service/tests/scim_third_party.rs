@@ -1,4 +1,5 @@
-//! The SCIM connector against scim2-server, a server that others wrote, in the shapes it can take.
+//! The SCIM connector against servers that others wrote: scim2-server (Python) in the shapes it can take, scimmy (JavaScript) on two
+//! versions of Express, SCIM-SDK (Java).
 #![allow(clippy::unwrap_used)]
 
 mod scim_support;
@@ -10,7 +11,7 @@ use apply_service::connector::{
         config::{FilterMode, PatchMode},
     },
 };
-use kafka_harness::{Scim2Options, Scim2Server};
+use kafka_harness::{Express, Scim2Options, Scim2Server, ScimSdk, Scimmy};
 use scim_support::{DEPARTMENT, Target, WORK, find, live, live_groups, person, values};
 use serde_json::{Value, json};
 
@@ -201,4 +202,62 @@ async fn absence_is_proven_once() {
     let (result, second) = target.traced(nobody()).await;
     assert_eq!(result, Ok(Reply::Found(Vec::new())));
     assert_eq!(second.requests, 3);
+}
+
+#[tokio::test]
+async fn scimmy_lets_much_pass_and_tells_little() {
+    let server = Scimmy::start(Express::Four, TOKEN).await;
+    for check in [true, false] {
+        let target = Target::new(server.base_url(), Some(TOKEN), ScimConfig::default());
+        if check {
+            target.check().await;
+        }
+        live(&target).await;
+    }
+    for patch in [PatchMode::Pathless, PatchMode::Put] {
+        let config = ScimConfig {
+            patch,
+            ..ScimConfig::default()
+        };
+        live(&Target::new(server.base_url(), Some(TOKEN), config)).await;
+    }
+}
+
+#[tokio::test]
+async fn scimmy_on_express_5_pages_in_circles_and_every_listing_ends() {
+    let server = Scimmy::start(Express::Five, TOKEN).await;
+    let target = Target::new(server.base_url(), Some(TOKEN), ScimConfig::default());
+    target.check().await;
+    live(&target).await;
+    // One page holds twenty, and it is given out whatever is asked for.
+    for number in 0..20 {
+        let name = format!("p{number}");
+        target.create(&person(&name, &name)).await;
+    }
+    assert_eq!(target.list().await.len(), 20);
+    target.create(&person("p20", "p20")).await;
+    let listed = target.list_all().await;
+    assert!(
+        matches!(listed, Err(Failure::Retry(ref refusal, None)) if refusal.code == "list-incomplete"),
+        "{listed:?}"
+    );
+}
+
+#[tokio::test]
+async fn scim_sdk_checks_every_value() {
+    let server = ScimSdk::start(TOKEN).await;
+    for check in [true, false] {
+        let target = Target::new(server.base_url(), Some(TOKEN), ScimConfig::default());
+        if check {
+            target.check().await;
+        }
+        live(&target).await;
+    }
+    for patch in [PatchMode::Pathless, PatchMode::Put] {
+        let config = ScimConfig {
+            patch,
+            ..ScimConfig::default()
+        };
+        live(&Target::new(server.base_url(), Some(TOKEN), config)).await;
+    }
 }

@@ -107,7 +107,9 @@ pub(super) async fn check(State(served): State<Served>, path: Path<String>) -> R
     let (result, trace) = executor.carry(Operation::Check, &Lease::new(Default::default())).await;
     let milliseconds = trace.elapsed.as_millis();
     Ok(Json(match result {
-        Ok(Reply::Checked(abilities)) => json!({ "works": true, "words": abilities, "milliseconds": milliseconds }),
+        Ok(Reply::Checked(abilities) | Reply::CheckedAs(abilities, _)) => {
+            json!({ "works": true, "words": abilities, "milliseconds": milliseconds })
+        }
         Ok(_) => json!({ "works": true, "words": ["answers"], "milliseconds": milliseconds }),
         Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
             json!({ "works": false, "words": [refusal.to_string()], "code": refusal.code, "milliseconds": milliseconds })

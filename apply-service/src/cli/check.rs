@@ -103,7 +103,9 @@ async fn targets(policy: &Policy, report: &mut Report) {
             }
         }
         match result {
-            Ok(Reply::Checked(abilities)) => report.ok(&format!("target {name}: {}", abilities.join("; "))),
+            Ok(Reply::Checked(abilities) | Reply::CheckedAs(abilities, _)) => {
+                report.ok(&format!("target {name}: {}", abilities.join("; ")));
+            }
             Ok(_) => report.ok(&format!("target {name}: answers")),
             Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
                 report.problem(

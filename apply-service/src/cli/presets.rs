@@ -45,7 +45,7 @@ pub(super) fn presets(as_json: bool) -> ExitCode {
 }
 
 /// A section in one line.
-fn flow(value: &Value) -> String {
+pub(super) fn flow(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Object(map) => {

@@ -16,6 +16,8 @@
 //! | 7644 3.14 | If-Match only where versions are declared and one was seen | `update` |
 //! | none | rules of one vendor, as data: values out of a list, one of a kind, user names | `catalogue`, `strict` |
 //!
+//! The same with tests: `docs/scim.md`.
+//!
 //! Deliberately left out: nested groups, bulk, `/.search`, sorting, `/Schemas`, `/Me`; and everything that sends (`http`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +46,7 @@ mod lookup;
 mod members;
 mod patch;
 mod path;
+pub mod probe;
 mod render;
 mod resource;
 mod schema;
@@ -215,6 +218,10 @@ impl Connector for ScimConnector {
             read: groups.shows_members,
             at_once: groups.members_max,
         })
+    }
+
+    fn tells_owner(&self) -> bool {
+        true
     }
 
     fn kind(&self, path: &AttributePath) -> ValueKind {

@@ -60,12 +60,17 @@ pub(super) fn target(
     lacking(layers, features, &connector.lacks(), problems);
     let keeps = connection.as_ref().is_none_or(Connection::keeps_external_ids);
     let matching = matching(layers, keeps, problems);
-    let protected: Vec<String> = layers.decode(&["protect", "accounts"], problems).unwrap_or_default();
+    let mut protected: Vec<String> = layers.decode(&["protect", "accounts"], problems).unwrap_or_default();
     if layers.decode::<bool>(&["protect", "owner"], problems) == Some(true) {
-        problems.push(layers.problem(
-            &["protect", "owner"],
-            "is not supported in this version; name the account of the credentials under protect.accounts",
-        ));
+        match connection.as_ref().and_then(|connection| connection.http.auth.user()) {
+            Some(user) => protected.push(user.to_owned()),
+            // The connection check finds out.
+            None if connector.tells_owner() => {}
+            None => problems.push(layers.problem(
+                &["protect", "owner"],
+                "this application does not say whose credentials they are; name the account under protect.accounts",
+            )),
+        }
     }
     let attributes = if rows_known {
         attributes::attributes(layers, &*connector, problems)

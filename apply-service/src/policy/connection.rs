@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
+use usher_runtime::yaml::nearest;
+
 use super::{
     compile::duration,
+    dialects::DIALECTS,
     layers::Layers,
     roster::{is_roster, roster},
 };
@@ -117,7 +120,12 @@ pub(super) fn connection(
         (None, None) => scim(layers, problems).map(|config| Dialect::Scim(Box::new(config))),
         (None, Some(_)) => rest(layers, problems).map(|config| Dialect::Rest(Box::new(config))),
     };
-    let (base_url, auth, dialect) = (base_url?, auth?, dialect?);
+    let (base_url, auth, mut dialect) = (base_url?, auth?, dialect?);
+    if let Dialect::Scim(config) = &mut dialect {
+        // What is wrong with the key is said with the rest of its section.
+        let protect = layers.get(&["protect", "owner"]) == Some(&Value::Bool(true));
+        config.ask_owner = protect && auth.user().is_none();
+    }
     let (secrets, requests_per_second, max_body_bytes) = match &dialect {
         Dialect::Scim(_) => Default::default(),
         Dialect::Rest(config) => (config.secrets.clone(), config.requests_per_second, None),
@@ -188,9 +196,22 @@ fn scim(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<ScimConfig> {
         None => ScimConfig::default(),
         Some(_) => layers.decode(&["connection", "scim"], problems)?,
     };
+    if let Some(name) = scim
+        .dialect
+        .as_ref()
+        .filter(|name| DIALECTS.iter().all(|known| known.name != **name))
+    {
+        let names: Vec<&str> = DIALECTS.iter().map(|known| known.name).collect();
+        let meant = nearest(name, names.iter().copied()).map_or_else(
+            || format!("there are: {}", names.join(", ")),
+            |meant| format!("did you mean `{meant}`? `apply-service dialects` lists them"),
+        );
+        let message = format!("there is no dialect `{name}`; {meant}");
+        problems.push(layers.problem(&["connection", "scim", "dialect"], message));
+    }
     for message in scim.validate() {
         // The messages begin with the key.
-        let key = message.split([' ', '`']).next().unwrap_or_default().to_owned();
+        let key = message.split([' ', '`', ':']).next().unwrap_or_default().to_owned();
         problems.push(layers.problem(&["connection", "scim", &key], message));
     }
     Some(scim)

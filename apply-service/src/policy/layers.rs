@@ -1,4 +1,4 @@
-//! A target's file over the defaults over its preset, with the places of what was written.
+//! A target's file over the defaults over its dialect over its preset, with the places of what was written.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,13 +8,13 @@ use usher_runtime::{
     yaml::{Document, Problem, decode},
 };
 
-use super::PRESETS;
+use super::{PRESETS, dialects::DIALECTS};
 
 /// The layers of one target.
 pub(super) struct Layers<'a> {
     file: &'a Document,
     defaults: Option<&'a Document>,
-    /// Preset, defaults, file: later ones win.
+    /// Preset, dialect, defaults, file: later ones win.
     values: Vec<Value>,
     merged: Value,
 }
@@ -31,6 +31,17 @@ impl<'a> Layers<'a> {
             && let Ok(document) = Document::parse(preset.name, preset.text)
         {
             values.insert(0, document.value());
+        }
+        let below = usize::from(preset.is_some());
+        let dialect = values
+            .iter()
+            .rev()
+            .find_map(|value| value.pointer("/connection/scim/dialect")?.as_str().map(str::to_owned));
+        let dialect = dialect.and_then(|name| DIALECTS.iter().find(|dialect| dialect.name == name));
+        if let Some(dialect) = dialect
+            && let Ok(document) = Document::parse(dialect.name, dialect.text)
+        {
+            values.insert(below, document.value());
         }
         let mut merged = Value::Object(serde_json::Map::new());
         for value in &values {

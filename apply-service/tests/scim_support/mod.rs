@@ -120,14 +120,19 @@ impl Target {
 
     /// All accounts, page by page.
     pub(crate) async fn list(&self) -> Vec<RemoteAccount> {
+        self.list_all().await.expect("a complete list")
+    }
+
+    /// All accounts, or why the list has no end.
+    pub(crate) async fn list_all(&self) -> Result<Vec<RemoteAccount>, Failure> {
         let (mut all, mut cursor) = (Vec::new(), None);
         loop {
-            match self.run(Operation::List { cursor: cursor.take() }).await {
-                Ok(Reply::Page { accounts, next }) => {
+            match self.run(Operation::List { cursor: cursor.take() }).await? {
+                Reply::Page { accounts, next } => {
                     all.extend(accounts);
                     match next {
                         Some(next) => cursor = Some(next),
-                        None => return all,
+                        None => return Ok(all),
                     }
                 }
                 other => panic!("no page: {other:?}"),
@@ -236,6 +241,113 @@ pub(crate) fn person(key: &str, name: &str) -> Vec<(&'static str, Value)> {
         (WORK, json!(format!("{name}+work@acme.com"))),
         (DEPARTMENT, json!("Sales")),
     ]
+}
+
+/// What a whole life may meet at a target.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ways {
+    /// Switching off ends the account or hides it: coming back is a create.
+    pub(crate) off_is_gone: bool,
+    /// DELETE leaves the account there, switched off.
+    pub(crate) delete_keeps: bool,
+    /// The target forgets our key.
+    pub(crate) keyless: bool,
+}
+
+/// A whole life with one value per list, at targets whose ways differ; `name` keeps lives at one target apart.
+pub(crate) async fn life(target: &Target, ways: Ways, name: &str) {
+    let (mail, key) = (format!("{name}@acme.com"), format!("key-{name}"));
+    let values_of = |active: bool| {
+        vec![
+            ("externalId", json!(key)),
+            ("userName", json!(mail)),
+            ("active", json!(active)),
+            ("name.givenName", json!("Ada")),
+            ("name.familyName", json!("Byron")),
+            ("displayName", json!("Ada Byron")),
+            ("title", json!("AE")),
+            (WORK, json!(mail)),
+            (DEPARTMENT, json!("Sales")),
+        ]
+    };
+    let ada = target.create(&values_of(true)).await;
+    let by: [(&str, Vec<(&str, &str)>); 3] = [
+        (&key, vec![]),
+        ("", vec![("userName", &mail)]),
+        ("", vec![(WORK, &mail)]),
+    ];
+    for (key, by) in by.iter().filter(|(key, _)| !ways.keyless || key.is_empty()) {
+        let found = target.find(key, by).await;
+        assert_eq!(
+            found.iter().map(|account| &account.id).collect::<Vec<_>>(),
+            [&ada],
+            "{by:?}"
+        );
+    }
+    assert!(target.find("", &[("userName", "nobody@acme.com")]).await.is_empty());
+
+    let changes = [
+        ("title", json!("CTO")),
+        ("name.givenName", json!("Augusta")),
+        (DEPARTMENT, Value::Null),
+        ("nickName", Value::Null),
+    ];
+    target.update(&ada, &changes).await;
+    let held = target
+        .held(&ada, &["title", "name.givenName", "name.familyName", DEPARTMENT, WORK])
+        .await;
+    assert_eq!(
+        held,
+        [json!("CTO"), json!("Augusta"), json!("Byron"), Value::Null, json!(mail)]
+    );
+
+    // Off, and something else with it: both count.
+    target
+        .update(&ada, &[("active", json!(false)), ("title", json!("left"))])
+        .await;
+    let mut now = ada.clone();
+    if ways.off_is_gone {
+        assert!(target.read(&ada).await.is_none());
+        let back = Operation::Update {
+            id: ada.clone(),
+            values: values(&[("active", json!(true))]),
+            etag: None,
+        };
+        assert_eq!(target.run(back).await, Ok(Reply::Absent));
+        now = target.create(&values_of(true)).await;
+    } else {
+        assert_eq!(target.read(&ada).await.unwrap().active, Some(false));
+        assert_eq!(target.held(&ada, &["title"]).await, [json!("left")]);
+        target.update(&ada, &[("active", json!(true))]).await;
+        assert_eq!(target.find("", &[("userName", &mail)]).await.len(), 1);
+    }
+    assert_eq!(target.read(&now).await.unwrap().active, Some(true));
+
+    // The name is taken.
+    let twin = target
+        .run(Operation::Create {
+            values: values(&values_of(true)),
+        })
+        .await;
+    match twin {
+        Ok(Reply::Conflict(_)) => {}
+        // An account with our key is ours, however the create was answered.
+        Ok(Reply::Written { id, .. }) => assert_eq!(id, now),
+        other => panic!("{other:?}"),
+    }
+    assert!(target.list().await.iter().any(|account| account.id == now));
+
+    let deleted = target.run(Operation::Delete(now.clone())).await;
+    // Where DELETE only switches off, the dialect writes `active` instead.
+    let switched_off = matches!(&deleted, Ok(Reply::Written { account, .. }) if account.as_ref().and_then(|a| a.active) == Some(false));
+    assert!(
+        deleted == Ok(Reply::Deleted) || (ways.delete_keeps && switched_off),
+        "{deleted:?}"
+    );
+    match target.read(&now).await {
+        Some(account) => assert!(ways.delete_keeps && account.active == Some(false)),
+        None => assert!(!ways.delete_keeps || ways.off_is_gone),
+    }
 }
 
 /// The life of one account, the same at every target.

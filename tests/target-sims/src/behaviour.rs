@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::rules::{Patch, PatchAnswer, Rules, UserName};
+
 /// Switches; the default is a complete and well-behaved server.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
@@ -37,6 +39,33 @@ pub struct Behaviour {
     pub group_put_refused: bool,
     /// Inactive users are missing from lists and filters, but can be read by id.
     pub hide_inactive: bool,
+    /// What this vendor does differently.
+    pub rules: Rules,
+}
+
+impl Behaviour {
+    /// A server that keeps the rules of a vendor. Panics when there is no such vendor.
+    #[must_use]
+    pub fn of_vendor(vendor: &str) -> Behaviour {
+        Behaviour::of_rules(Rules::of(vendor))
+    }
+
+    /// A server that keeps these rules.
+    #[must_use]
+    pub fn of_rules(rules: Rules) -> Behaviour {
+        Behaviour {
+            patch_supported: rules.patch != Patch::None,
+            etag_supported: rules.versions,
+            patch_answers_nothing: rules.patch_answer == PatchAnswer::Nothing,
+            lower_case_user_name: rules.user_name == UserName::LowerCase,
+            page_size_max: match rules.page_size_max {
+                0 => Behaviour::default().page_size_max,
+                most => most,
+            },
+            rules,
+            ..Behaviour::default()
+        }
+    }
 }
 
 impl Default for Behaviour {
@@ -58,6 +87,7 @@ impl Default for Behaviour {
             hide_members: false,
             group_put_refused: false,
             hide_inactive: false,
+            rules: Rules::default(),
         }
     }
 }

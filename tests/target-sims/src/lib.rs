@@ -25,6 +25,7 @@ mod path;
 mod query;
 mod recording;
 mod resource;
+pub mod rules;
 mod schema;
 mod server;
 mod service;
@@ -36,6 +37,7 @@ pub use behaviour::{Behaviour, Latency};
 pub use fault::{Fault, FaultScope};
 pub use gate::Moment;
 pub use recording::RequestRecord;
+pub use rules::Rules;
 pub use sim::{ScimSim, ScimSimConfig};
 pub use vendors::{
     VendorAnswer, VendorRequest, VendorSim,

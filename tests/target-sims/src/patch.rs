@@ -36,6 +36,7 @@ pub(crate) fn apply(
     kind: &'static ResourceType,
     resource: &Map<String, Value>,
     body: &Value,
+    makes_elements: bool,
 ) -> Result<Map<String, Value>, ScimError> {
     let listed = body["schemas"].as_array().into_iter().flatten();
     if !listed.into_iter().any(|urn| urn == PATCH_SCHEMA) {
@@ -49,10 +50,35 @@ pub(crate) fn apply(
     };
     let mut changed = resource.clone();
     for operation in operations {
-        apply_one(kind, &mut changed, operation)?;
+        match apply_one(kind, &mut changed, operation) {
+            Err(error) if makes_elements && error.scim_type == Some("noTarget") => {
+                make_element(kind, &mut changed, operation)?;
+            }
+            done => done?,
+        }
     }
     check_complete(kind, &changed)?;
     Ok(changed)
+}
+
+/// What servers tuned to Entra ID do with `emails[type eq "work"].value` where there is no work e-mail: an element with both.
+fn make_element(
+    kind: &'static ResourceType,
+    resource: &mut Map<String, Value>,
+    operation: &Value,
+) -> Result<(), ScimError> {
+    let target = parse_target(kind, operation["path"].as_str().unwrap_or_default())?;
+    let Target::Elements {
+        list,
+        filter: Filter::Compare { path, value, .. },
+        part: Some(part),
+    } = &target
+    else {
+        return Err(ScimError::no_target("no element matches"));
+    };
+    let element = serde_json::json!({path.attribute.name: value, part.name: operation["value"]});
+    let whole = Target::Attribute(*list);
+    act(resource, Verb::Add, &whole, &element)
 }
 
 fn apply_one(

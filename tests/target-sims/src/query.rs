@@ -1,22 +1,27 @@
 //! Answers about resources: how one is shown, and lists with filter, index paging and projection.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::behaviour::Behaviour;
 use crate::error::ScimError;
 use crate::filter::parse;
 use crate::path::Scope;
+use crate::rules::Deactivate;
 use crate::schema::{Mutability, ResourceType, USER};
 use crate::store::Store;
 
 /// The parameters of a list, from the query string or from a search request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ListRequest {
     pub(crate) filter: Option<String>,
     pub(crate) start_index: Option<i64>,
     pub(crate) count: Option<i64>,
     pub(crate) attributes: Vec<String>,
     pub(crate) excluded_attributes: Vec<String>,
+    /// Ids that a filter does not find yet.
+    pub(crate) unseen: HashSet<String>,
 }
 
 impl ListRequest {
@@ -53,6 +58,7 @@ impl ListRequest {
             count: body["count"].as_i64(),
             attributes: names("attributes"),
             excluded_attributes: names("excludedAttributes"),
+            unseen: HashSet::new(),
         }
         .check()
     }
@@ -82,25 +88,43 @@ pub(crate) fn list(
         .as_deref()
         .map(|text| parse(Scope::Resource(store.kind()), text))
         .transpose()?;
+    let rules = &behaviour.rules;
+    let understood = filter.as_ref().map_or(Ok(true), |filter| rules.check_filter(filter))?;
     let found: Box<dyn Iterator<Item = &Map<String, Value>>> = match &filter {
-        Some(filter) => store.search(filter),
-        None => Box::new(store.all()),
+        Some(_) if !understood => Box::new(std::iter::empty()),
+        Some(filter) if !rules.filter_ignored => store.search(filter),
+        _ => Box::new(store.all()),
     };
+    let exact_name = filter.as_ref().filter(|_| rules.filter_minds_case);
+    let exact_name = exact_name.and_then(|filter| filter.required_text("userName", None));
+    let unseen = |body: &Map<String, Value>| {
+        let id = body["id"].as_str().unwrap_or_default();
+        filter.is_some() && request.unseen.contains(id)
+    };
+    let hidden = behaviour.hide_inactive || rules.deactivate == Deactivate::Hides;
     let shown: Vec<&Map<String, Value>> = found
-        .filter(|body| !behaviour.hide_inactive || body.get("active") != Some(&Value::Bool(false)))
+        .filter(|body| !hidden || body.get("active") != Some(&Value::Bool(false)))
+        .filter(|body| exact_name.is_none_or(|name| body["userName"] == name))
+        .filter(|body| !unseen(body))
         .collect();
     // RFC 7644 section 3.4.2.4: a start below 1 means 1, a negative count means 0.
     let start = usize::try_from(request.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX);
     let count = request.count.map_or(behaviour.page_size_max, |count| {
         usize::try_from(count.max(0)).unwrap_or(usize::MAX)
     });
+    let (start, count) = if rules.one_page {
+        (1, usize::MAX)
+    } else {
+        (start, count.min(behaviour.page_size_max))
+    };
     let page: Vec<Value> = shown
         .iter()
         .skip(start - 1)
-        .take(count.min(behaviour.page_size_max))
+        .take(count)
         .map(|body| {
             let shown = show(store.kind(), groups, behaviour, body);
-            project(shown, &request.attributes, &request.excluded_attributes)
+            let shown = project(shown, &request.attributes, &request.excluded_attributes);
+            project(shown, &[], &rules.list_omits)
         })
         .collect();
     Ok(json!({

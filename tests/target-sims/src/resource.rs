@@ -95,7 +95,12 @@ pub(crate) fn extension_named(kind: &'static ResourceType, name: &str) -> Option
 
 /// The stored form of an extension's object; `None` means unassigned.
 pub(crate) fn canonical_extension(extension: &'static Extension, value: &Value) -> Result<Option<Value>, ScimError> {
-    canonical_object(extension.urn, extension.attributes, value)
+    // Clients that describe resources by classes list the schemas of each of them, this one included (scim2-tester 0.5.2).
+    let mut value = value.clone();
+    if let Some(object) = value.as_object_mut() {
+        object.remove("schemas");
+    }
+    canonical_object(extension.urn, extension.attributes, &value)
 }
 
 /// The stored form of one attribute's value; `None` means unassigned: null, an empty list and absence are the same.

@@ -241,6 +241,7 @@ fn request(
         query: query.unwrap_or_default(),
         authorization: text(header::AUTHORIZATION),
         content_type: text(header::CONTENT_TYPE),
+        user_agent: text(header::USER_AGENT),
         if_match: text(header::IF_MATCH),
         if_none_match: text(header::IF_NONE_MATCH),
         body: body.to_vec(),

@@ -2,6 +2,8 @@
 //!
 //! No HTTP, no time, no faults here: those belong to `server`. So every rule can be tested by value.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
 
 use crate::behaviour::Behaviour;
@@ -10,6 +12,7 @@ use crate::error::ScimError;
 use crate::patch;
 use crate::query::{ListRequest, list, project, show};
 use crate::resource::from_body;
+use crate::rules::{Deactivate, Delete, PatchAnswer};
 use crate::schema::{GROUP, USER};
 use crate::store::Store;
 
@@ -21,6 +24,10 @@ pub(crate) struct State {
     pub(crate) behaviour: Behaviour,
     pub(crate) users: Store,
     pub(crate) groups: Store,
+    /// How many filters more do not find these ids.
+    pub(crate) unseen: HashMap<String, u32>,
+    /// User names of deleted accounts that are not given out again, in lower case.
+    pub(crate) reserved: HashSet<String>,
 }
 
 /// What matters of a request.
@@ -32,6 +39,7 @@ pub(crate) struct Request {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) authorization: Option<String>,
     pub(crate) content_type: Option<String>,
+    pub(crate) user_agent: Option<String>,
     pub(crate) if_match: Option<String>,
     pub(crate) if_none_match: Option<String>,
     pub(crate) body: Vec<u8>,
@@ -79,6 +87,8 @@ impl State {
             behaviour,
             users: Store::new(&USER, base_url),
             groups: Store::new(&GROUP, base_url),
+            unseen: HashMap::new(),
+            reserved: HashSet::new(),
         }
     }
 
@@ -89,11 +99,15 @@ impl State {
 
     fn route(&mut self, request: &Request) -> Result<Answer, ScimError> {
         self.check_token(request)?;
+        if self.behaviour.rules.wants_user_agent && request.user_agent.is_none() {
+            return Err(ScimError::new(403, "a User-Agent is needed"));
+        }
         let segments: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
         let method = request.method.as_str();
         match (method, segments.as_slice()) {
             (_, ["Users", rest @ ..]) => self.resources(true, request, rest),
             (_, ["Groups", rest @ ..]) => self.resources(false, request, rest),
+            ("POST", [".search"]) => self.search_all(&ListRequest::from_search(&json_body(request)?)?),
             (_, ["Me"]) => Err(ScimError::new(501, "/Me is not supported")),
             (_, ["Bulk"]) => Err(ScimError::new(501, "bulk operations are not supported")),
             ("GET", discovery) => self.discover(request, discovery),
@@ -128,7 +142,7 @@ impl State {
             return Err(ScimError::new(403, "discovery cannot be filtered"));
         }
         let (all, id) = match segments {
-            ["ServiceProviderConfig"] => {
+            [place] if *place == self.discovered_at() => {
                 let config = discovery::service_provider_config(&self.behaviour, &self.base_url);
                 return Ok(Answer::of(200, config));
             }
@@ -179,19 +193,39 @@ impl State {
         if users { &mut self.users } else { &mut self.groups }
     }
 
-    fn list(&self, users: bool, request: &ListRequest) -> Result<Answer, ScimError> {
+    fn list(&mut self, users: bool, request: &ListRequest) -> Result<Answer, ScimError> {
+        let mut request = request.clone();
+        if request.filter.is_some() && users {
+            request.unseen = self.unseen.keys().cloned().collect();
+            self.unseen.retain(|_, left| {
+                *left -= 1;
+                *left > 0
+            });
+        }
+        let request = &request;
         let body = list(self.store(users), &self.groups, &self.behaviour, request)?;
         Ok(Answer::of(200, body))
     }
 
     fn create(&mut self, users: bool, request: &Request) -> Result<Answer, ScimError> {
-        let given = json_body(request)?;
-        let created = from_body(self.store(users).kind(), &given).and_then(|mut body| {
-            if self.behaviour.lower_case_user_name {
-                fold_user_name(&mut body);
+        let given = self.behaviour.rules.read_active(json_body(request)?)?;
+        let created = from_body(self.store(users).kind(), &given).and_then(|body| {
+            let body = self.stored(users, body)?;
+            if users && let Some(id) = self.revived(&body) {
+                self.users.replace(&id, body)?;
+                return Ok(id);
             }
-            let created = self.store_mut(users).create(body)?;
-            Ok(created["id"].as_str().unwrap_or_default().to_owned())
+            let name = body.get("userName").and_then(Value::as_str).unwrap_or_default();
+            let created = match self.reserved.contains(&name.to_lowercase()) {
+                true => Err(ScimError::uniqueness("this userName is not given out again")),
+                false => self.store_mut(users).create(body),
+            };
+            let created = created.map(|body| body["id"].as_str().unwrap_or_default().to_owned());
+            let id = created.map_err(|error| self.behaviour.rules.taken(error))?;
+            if self.behaviour.rules.unseen_for > 0 {
+                self.unseen.insert(id.clone(), self.behaviour.rules.unseen_for);
+            }
+            Ok(id)
         });
         match created {
             Ok(id) => {
@@ -216,6 +250,7 @@ impl State {
     }
 
     fn read(&self, users: bool, request: &Request, id: &str) -> Result<Answer, ScimError> {
+        self.visible(users, id)?;
         let mut answer = self.answer(users, 200, id, request)?;
         if answer.etag.is_some() && answer.etag == request.if_none_match {
             answer.status = 304;
@@ -228,7 +263,7 @@ impl State {
         if request.method == "PATCH" && !self.behaviour.patch_supported {
             return Err(ScimError::new(501, "PATCH is not supported"));
         }
-        let stored = self.store(users).get(id)?;
+        let stored = self.visible(users, id)?;
         let name = stored.get("userName").and_then(Value::as_str).unwrap_or_default();
         let protected = &self.behaviour.protected;
         if protected.iter().any(|key| key == id || key.eq_ignore_ascii_case(name)) {
@@ -238,8 +273,11 @@ impl State {
         if !users {
             self.check_group_rules(request, stored)?;
         }
-        let mut next = match request.method.as_str() {
-            "DELETE" if users && self.behaviour.delete_deactivates => {
+        let rules = self.behaviour.rules.clone();
+        let deactivates = self.behaviour.delete_deactivates || rules.delete == Delete::Deactivates;
+        let before = show(self.store(users).kind(), &self.groups, &self.behaviour, stored);
+        let next = match request.method.as_str() {
+            "DELETE" if users && deactivates => {
                 let mut body = stored.clone();
                 body.insert("active".to_owned(), Value::Bool(false));
                 self.users.replace(id, body)?;
@@ -249,30 +287,50 @@ impl State {
                 });
             }
             "DELETE" => {
+                if rules.delete == Delete::KeepsName {
+                    let name = name.to_lowercase();
+                    self.reserved.insert(name);
+                }
                 self.store_mut(users).delete(id)?;
                 return Ok(Answer {
                     status: 204,
                     ..Answer::default()
                 });
             }
-            "PUT" => from_body(self.store(users).kind(), &json_body(request)?)?,
+            "PUT" => from_body(self.store(users).kind(), &rules.read_active(json_body(request)?)?)?,
             _ => {
-                let mut body = json_body(request)?;
+                let mut body = rules.read_active(json_body(request)?)?;
+                rules.check_patch(&body)?;
                 if !users && self.behaviour.members_removed_by_value_only {
                     by_path(&mut body);
                 }
-                patch::apply(self.store(users).kind(), stored, &body)?
+                patch::apply(self.store(users).kind(), stored, &body, rules.patch_makes_elements)?
             }
         };
-        if self.behaviour.lower_case_user_name {
-            fold_user_name(&mut next);
+        let mut next = self.stored(users, next)?;
+        if rules.deactivate == Deactivate::Ignored
+            && let Some(active) = self.store(users).get(id)?.get("active")
+        {
+            next.insert("active".to_owned(), active.clone());
         }
-        self.store_mut(users).replace(id, next)?;
+        let off = next.get("active") == Some(&Value::Bool(false));
+        let replaced = self.store_mut(users).replace(id, next);
+        replaced.map_err(|error| rules.taken(error))?;
+        if users && off && rules.deactivate == Deactivate::Removes {
+            self.users.delete(id)?;
+            return Ok(Answer {
+                status: 204,
+                ..Answer::default()
+            });
+        }
         let mut answer = self.answer(users, 200, id, request)?;
         let asked = request
             .query
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case("attributes"));
+        if request.method == "PATCH" && rules.patch_answer == PatchAnswer::Before {
+            answer.body = Some(before);
+        }
         if request.method == "PATCH" && self.behaviour.patch_answers_nothing && !asked {
             answer.status = 204;
             answer.body = None;
@@ -408,6 +466,8 @@ pub(crate) fn body_for_log(body: &[u8]) -> Option<Value> {
     let parsed = serde_json::from_slice(body);
     Some(parsed.unwrap_or_else(|_| json!(String::from_utf8_lossy(body))))
 }
+
+mod vendor;
 
 #[cfg(test)]
 mod tests;

@@ -152,6 +152,15 @@ impl AuthConfig {
         }
     }
 
+    /// The user whose credentials they are, where they say so.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Basic { user, .. } | Self::JwtBearer { user, .. } => Some(user),
+            _ => None,
+        }
+    }
+
     /// The key under `auth` that it is written as.
     pub(crate) fn key(&self) -> &'static str {
         match self {

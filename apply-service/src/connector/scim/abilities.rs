@@ -104,10 +104,19 @@ impl Abilities {
         let learnt = self.trust.get(&path.to_string()).copied();
         match config.filter {
             FilterMode::None => Trust::Unusable,
+            _ if !self.may_filter(path, config) => Trust::Unusable,
             FilterMode::Trusted if learnt != Some(Trust::Unusable) => Trust::Proven,
             _ if learnt.is_none() && self.provider.filter == Some(false) => Trust::Unusable,
             FilterMode::Auto | FilterMode::Trusted => learnt.unwrap_or(Trust::Unproven),
         }
+    }
+
+    /// Whether the dialect lets this path be filtered by.
+    fn may_filter(&self, path: &Path, config: &ScimConfig) -> bool {
+        let named = |name: &String| {
+            Path::parse(name, &config.vocabulary()).is_ok_and(|named| named.attribute_name() == path.attribute_name())
+        };
+        config.filter_by.is_empty() || config.filter_by.iter().any(named)
     }
 
     /// A filter by this path was seen to work, or not to.

@@ -12,6 +12,8 @@ use super::path::{Path, Vocabulary};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ScimConfig {
+    /// The vendor whose known differences stand below these keys; `apply-service dialects` lists them. Default none.
+    pub dialect: Option<String>,
     /// Where the accounts are, below the base URL. Default `/Users`; path segments may be case-sensitive.
     pub users_path: String,
     /// Whether `check` asks for the target's ServiceProviderConfig. Default `auto`.
@@ -21,6 +23,9 @@ pub struct ScimConfig {
     /// Whether look-ups may use `filter`. Default `auto`: used, and an empty result is believed only once the filter
     /// has been proven on an existing account.
     pub filter: FilterMode,
+    /// The attributes that the target can filter by, as `userName` or `emails`; others are looked up in a listing without asking
+    /// for a filter first. Default none named: each is tried.
+    pub filter_by: Vec<String>,
     /// How a value of a multi-valued attribute is looked up. Default `dotted`.
     pub multi_valued_lookup: MultiValuedLookup,
     /// What is tried when a look-up by the exact value is empty. Default `thenLower`.
@@ -41,6 +46,8 @@ pub struct ScimConfig {
     /// Whether writes carry `If-Match`. Default `auto`: when the target says that it supports versions and one was
     /// seen. An ETag header alone proves nothing.
     pub etag: EtagMode,
+    /// Write `active` by a PATCH of its own although everything else goes by PUT; only with `patch: put`. Default false.
+    pub active_by_patch: bool,
     /// Send `active` as the text "True" or "False" instead of a boolean. Default false.
     pub active_as_string: bool,
     /// Send the manager as bare text instead of an object with `value`. Default false.
@@ -57,6 +64,10 @@ pub struct ScimConfig {
     pub extension_schemas: Vec<String>,
     /// Attributes that the target has at the top level besides the standard ones. Default none.
     pub extra_attributes: Vec<String>,
+    /// The connection check asks `/Me` whose account the credentials belong to, and fails when nobody says. Follows from
+    /// `protect.owner` of the policy.
+    #[serde(skip)]
+    pub ask_owner: bool,
     /// How groups are handled.
     pub groups: GroupDialect,
     /// The longest wait that a `Retry-After` may ask for; default 3600 seconds. A longer one is cut.
@@ -283,10 +294,12 @@ pub enum EtagMode {
 impl Default for ScimConfig {
     fn default() -> Self {
         Self {
+            dialect: None,
             users_path: "/Users".to_owned(),
             discovery: Discovery::Auto,
             patch: PatchMode::Auto,
             filter: FilterMode::Auto,
+            filter_by: Vec::new(),
             multi_valued_lookup: MultiValuedLookup::Dotted,
             lookup_case: LookupCase::ThenLower,
             external_id: true,
@@ -295,6 +308,7 @@ impl Default for ScimConfig {
             scan_pages_max: 2000,
             listing_max_age_seconds: 600,
             etag: EtagMode::Auto,
+            active_by_patch: false,
             active_as_string: false,
             manager_as_string: false,
             primary_email: true,
@@ -302,6 +316,7 @@ impl Default for ScimConfig {
             verify_writes: false,
             extension_schemas: Vec::new(),
             extra_attributes: Vec::new(),
+            ask_owner: false,
             groups: GroupDialect::default(),
             retry_after_max_seconds: 3600,
             exists_phrases: [
@@ -347,6 +362,14 @@ impl ScimConfig {
         }
         if self.scan_pages_max == 0 {
             wrong.push("scanPagesMax 0: at least 1".to_owned());
+        }
+        for name in &self.filter_by {
+            if let Err(why) = Path::parse(name, &self.vocabulary()) {
+                wrong.push(format!("filterBy `{name}`: {why}"));
+            }
+        }
+        if self.active_by_patch && self.patch != PatchMode::Put {
+            wrong.push("activeByPatch: only with patch: put".to_owned());
         }
         for urn in &self.extension_schemas {
             if !urn.to_ascii_lowercase().starts_with("urn:") || urn.ends_with(':') {
@@ -430,6 +453,8 @@ mod tests {
             page_size: 0,
             scan_pages_max: 0,
             extension_schemas: vec!["gong".to_owned()],
+            filter_by: vec!["emails[".to_owned()],
+            active_by_patch: true,
             base_url_path: Some("scim/".to_owned()),
             user_name_suffix: Some(" ".to_owned()),
             catalogues: vec![Catalogue {
@@ -447,6 +472,6 @@ mod tests {
             },
             ..ScimConfig::default()
         };
-        assert_eq!(config.validate().len(), 11, "{:#?}", config.validate());
+        assert_eq!(config.validate().len(), 13, "{:#?}", config.validate());
     }
 }

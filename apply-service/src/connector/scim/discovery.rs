@@ -17,7 +17,7 @@ use super::{
     render::{self, Start},
     resource,
 };
-use crate::connector::{Exchange, Failure, HttpAnswer, Reply, Step};
+use crate::connector::{Exchange, Failure, HttpAnswer, Refusal, Reply, Step};
 
 /// What a ServiceProviderConfig says; `None` is "nothing".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,6 +96,8 @@ enum Stage {
     Config(usize),
     /// Waiting for the list; whether it was asked for by cursor.
     List,
+    /// Waiting for the account of the credentials.
+    Owner,
 }
 
 impl Check {
@@ -151,16 +153,14 @@ impl Check {
                     if let Some(total) = page.total {
                         self.words.push(format!("accounts: {total}"));
                     }
-                    return Step::Done(Ok(Reply::Checked(std::mem::take(&mut self.words))));
+                    return self.listed();
                 }
                 None => Failure::Halt(not_scim(Purpose::Check, "a SCIM list of accounts")),
             },
             Meaning::Unknown(refusal, wait) => Failure::Retry(refusal, wait),
             Meaning::Failed(failure) => failure,
             // A page size of one is not everyone's: that is no reason to call the target dead.
-            Meaning::Fallback(Fallback::TooMany, _) => {
-                return Step::Done(Ok(Reply::Checked(std::mem::take(&mut self.words))));
-            }
+            Meaning::Fallback(Fallback::TooMany, _) => return self.listed(),
             Meaning::Fallback(_, refusal)
             | Meaning::Absent(refusal)
             | Meaning::Accepted(refusal)
@@ -169,6 +169,46 @@ impl Check {
         };
         Step::Done(Err(failure))
     }
+
+    /// The list has come: all is said, but for whose account the credentials belong to (RFC 7644 section 3.11).
+    fn listed(&mut self) -> Step {
+        if !self.shared.config.ask_owner {
+            return Step::Done(Ok(Reply::Checked(std::mem::take(&mut self.words))));
+        }
+        self.stage = Stage::Owner;
+        Step::Send(render::get("/Me".to_owned()))
+    }
+
+    fn take_owner(&mut self, answer: &HttpAnswer) -> Step {
+        let body = match self.shared.classify(Purpose::Read, answer) {
+            Meaning::Success(body) => body,
+            Meaning::Failed(failure @ Failure::Retry(..)) => return Step::Done(Err(failure)),
+            Meaning::Unknown(refusal, wait) => return Step::Done(Err(Failure::Retry(refusal, wait))),
+            _ => None,
+        };
+        let owner = body.map(|body| owner(&body)).unwrap_or_default();
+        if owner.is_empty() {
+            // Not: nobody. An account that must not be written and is not known would be written.
+            return Step::Done(Err(Failure::Halt(Refusal {
+                code: "owner-unknown".to_owned(),
+                reason: "the target does not say at /Me whose account the credentials belong to; name it under protect.accounts \
+                         and take protect.owner out"
+                    .to_owned(),
+            })));
+        }
+        Step::Done(Ok(Reply::CheckedAs(std::mem::take(&mut self.words), owner)))
+    }
+}
+
+/// What the account is called by: id, user name, addresses.
+fn owner(body: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    let emails = body["emails"].as_array().into_iter().flatten();
+    [text(&body["id"]), text(&body["userName"])]
+        .into_iter()
+        .chain(emails.map(|email| text(&email["value"])))
+        .flatten()
+        .collect()
 }
 
 impl Exchange for Check {
@@ -183,6 +223,7 @@ impl Exchange for Check {
             Stage::Start => self.ask_config(0),
             Stage::Config(place) => self.take_config(place, &answer),
             Stage::List => self.take_list(&answer),
+            Stage::Owner => self.take_owner(&answer),
         }
     }
 }

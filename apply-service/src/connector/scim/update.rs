@@ -32,6 +32,10 @@ pub(crate) struct Update {
     values: Vec<(Path, Value)>,
     etag: Option<String>,
     put: bool,
+    /// What is written by PUT after `active` was written by PATCH.
+    rest: Vec<(Path, Value)>,
+    /// The `active` that was written before the rest.
+    before: Option<bool>,
     style: Style,
     /// The account as read by this exchange.
     current: Option<RemoteAccount>,
@@ -83,7 +87,7 @@ impl Drop for Update {
 
 impl Update {
     pub(crate) fn new(shared: Arc<Shared>, id: RemoteId, values: Vec<(Path, Value)>, etag: Option<String>) -> Self {
-        let (put, style, versions) = shared.view(|abilities| {
+        let (mut put, style, versions) = shared.view(|abilities| {
             let config = &shared.config;
             (
                 abilities.uses_put(config),
@@ -92,6 +96,13 @@ impl Update {
             )
         });
         let etag = etag.filter(|_| versions);
+        // A leaver is off before anything else about them is written.
+        let apart = put && shared.config.active_by_patch && values.iter().any(|(path, _)| is_active(path));
+        let (values, rest) = match apart {
+            true => values.into_iter().partition(|(path, _)| is_active(path)),
+            false => (values, Vec::new()),
+        };
+        put &= !apart;
         let (tried, current) = (Tried::default(), None);
         Self {
             shared,
@@ -99,6 +110,8 @@ impl Update {
             values,
             etag,
             put,
+            rest,
+            before: None,
             style,
             current,
             tried,
@@ -140,7 +153,10 @@ impl Update {
         };
         // The account holds everything already.
         let Some(body) = body else {
-            return self.done(self.current.clone());
+            return match self.before {
+                Some(_) => self.confirm(self.current.clone()),
+                None => self.done(self.current.clone()),
+            };
         };
         let path = match render::account_path(config, &self.id) {
             Ok(path) => path,
@@ -170,6 +186,8 @@ impl Update {
     fn take_read(&mut self, answer: &HttpAnswer) -> Step {
         let account = match self.account(answer) {
             Ok(account) => account,
+            // Hidden since it was switched off: nothing more can be written.
+            Err(Unread::Absent) if self.before == Some(false) => return self.done(None),
             Err(Unread::Absent) => return self.prove_absence(),
             Err(Unread::Failed(failure)) => return Step::Done(Err(failure)),
         };
@@ -210,6 +228,12 @@ impl Update {
             Meaning::Success(_) | Meaning::Accepted(_) | Meaning::Unknown(..)
         );
         match meaning {
+            Meaning::Success(_) if !self.rest.is_empty() => {
+                self.before = self.wanted_active();
+                self.values = std::mem::take(&mut self.rest);
+                (self.put, self.current, self.etag, self.tried) = (true, None, None, Tried::default());
+                self.read(Stage::Reading)
+            }
             Meaning::Success(body) => {
                 let account = body.and_then(|body| self.shared.account(body, super::etag_header(answer)));
                 self.learn_style();
@@ -233,8 +257,9 @@ impl Update {
 
     fn fall_back(&mut self, fallback: Fallback, refusal: Refusal) -> Step {
         let used = match fallback {
-            // Removing what is not there is done (vendor documentation).
-            Fallback::NoTarget if self.values.iter().all(|(_, value)| resource::is_unassigned(value)) => {
+            // Removing what is not there is done (vendor documentation). Of several, one that is not there stops the others
+            // (seen: SCIM-SDK 1.27.1), so what is there is read and removed.
+            Fallback::NoTarget if matches!(&self.values[..], [(_, value)] if resource::is_unassigned(value)) => {
                 return self.confirm(None);
             }
             Fallback::NoTarget => &mut self.tried.no_target,
@@ -341,11 +366,8 @@ impl Update {
     }
 
     fn wanted_active(&self) -> Option<bool> {
-        let is_active = |path: &Path| path.schema.is_none() && path.attribute == "active";
-        self.values
-            .iter()
-            .find(|(path, _)| is_active(path))
-            .and_then(|(_, value)| resource::as_bool(value))
+        let value = self.values.iter().find(|(path, _)| is_active(path));
+        value.map_or(self.before, |(_, value)| resource::as_bool(value))
     }
 
     fn done(&mut self, account: Option<RemoteAccount>) -> Step {
@@ -364,6 +386,10 @@ impl Update {
         self.shared.learn(|abilities| abilities.index = None);
         Step::Done(Ok(Reply::Conflict(refusal)))
     }
+}
+
+fn is_active(path: &Path) -> bool {
+    path.schema.is_none() && path.attribute == "active"
 }
 
 impl Exchange for Update {

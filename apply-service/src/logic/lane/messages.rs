@@ -25,6 +25,8 @@ pub type OperationId = u64;
 pub enum Answer {
     /// The target answers.
     Checked,
+    /// As `Checked`, and what the account is called by that the credentials belong to.
+    CheckedAs(Vec<String>),
     /// Accounts that match.
     Found(Vec<Seen>),
     /// A page of the list.

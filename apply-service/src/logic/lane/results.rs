@@ -109,6 +109,7 @@ impl Lane {
                     }
                     Ok(
                         Answer::Checked
+                        | Answer::CheckedAs(_)
                         | Answer::Found(_)
                         | Answer::Page(..)
                         | Answer::Groups(_)

@@ -24,7 +24,10 @@ pub(super) fn begins_anew(code: &str) -> bool {
 impl Lane {
     pub(super) fn probed(&mut self, result: Result<Answer, Failure>, now: Timestamp, random: f64) {
         match result {
-            Ok(_) => {
+            Ok(answer) => {
+                if let Answer::CheckedAs(owner) = answer {
+                    self.protect(&owner);
+                }
                 if !self.circuit.close(now) {
                     return;
                 }
@@ -46,6 +49,14 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// The account of the credentials is never written: whoever is switched off there could not be switched on again.
+    fn protect(&mut self, owner: &[String]) {
+        let names = owner.iter().map(|name| name.trim().to_lowercase());
+        let mut target = (*self.target).clone();
+        target.protected.extend(names);
+        self.target = std::sync::Arc::new(target);
     }
 
     pub(super) fn listed(&mut self, result: Result<Answer, Failure>, now: Timestamp, random: f64) {

@@ -88,3 +88,29 @@ fn mistakes_are_shown_where_they_stand() {
         assert!(quoted <= 2, "{said}");
     }
 }
+
+#[test]
+fn the_account_of_the_credentials_is_known_asked_for_or_has_to_be_named() {
+    let with = |auth: &str| {
+        let text = GOOD.replace("{ bearerTokenFile: /secrets/token }", auth);
+        read(&[("policy/helpdesk.yaml", &format!("{text}protect: {{ owner: true }}\n"))]).unwrap()
+    };
+    let of = |policy: Policy| policy.targets.into_values().next().unwrap();
+    let asks = |target: &Target| match &target.connection.dialect {
+        Dialect::Scim(config) => config.ask_owner,
+        _ => unreachable!("the preset scim"),
+    };
+    let basic = of(with("{ basic: { user: Svc-Usher, passwordFile: /secrets/p } }"));
+    assert!(basic.policy.protected.contains("svc-usher") && !asks(&basic));
+    let bearer = of(with("{ bearerTokenFile: /secrets/token }"));
+    assert!(bearer.policy.protected.is_empty() && asks(&bearer));
+    let without = of(read(&[("policy/helpdesk.yaml", GOOD)]).unwrap());
+    assert!(!asks(&without), "nobody wants to know");
+    let described = "target: x\npreset: skyprep\nmode: observe\nsources: [00D000000000001EAA]\nconnection: { rest: { secrets: { apiKey: /a, acctKey: /b } } }\nscope: { filter: all }\nprotect: { owner: true }\n";
+    let said = problems(described);
+    assert!(
+        said.iter()
+            .any(|said| said.contains("protect.owner: this application does not say")),
+        "{said:#?}"
+    );
+}

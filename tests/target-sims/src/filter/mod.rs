@@ -53,6 +53,19 @@ pub(crate) enum Operator {
 }
 
 impl Filter {
+    /// Adds the name of every attribute that is asked for.
+    pub(crate) fn attributes(&self, names: &mut Vec<&'static str>) {
+        match self {
+            Filter::And(left, right) | Filter::Or(left, right) => {
+                left.attributes(names);
+                right.attributes(names);
+            }
+            Filter::Not(inner) => inner.attributes(names),
+            Filter::Present(path) | Filter::Compare { path, .. } => names.push(path.attribute.name),
+            Filter::Element { list, .. } => names.push(list.attribute.name),
+        }
+    }
+
     /// The text that `attribute` (or its part `sub`) must equal for this filter to hold, if the filter says so; used to find
     /// candidates in an index.
     pub(crate) fn required_text(&self, attribute: &str, sub: Option<&str>) -> Option<&str> {

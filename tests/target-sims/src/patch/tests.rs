@@ -20,7 +20,7 @@ fn ada() -> Map<String, Value> {
 
 fn patch(operations: Value) -> Result<Value, ScimError> {
     let body = json!({"schemas": [PATCH_SCHEMA], "Operations": operations});
-    apply(&USER, &ada(), &body).map(Value::Object)
+    apply(&USER, &ada(), &body, false).map(Value::Object)
 }
 
 /// Applies one operation and returns the attribute at `pointer`.
@@ -160,7 +160,7 @@ fn refusals_carry_the_type_of_the_rfc() {
         "invalidValue",
     );
     refused(json!({"op": "move", "path": "title"}), "invalidSyntax");
-    let error = apply(&USER, &ada(), &json!({"Operations": []})).unwrap_err();
+    let error = apply(&USER, &ada(), &json!({"Operations": []}), false).unwrap_err();
     assert_eq!(error.scim_type, Some("invalidSyntax"));
 }
 
@@ -180,7 +180,7 @@ fn members_are_added_and_removed_but_not_edited() {
     let group = group.as_object().cloned().unwrap_or_default();
     let run = |operation: Value| {
         let body = json!({"schemas": [PATCH_SCHEMA], "Operations": [operation]});
-        apply(&GROUP, &group, &body).map(|group| group.get("members").cloned().unwrap_or_default())
+        apply(&GROUP, &group, &body, false).map(|group| group.get("members").cloned().unwrap_or_default())
     };
     let op = json!({"op": "remove", "path": "members[value eq \"u1\"]"});
     assert_eq!(run(op), Ok(json!([{"value": "u2"}])));

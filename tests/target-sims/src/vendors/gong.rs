@@ -404,6 +404,7 @@ pub(super) fn passed(state: &mut State, request: &VendorRequest, path: &str) -> 
         query: pairs.map(|(name, value)| (decoded(name), decoded(value))).collect(),
         authorization: header("authorization"),
         content_type: header("content-type"),
+        user_agent: header("user-agent"),
         if_match: None,
         if_none_match: None,
         body: request.body.clone().into_bytes(),

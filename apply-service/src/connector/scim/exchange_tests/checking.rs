@@ -95,3 +95,39 @@ fn paths_are_checked_and_attributes_read_by_the_connector() {
     );
     assert_eq!(connector.read_attribute(&accounts[0], &path("title")), None);
 }
+
+#[test]
+fn the_check_finds_out_whose_credentials_they_are_where_the_policy_asks() {
+    let connector = ScimConnector::new(ScimConfig {
+        ask_owner: true,
+        discovery: Discovery::Never,
+        ..ScimConfig::default()
+    });
+    let asked = |me: HttpAnswer| {
+        let script = vec![on("GET /Users?count=1", list(&[])), on("GET /Me", me)];
+        run(&connector, Operation::Check, script)
+    };
+    let me = json!({"id": "7", "userName": "svc-usher", "emails": [{"value": "svc@acme.example"}, {"type": "work"}]});
+    let Ok(Reply::CheckedAs(_, owner)) = asked(ok(me)) else {
+        panic!("checked")
+    };
+    assert_eq!(owner, ["7", "svc-usher", "svc@acme.example"]);
+    for silent in [
+        answer(404, ""),
+        answer(501, ""),
+        answer(403, ""),
+        ok(json!({})),
+        ok(json!({"userName": " "})),
+        html(200),
+    ] {
+        let refused = asked(silent.clone());
+        assert!(
+            matches!(&refused, Err(Failure::Halt(refusal)) if refusal.code == "owner-unknown"),
+            "{silent:?}: {refused:?}"
+        );
+    }
+    assert!(
+        matches!(asked(answer(503, "")), Err(Failure::Retry(..))),
+        "perhaps later"
+    );
+}

@@ -42,6 +42,26 @@ fn a_create_sends_a_whole_account_without_empty_values() {
 }
 
 #[test]
+fn the_place_of_a_new_account_is_its_id_whatever_location_says() {
+    for location in [
+        None,
+        Some("/scim/Users/9"),
+        Some("http://inside:8080/Users/9"),
+        Some("https://evil.example/7"),
+    ] {
+        let mut made = answer(201, &user("7", "x", "ada").to_string());
+        if let (HttpAnswer::Response { headers, .. }, Some(location)) = (&mut made, location) {
+            headers.push(("location".to_owned(), location.to_owned()));
+        }
+        let connector = scim();
+        assert_eq!(written(run(&connector, create(), vec![on("POST /Users", made)])), "7");
+        let script = vec![on("GET /Users/7", ok(user("7", "x", "ada")))];
+        let read = run(&connector, Operation::Read(RemoteId("7".to_owned())), script);
+        assert!(matches!(read, Ok(Reply::Found(_))), "{location:?}");
+    }
+}
+
+#[test]
 fn a_new_account_is_read_back_where_the_dialect_says_so_and_counts_also_when_it_cannot_be() {
     let shown = |title: &str| {
         let mut account = user("7", "x", "ada");

@@ -167,3 +167,43 @@ fn deleted_and_gone_are_the_same() {
         );
     }
 }
+
+#[test]
+fn cursors_that_stand_still_or_go_round_end_the_list() {
+    let cursors = || {
+        let connector = with(|config| config.scan_pages_max = 4);
+        declare(
+            &connector,
+            json!({"patch": {"supported": true}, "pagination": {"cursor": true}}),
+        );
+        connector
+    };
+    let with_cursor = |users: &[Value], cursor: &str| ok(json!({"Resources": users, "nextCursor": cursor}));
+    let one = |id: &str| [user(id, "", id)];
+    // The same cursor again, with something new each time.
+    let connector = cursors();
+    let script = vec![on("GET /Users?cursor=&count=100", with_cursor(&one("1"), "c"))];
+    let again = Operation::List {
+        cursor: next(&run(&connector, first(), script)),
+    };
+    let script = vec![on("GET /Users?cursor=c&count=100", with_cursor(&one("2"), "c"))];
+    assert_eq!(
+        failure(run(&connector, again, script)),
+        ("retry", "list-incomplete".to_owned())
+    );
+    // A cursor that is always new and never ends: the number of pages does.
+    let connector = cursors();
+    let mut cursor = None;
+    for number in 0..4 {
+        let line = match number {
+            0 => "GET /Users?cursor=&count=100".to_owned(),
+            _ => format!("GET /Users?cursor=c{}&count=100", number - 1),
+        };
+        let script = vec![on(&line, with_cursor(&one(&number.to_string()), &format!("c{number}")))];
+        let result = run(&connector, Operation::List { cursor: cursor.take() }, script);
+        match number {
+            3 => assert_eq!(failure(result), ("halt", "list-too-long".to_owned())),
+            _ => cursor = next(&result),
+        }
+    }
+}

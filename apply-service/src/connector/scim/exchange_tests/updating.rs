@@ -177,6 +177,24 @@ fn removing_what_is_not_there_is_done() {
 }
 
 #[test]
+fn of_several_removals_one_that_meets_nothing_does_not_swallow_the_others() {
+    let connector = scim();
+    let script = vec![
+        on("PATCH /Users/7", scim_error(400, "noTarget")),
+        on("GET /Users/7", ok(json!({"id": "7", "userName": "ada", "title": "AE"}))),
+        on("PATCH /Users/7", done()).patching(json!([{"op": "remove", "path": "title"}])),
+    ];
+    let both = update(&[("title", Value::Null), ("nickName", Value::Null)]);
+    assert!(is_written(&run(&connector, both.clone(), script)));
+    // Neither is there: nothing is left to send.
+    let script = vec![
+        on("PATCH /Users/7", scim_error(400, "noTarget")),
+        on("GET /Users/7", ok(json!({"id": "7", "userName": "ada"}))),
+    ];
+    assert!(is_written(&run(&connector, both, script)));
+}
+
+#[test]
 fn a_path_that_is_not_understood_gets_another_encoding_and_that_is_remembered() {
     let connector = scim();
     let change = |pairs: &[(&str, Value)], refusal: HttpAnswer| {

@@ -555,6 +555,35 @@ fn protected_accounts_are_never_written() {
 }
 
 #[test]
+fn the_account_of_the_credentials_is_never_written_whatever_was_planned_before() {
+    let mut world = World::begun(guarded(), Links::default(), None, crate::logic::testing::at(0));
+    world.check_passes = false;
+    for n in 1..=3 {
+        world.change(person(n));
+    }
+    world.give(Input::AllFed);
+    let (check, _) = world.pop();
+    world.end(
+        check,
+        Ok(super::super::Answer::CheckedAs(vec![
+            "77".to_owned(),
+            "U1@acme.example".to_owned(),
+        ])),
+    );
+    world.pass(60);
+    let account = |world: &World, n| {
+        world
+            .lane
+            .links
+            .get(&user_key(n))
+            .and_then(|link| link.remote_id.clone())
+    };
+    assert_eq!(account(&world, 1), None, "by name");
+    assert!(account(&world, 3).is_some());
+    assert_eq!(world.lane.status().skipped, 1);
+}
+
+#[test]
 fn another_tenant_voids_the_links_only_when_an_operator_says_so() {
     let world = forty();
     let mut elsewhere = guarded();

@@ -1,0 +1,167 @@
+//! `probe`: what a SCIM server really does, tried on one throw-away account.
+//!
+//! Without `--yes` it only says what it would do. A signal ends the questions, not the removal of the account; a second one ends the
+//! process at once.
+
+use std::{
+    fmt::Write as _,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+use usher_contract::TargetName;
+use usher_runtime::shutdown::{CancellationToken, chain, until_ended};
+
+use super::{complain, print, remote::table};
+use crate::{
+    Config,
+    connector::{
+        Exchange, HttpAnswer, Request, Step,
+        http::HttpSender,
+        lease::Lease,
+        scim::probe::{Move, Probe, Report},
+    },
+    policy::{self, Dialect},
+};
+
+/// What to probe.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    /// This target of the policy folder.
+    #[arg(long, value_name = "NAME")]
+    target: TargetName,
+    /// Do it: make one account at the target, change it, remove it.
+    #[arg(long)]
+    yes: bool,
+    /// Of the account's address; some servers take only domains that are verified there.
+    #[arg(long, value_name = "DOMAIN", default_value = "example.com")]
+    domain: String,
+    /// Where the found keys are written, as YAML to put into the target's file.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+pub(super) async fn probe(config: Config, asked: Asked) -> ExitCode {
+    let folder = &config.policy.folder;
+    let policy = match policy::load(folder) {
+        Ok(policy) => policy,
+        Err(error) => return complain(&error.to_string()),
+    };
+    let Some(target) = policy.targets.get(&asked.target) else {
+        return complain(&format!("{} describes no target {}", folder.display(), asked.target));
+    };
+    let Dialect::Scim(scim) = &target.connection.dialect else {
+        return complain(&format!(
+            "target {} does not speak SCIM; there is nothing to probe",
+            asked.target
+        ));
+    };
+    let mut probe = Probe::new((**scim).clone(), &mark(), &asked.domain);
+    if !asked.yes {
+        return print(&format!(
+            "Would make one account {} at {}, look it up, change it, switch it off and on, try to make it twice, and remove it: about \
+             30 requests. No other account is written to. Say --yes to do it.",
+            probe.user_name(),
+            target.connection.http.base_url
+        ));
+    }
+    let sender = match HttpSender::new(target.connection.http.clone()) {
+        Ok(sender) => sender,
+        Err(error) => return complain(&chain(&error)),
+    };
+    let stop = CancellationToken::new();
+    if let Err(error) = until_ended(stop.clone(), carry_out(&mut probe, &sender, stop)).await {
+        return complain(&format!("cannot wait for signals: {error}"));
+    }
+    finish(&probe.report(), &asked)
+}
+
+async fn carry_out(probe: &mut Probe, sender: &HttpSender, stop: CancellationToken) {
+    let mut answer = None;
+    loop {
+        if stop.is_cancelled() {
+            probe.stop();
+        }
+        match probe.step(answer.take()) {
+            Move::Send(request) => answer = ask(sender, request).await,
+            Move::Wait(pause) => tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
+            },
+            Move::Done => return,
+        }
+    }
+}
+
+/// One request, with everything that the sender adds and refuses.
+async fn ask(sender: &HttpSender, request: Request) -> Option<HttpAnswer> {
+    let heard = Arc::new(Mutex::new(None));
+    let one = One {
+        request: Some(request),
+        heard: Arc::clone(&heard),
+    };
+    // Nobody owns this account but this process.
+    let _ = sender.run(Box::new(one), &Lease::unlimited()).await;
+    heard.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+struct One {
+    request: Option<Request>,
+    heard: Arc<Mutex<Option<HttpAnswer>>>,
+}
+
+impl Exchange for One {
+    fn step(&mut self, answer: Option<HttpAnswer>) -> Step {
+        if let Some(request) = self.request.take() {
+            return Step::Send(request);
+        }
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        Step::Done(Ok(crate::connector::Reply::Absent))
+    }
+}
+
+fn finish(report: &Report, asked: &Asked) -> ExitCode {
+    let rows: Vec<Vec<String>> = report
+        .rows
+        .iter()
+        .map(|row| vec![row.question.to_owned(), row.answer.clone(), row.therefore.clone()])
+        .collect();
+    let mut text = table(&["QUESTION", "ANSWER", "THEREFORE"], &rows);
+    let written = written(&report.keys, &asked.target);
+    let _ = writeln!(text, "\n{written}");
+    let mut code = ExitCode::SUCCESS;
+    for left in &report.left {
+        let _ = writeln!(text, "NOT REMOVED: {left}; please look for it at the target");
+        code = ExitCode::FAILURE;
+    }
+    print(&text);
+    if let Some(refused) = &report.refused {
+        return complain(&format!(
+            "the target made no account, so little was found out: {refused}"
+        ));
+    }
+    if let Some(file) = &asked.write
+        && let Err(error) = std::fs::write(file, written)
+    {
+        return complain(&format!("cannot write {}: {error}", file.display()));
+    }
+    code
+}
+
+/// The keys as they stand in a target's file.
+fn written(keys: &serde_json::Map<String, Value>, target: &TargetName) -> String {
+    let head = format!("# Found by `apply-service probe --target {target}`. What is not here is as by default.\n");
+    if keys.is_empty() {
+        return format!("{head}# Nothing differs.\n");
+    }
+    let keys = json!({ "connection": { "scim": keys } });
+    head + &serde_saphyr::to_string(&keys).unwrap_or_default()
+}
+
+/// Letters and digits that no other run has.
+fn mark() -> String {
+    format!("{:08x}", rand::random::<u32>())
+}
