@@ -55,7 +55,7 @@ macro_rules! preset {
 /// The file whose keys stand below every target's own.
 const DEFAULTS: &str = "_defaults.yaml";
 /// The presets that are compiled in, each a folder with its README.
-const PRESETS: [Preset; 8] = [
+const PRESETS: [Preset; 10] = [
     preset!("scim"),
     preset!("rest"),
     preset!("skyprep"),
@@ -64,6 +64,8 @@ const PRESETS: [Preset; 8] = [
     preset!("spinify-csv"),
     preset!("skyprep-csv"),
     preset!("salesforce"),
+    preset!("gong"),
+    preset!("miniorange-scim"),
 ];
 
 /// What a target's file may start from.

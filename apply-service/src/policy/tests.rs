@@ -129,7 +129,7 @@ fn all_problems_of_all_files_are_shown_together() {
         ("a.yaml:9:10", "`maybe` is neither auto nor approve"),
         (
             "b.yaml:3:1",
-            "there is no preset `scin`; this version has scim, rest, skyprep, miniorange, spinify-api, spinify-csv, skyprep-csv, salesforce; did you mean `scim`?",
+            "there is no preset `scin`; this version has scim, rest, skyprep, miniorange, spinify-api, spinify-csv, skyprep-csv, salesforce, gong, miniorange-scim; did you mean `scim`?",
         ),
         ("b.yaml:4:1", "notices: unknown key; did you mean `notify`?"),
         ("c.yaml:", "not valid YAML"),

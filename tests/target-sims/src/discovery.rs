@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::behaviour::Behaviour;
-use crate::schema::{Attribute, GROUP, Kind, Mutability, ResourceType, USER};
+use crate::schema::{Attribute, Extension, GROUP, Kind, Mutability, ResourceType, USER};
 
 /// Follows the switches, so that what is announced is what happens.
 pub(crate) fn service_provider_config(behaviour: &Behaviour, base_url: &str) -> Value {
@@ -42,8 +42,9 @@ pub(crate) fn resource_types(base_url: &str) -> Vec<Value> {
                     "location": format!("{base_url}/ResourceTypes/{}", kind.name),
                 },
             });
-            if let Some(extension) = &kind.extension {
-                described["schemaExtensions"] = json!([{"schema": extension.urn, "required": false}]);
+            if !kind.extensions.is_empty() {
+                let extension = |extension: &Extension| json!({"schema": extension.urn, "required": false});
+                described["schemaExtensions"] = kind.extensions.iter().map(extension).collect();
             }
             described
         })
@@ -62,9 +63,8 @@ pub(crate) fn schemas(base_url: &str) -> Vec<Value> {
     };
     let of_kind = |kind: &ResourceType| {
         let core = describe(kind.urn, kind.name, kind.attributes);
-        let extension = kind.extension.as_ref();
-        let extension = extension.map(|extension| describe(extension.urn, "EnterpriseUser", extension.attributes));
-        [Some(core), extension].into_iter().flatten()
+        let extension = |extension: &Extension| describe(extension.urn, "EnterpriseUser", extension.attributes);
+        std::iter::once(core).chain(kind.extensions.iter().map(extension))
     };
     [&USER, &GROUP].into_iter().flat_map(of_kind).collect()
 }

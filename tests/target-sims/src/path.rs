@@ -34,11 +34,11 @@ impl Scope {
                 if let Some(rest) = after_urn(text, kind.urn) {
                     return dotted(rest, None, |name| kind.attribute(name));
                 }
-                if let Some(extension) = &kind.extension
-                    && let Some(rest) = after_urn(text, extension.urn)
-                {
-                    let lookup = |name: &str| find(extension.attributes, name);
-                    return dotted(rest, Some(extension.urn), lookup);
+                for extension in kind.extensions {
+                    if let Some(rest) = after_urn(text, extension.urn) {
+                        let lookup = |name: &str| find(extension.attributes, name);
+                        return dotted(rest, Some(extension.urn), lookup);
+                    }
                 }
                 dotted(text, None, |name| kind.attribute(name))
             }

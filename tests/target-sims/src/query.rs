@@ -150,11 +150,11 @@ pub(crate) fn show(
         }
     }
     let mut schemas = vec![kind.urn];
-    if let Some(extension) = &kind.extension
-        && body.contains_key(extension.urn)
-    {
-        schemas.push(extension.urn);
-    }
+    let held = kind
+        .extensions
+        .iter()
+        .filter(|extension| body.contains_key(extension.urn));
+    schemas.extend(held.map(|extension| extension.urn));
     shown.insert("schemas".to_owned(), json!(schemas));
     if !behaviour.etag_supported
         && let Some(meta) = shown.get_mut("meta").and_then(Value::as_object_mut)

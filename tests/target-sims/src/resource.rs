@@ -88,9 +88,9 @@ pub(crate) fn check_complete(kind: &ResourceType, resource: &Map<String, Value>)
 }
 
 pub(crate) fn extension_named(kind: &'static ResourceType, name: &str) -> Option<&'static Extension> {
-    kind.extension
-        .as_ref()
-        .filter(|extension| extension.urn.eq_ignore_ascii_case(name))
+    kind.extensions
+        .iter()
+        .find(|extension| extension.urn.eq_ignore_ascii_case(name))
 }
 
 /// The stored form of an extension's object; `None` means unassigned.

@@ -46,14 +46,14 @@ impl Attribute {
     }
 }
 
-/// A kind of resource with its core schema and its extension.
+/// A kind of resource with its core schema and its extensions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ResourceType {
     pub(crate) name: &'static str,
     pub(crate) endpoint: &'static str,
     pub(crate) urn: &'static str,
     pub(crate) attributes: &'static [Attribute],
-    pub(crate) extension: Option<Extension>,
+    pub(crate) extensions: &'static [Extension],
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub(crate) fn find(attributes: &'static [Attribute], name: &str) -> Option<&'sta
         .find(|attribute| attribute.name.eq_ignore_ascii_case(name))
 }
 
-const fn text(name: &'static str) -> Attribute {
+pub(crate) const fn text(name: &'static str) -> Attribute {
     Attribute {
         name,
         kind: Kind::Text,
@@ -94,7 +94,7 @@ const fn exact(name: &'static str) -> Attribute {
     }
 }
 
-const fn boolean(name: &'static str) -> Attribute {
+pub(crate) const fn boolean(name: &'static str) -> Attribute {
     Attribute {
         kind: Kind::Boolean,
         ..text(name)
@@ -108,21 +108,21 @@ const fn date_time(name: &'static str) -> Attribute {
     }
 }
 
-const fn complex(name: &'static str, parts: &'static [Attribute]) -> Attribute {
+pub(crate) const fn complex(name: &'static str, parts: &'static [Attribute]) -> Attribute {
     Attribute {
         kind: Kind::Complex(parts),
         ..text(name)
     }
 }
 
-const fn list(name: &'static str, parts: &'static [Attribute]) -> Attribute {
+pub(crate) const fn list(name: &'static str, parts: &'static [Attribute]) -> Attribute {
     Attribute {
         multi: true,
         ..complex(name, parts)
     }
 }
 
-const fn required(attribute: Attribute) -> Attribute {
+pub(crate) const fn required(attribute: Attribute) -> Attribute {
     Attribute {
         required: true,
         ..attribute
@@ -155,7 +155,7 @@ const COMMON: &[Attribute] = &[
 ];
 
 /// value, display, type, primary: the parts of most lists.
-const PLURAL: &[Attribute] = &[text("value"), text("display"), text("type"), boolean("primary")];
+pub(crate) const PLURAL: &[Attribute] = &[text("value"), text("display"), text("type"), boolean("primary")];
 
 const USER_ATTRIBUTES: &[Attribute] = &[
     required(text("userName")),
@@ -245,10 +245,10 @@ pub(crate) static USER: ResourceType = ResourceType {
     endpoint: "Users",
     urn: "urn:ietf:params:scim:schemas:core:2.0:User",
     attributes: USER_ATTRIBUTES,
-    extension: Some(Extension {
+    extensions: &[Extension {
         urn: ENTERPRISE_URN,
         attributes: ENTERPRISE_ATTRIBUTES,
-    }),
+    }],
 };
 
 pub(crate) static GROUP: ResourceType = ResourceType {
@@ -256,5 +256,5 @@ pub(crate) static GROUP: ResourceType = ResourceType {
     endpoint: "Groups",
     urn: "urn:ietf:params:scim:schemas:core:2.0:Group",
     attributes: GROUP_ATTRIBUTES,
-    extension: None,
+    extensions: &[],
 };

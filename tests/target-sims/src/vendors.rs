@@ -1,4 +1,4 @@
-//! Applications with an interface or rules of their own: SkyPrep, miniOrange, Salesforce's SCIM service, and a provider of tokens,
+//! Applications with an interface or rules of their own: SkyPrep, miniOrange, the SCIM services of Gong, miniOrange and Salesforce, and a provider of tokens,
 //! as far as their vendors say what they do.
 //!
 //! What a vendor leaves open is a switch, so that tests can try both. A vendor is a plain function from a request and
@@ -21,7 +21,9 @@ use crate::clock;
 use crate::connection::{CuttableListener, Scissors};
 use crate::fault::{Fault, FaultScope, Faults};
 
+pub(crate) mod gong;
 pub(crate) mod miniorange;
+pub(crate) mod miniorange_scim;
 pub(crate) mod provider;
 pub(crate) mod salesforce;
 pub(crate) mod skyprep;

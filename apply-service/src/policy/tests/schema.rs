@@ -150,6 +150,7 @@ fn filled(start: &str) -> String {
         "https" => "https://api.example.com/services/scim/v2",
         "file" => "/secrets/file",
         "folder" => "/lists",
+        "domain" => "acme.example",
         other => panic!("a blank for {other}"),
     });
     filled.into_owned()
