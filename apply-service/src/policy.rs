@@ -175,9 +175,15 @@ pub fn from_texts(files: &[(PathBuf, String)]) -> Result<Policy, PolicyError> {
     let mut named: BTreeMap<TargetName, &Path> = BTreeMap::new();
     for (path, document) in documents.iter().filter(|(path, _)| !is_defaults(path)) {
         let mut found = Vec::new();
-        keys::check(document, &mut found);
+        if keys::check(document, &mut found) {
+            problems.extend(found);
+            continue;
+        }
         let layers = Layers::new(document, defaults);
         let target = compile::target(&layers, path, &mut found, &mut policy.warnings);
+        // What one value breaks in several places is said once.
+        let mut said = BTreeSet::new();
+        found.retain(|problem| said.insert(problem.clone()));
         match (target, found.is_empty()) {
             (Some(target), true) => {
                 let name = target.policy.name.clone();

@@ -5,8 +5,13 @@ use usher_runtime::yaml::{Document, Problem, nearest};
 
 use super::schema;
 
-/// Reports every key that is unknown, and every blank of a starting file.
-pub(super) fn check(document: &Document, problems: &mut Vec<String>) {
+/// What is said of a blank.
+const BLANK: &str = "is a blank of the starting file; fill it in";
+
+/// Reports every key that is unknown, and every blank of a starting file. True when there are blanks: nothing else that
+/// could be said of the file helps then.
+pub(super) fn check(document: &Document, problems: &mut Vec<String>) -> bool {
+    let before = problems.len();
     walk(
         document,
         Some(schema::written()),
@@ -14,6 +19,7 @@ pub(super) fn check(document: &Document, problems: &mut Vec<String>) {
         &mut Vec::new(),
         problems,
     );
+    problems[before..].iter().any(|problem| problem.contains(BLANK))
 }
 
 /// `schema`: of this value; `None` where its own type says what fits.
@@ -38,7 +44,7 @@ fn walk(
     match value {
         // As the starting files of `init` have them.
         Value::String(text) if is_blank(text) => {
-            report(path, "is a blank of the starting file; fill it in".to_owned(), problems);
+            report(path, BLANK.to_owned(), problems);
         }
         // Nothing below the key is nothing said. Rows of attributes are checked by their own type.
         Value::Null => {}
@@ -73,9 +79,9 @@ fn walk(
     }
 }
 
-/// One pair of brackets: HTML has more.
+/// Words in one pair of brackets: HTML has more pairs, or no words.
 fn is_blank(text: &str) -> bool {
-    text.starts_with('<') && text.ends_with('>') && text.matches('<').count() == 1
+    text.starts_with('<') && text.ends_with('>') && text.matches('<').count() == 1 && text.contains(' ')
 }
 
 /// Credentials may be a word, and rows of attributes are checked by their own type.

@@ -168,6 +168,7 @@ fn a_starting_file_is_good_once_its_blanks_are_filled_and_names_them_before() {
             .filter(|said| said.contains("is a blank of the starting file; fill it in"))
             .count();
         assert_eq!((blanks, blanks > 1), (named, true), "{}: {said:#?}", preset.name);
+        assert_eq!(said.len(), named, "nothing else helps before: {said:#?}");
     }
 }
 
