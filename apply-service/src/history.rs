@@ -251,6 +251,8 @@ mod tests {
         assert_eq!(filter(|f| f.result = result_of("rejected")), 0);
         assert_eq!(filter(|f| f.action = Some("create".into())), 0);
         assert_eq!(filter(|f| f.to = Some(at(1))), 0);
+        assert_eq!(filter(|f| f.from = Some(at(2))), 0);
+        assert_eq!(filter(|f| (f.from, f.to) = (Some(at(1)), Some(at(2)))), 1);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) fn target(
     } else {
         Vec::new()
     };
-    let attributes = organization(layers, attributes, problems);
+    let attributes = organization(layers, attributes, problems, warnings);
     // A mistake in `filters` was said with the scope.
     let reader = scope::reader(layers, &mut Vec::new());
     let assignments = assignments::assignments(layers, &*connector, &attributes, problems, warnings, reader);
@@ -184,10 +184,19 @@ pub(super) fn target(
 }
 
 /// `organization`: whether the hierarchy of managers is the application's business.
-fn organization(layers: &Layers<'_>, rows: Vec<AttributeRule>, problems: &mut Vec<String>) -> Vec<AttributeRule> {
+fn organization(
+    layers: &Layers<'_>,
+    rows: Vec<AttributeRule>,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Vec<AttributeRule> {
     if layers.decode::<bool>(&["organization", "managers"], problems) != Some(false) {
         return rows;
     }
+    warnings.push(layers.problem(
+        &["organization", "managers"],
+        "leaves the hierarchy to the application: managers that change at the source do not change there",
+    ));
     let refers = |row: &AttributeRule| matches!(&row.source, ValueSource::From(fields) if fields.iter().any(|field| matches!(field, SourceField::Manager)));
     rows.into_iter().filter(|row| !refers(row)).collect()
 }
@@ -342,6 +351,12 @@ fn gate(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<Stri
         problems.push(layers.problem(
             &["gate", "domains", "convertToPrimary"],
             "needs gate.domains.primary: the domain that addresses are given",
+        ));
+    }
+    if converts && primary.is_some() {
+        warnings.push(layers.problem(
+            &["gate", "domains", "convertToPrimary"],
+            "gives everybody an address in the primary domain, also whoever has none there",
         ));
     }
     if converts && !additional.is_empty() {

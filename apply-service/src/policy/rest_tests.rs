@@ -312,6 +312,17 @@ fn presets_need_their_secrets_and_nothing_else() {
 }
 
 #[test]
+fn everybody_is_looked_at_once_a_day_at_skyprep_unless_the_file_says_otherwise() {
+    let secrets = "{ rest: { secrets: { apiKey: /a, acctKey: /b } } }";
+    let every = |more: &str| {
+        let policy = preset("skyprep", secrets, more).unwrap_or_else(|error| panic!("{error}"));
+        policy.targets.values().next().unwrap().policy.reconcile.as_secs()
+    };
+    assert_eq!(every(""), 24 * 3600);
+    assert_eq!(every("schedule: { reconcile: 6h }\n"), 6 * 3600);
+}
+
+#[test]
 fn miniorange_begins_with_names_and_company() {
     let secrets = "{ rest: { secrets: { apiKey: /a, customerKey: /b } } }";
     let policy = preset("miniorange", secrets, "").unwrap_or_else(|error| panic!("{error}"));

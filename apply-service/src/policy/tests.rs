@@ -3,6 +3,7 @@
 mod assignments;
 mod belonging;
 mod connections;
+mod gong;
 mod groups;
 mod notify;
 mod rows;
@@ -63,7 +64,25 @@ fn a_target_is_read_over_its_preset() {
     assert!(matches!(&title.source, ValueSource::From(fields) if fields.len() == 2));
     assert!(matches!(&row("userType").unwrap().source, ValueSource::Constant(_)));
     assert!(row("timezone").is_none(), "dropped");
-    assert!(row("name.familyName").is_some(), "from the preset");
+    for name in ["name.givenName", "name.familyName"] {
+        assert!(row(name).is_some(), "{name} from the preset");
+    }
+}
+
+#[test]
+fn each_feature_is_a_switch_of_its_own() {
+    let features = |text: &str| {
+        let policy = read(&[("policy/helpdesk.yaml", &format!("{GOOD}features: {{ {text} }}\n"))]).unwrap();
+        let on = policy.targets.values().next().unwrap().policy.features;
+        [on.create, on.update, on.deactivate, on.reactivate, on.delete]
+    };
+    assert_eq!(features(""), [true, true, true, true, false]);
+    for (number, name) in ["create", "update", "deactivate", "reactivate"].into_iter().enumerate() {
+        let mut expected = features("");
+        expected[number] = false;
+        assert_eq!(features(&format!("{name}: false")), expected, "{name}");
+    }
+    assert_eq!(features("delete: true"), [true; 5]);
 }
 
 #[test]

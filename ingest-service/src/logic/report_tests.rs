@@ -98,6 +98,17 @@ fn every_missing_column_is_named() {
 }
 
 #[test]
+fn a_report_that_lacks_several_columns_is_told_all_of_them() {
+    let errors = shape(&COLUMNS[..2], |_| {}).unwrap_err();
+    let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let all = shown.join("\n");
+    assert_eq!(shown.len(), 4, "{all}");
+    for label in ["Last Name", "Email", "Active", "Time Zone"] {
+        assert!(all.contains(&format!("lacks the column {label};")), "{all}");
+    }
+}
+
+#[test]
 fn a_column_may_be_named_in_the_configuration() {
     let mut columns = COLUMNS.to_vec();
     columns[5] = ("TZ", "");

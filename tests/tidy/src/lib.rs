@@ -7,6 +7,7 @@
 //! | Every file says what it is for, and none names a place outside the repository | `files` |
 //! | Documents name what exists, and every dependency has its line | `documents` |
 //! | Every row of the mission names a test and a file that exist, or what it waits for | `mission` |
+//! | Every row has a mutant that its test catches, and each mutant still has its place | `mutants` |
 //!
 //! Each rule is a function over texts, tested on planted violations; `repository` holds this repository against them.
 //! Left out: what the compiler, clippy and cargo-deny check already.
@@ -15,6 +16,7 @@ pub mod dependencies;
 pub mod documents;
 pub mod files;
 pub mod mission;
+pub mod mutants;
 pub mod purity;
 #[cfg(test)]
 mod repository;

@@ -58,6 +58,71 @@ fn names_test(attribute: TokenStream) -> bool {
     matches!(path.last(), Some(TokenTree::Ident(last)) if last == "test")
 }
 
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// Its line, counted from 1.
+    pub line: usize,
+    /// `M001`.
+    pub name: &'a str,
+    /// The file that decides.
+    pub file: &'a str,
+    /// The test that shows it.
+    pub shown: &'a str,
+    /// What was switched off to see it fail, and what came of it.
+    pub off: &'a str,
+    /// Anything else.
+    pub remark: &'a str,
+}
+
+impl<'a> Row<'a> {
+    /// The name of the test.
+    #[must_use]
+    pub fn test(&self) -> Option<&'a str> {
+        quoted(self.shown)
+    }
+    /// The line as it stands in the document.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let remark = if self.remark.is_empty() {
+            String::new()
+        } else {
+            format!("{} ", self.remark)
+        };
+        format!(
+            "| {} | {} | {} | {} | {remark}|",
+            self.name, self.file, self.shown, self.off
+        )
+    }
+}
+
+/// The rows of the table, and the lines that should be rows and are none.
+#[must_use]
+pub fn rows(text: &str) -> (Vec<Row<'_>>, Vec<usize>) {
+    let (mut found, mut odd) = (Vec::new(), Vec::new());
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("| M")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        match cells[..] {
+            [name, file, shown, off, remark] => found.push(Row {
+                line: number + 1,
+                name,
+                file,
+                shown,
+                off,
+                remark,
+            }),
+            _ => odd.push(number + 1),
+        }
+    }
+    (found, odd)
+}
+
+/// Whether the mission has such a row.
+#[must_use]
+pub fn is_row(name: &str) -> bool {
+    (1..=ROWS).any(|row| name == format!("M{row:03}"))
+}
+
 /// What is wrong with the table.
 pub fn violations(
     place: &str,
@@ -67,14 +132,14 @@ pub fn violations(
 ) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("| M")) {
-        let number = number + 1;
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [row, file, shown, remark] = cells[..] else {
-            found.push(Violation::new(place, number, "a row has four cells"));
-            continue;
-        };
-        *seen.entry(row.to_owned()).or_default() += 1;
+    let (rows, odd) = rows(text);
+    found.extend(
+        odd.into_iter()
+            .map(|line| Violation::new(place, line, "a row has five cells")),
+    );
+    for row in rows {
+        let (number, file, shown, remark) = (row.line, row.file, row.shown, row.remark);
+        *seen.entry(row.name.to_owned()).or_default() += 1;
         if let Some(path) = quoted(file)
             && !exists(Path::new(path))
         {
@@ -118,7 +183,7 @@ mod tests {
     use super::*;
 
     fn table(last: &str) -> String {
-        let rows = (1..ROWS).map(|row| format!("| M{row:03} | `a.rs` | `it_works` | |\n"));
+        let rows = (1..ROWS).map(|row| format!("| M{row:03} | `a.rs` | `it_works` | off | |\n"));
         rows.collect::<String>() + last + "\n"
     }
 
@@ -129,16 +194,16 @@ mod tests {
 
     #[test]
     fn a_good_table_passes_and_planted_mistakes_are_caught() {
-        assert_eq!(wrong("| M165 | `a.rs` | `it_works` | fine |"), []);
-        assert_eq!(wrong("| M165 | | | waits for groups |"), []);
+        assert_eq!(wrong("| M165 | `a.rs` | `it_works` | off | fine |"), []);
+        assert_eq!(wrong("| M165 | | | | waits for groups |"), []);
         for planted in [
-            "| M165 | `b.rs` | `it_works` | |",
-            "| M165 | `a.rs` | `it_worked` | |",
-            "| M165 | `a.rs` | | |",
-            "| M165 | `a.rs` | `it_works` |",
+            "| M165 | `b.rs` | `it_works` | | |",
+            "| M165 | `a.rs` | `it_worked` | | |",
+            "| M165 | `a.rs` | | | |",
+            "| M165 | `a.rs` | `it_works` | |",
             "",
-            "| M165 | `a.rs` | `it_works` | |\n| M165 | `a.rs` | `it_works` | |",
-            "| M165 | `a.rs` | `it_works` | |\n| M166 | `a.rs` | `it_works` | |",
+            "| M165 | `a.rs` | `it_works` | | |\n| M165 | `a.rs` | `it_works` | | |",
+            "| M165 | `a.rs` | `it_works` | | |\n| M166 | `a.rs` | `it_works` | | |",
         ] {
             assert!(!wrong(planted).is_empty(), "{planted}");
         }

@@ -146,6 +146,17 @@ fn only_what_differs_is_written() {
 }
 
 #[test]
+fn an_account_is_made_with_what_the_person_has_and_nothing_else() {
+    let target = policy();
+    let mut basic = person(1);
+    basic.user.title = Known::Empty;
+    let plan = ask(&basic, None, &Remote::Absent, &target);
+    assert_eq!(plan.action, Action::Create, "{plan}");
+    let names: Vec<&str> = plan.values.keys().map(|path| path.0.as_str()).collect();
+    assert_eq!(names, ["active", "externalId", "name.familyName", "userName"]);
+}
+
+#[test]
 fn a_linked_person_who_fails_the_gate_is_left_alone_and_reported() {
     let target = policy();
     let link = linked(&person(1), &target);

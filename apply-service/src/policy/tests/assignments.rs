@@ -70,6 +70,77 @@ assignments:
 }
 
 #[test]
+fn fields_of_the_source_decide_about_settings() {
+    let user = &mut crate::logic::testing::person(1).user;
+    for (field, value) in [
+        ("Seat__c", "gong"),
+        ("Profile__c", "AE"),
+        ("Main__c", "Member"),
+        ("Calls__c", "on"),
+    ] {
+        user.custom.insert(field.to_owned(), value.into());
+    }
+    let text = format!(
+        "{GOOD}settings:\n  seats: {{ attribute: 'entitlements[type eq \"seat\"].value' }}\n  \
+         profile: {{ attribute: 'roles[primary eq \"True\"].value', needs: gong }}\n  \
+         workspaces: {{ attribute: 'roles[type eq \"{{key}}\"].value' }}\n  \
+         dataCapture: {{ attribute: 'roles[display eq \"{{key}}\"].value', capture: true }}\n\
+         set: {{ seats: {{ from: custom.Seat__c }}, profile: {{ from: custom.Profile__c }}, \
+         workspaces: {{ Main: {{ from: custom.Main__c }} }}, dataCapture: {{ calls: {{ from: custom.Calls__c }} }} }}\n"
+    );
+    let policy = read(&[("policy/helpdesk.yaml", &text)]).unwrap_or_else(|error| panic!("{error}"));
+    let target = &policy.targets.values().next().unwrap().policy;
+    let assignment = &target.assignments[0];
+    assert_eq!(
+        assignment.pending,
+        Vec::<String>::new(),
+        "which seat it is decides the field"
+    );
+    for (path, value) in [
+        (r#"entitlements[type eq "seat"].value"#, "gong"),
+        (r#"roles[primary eq true].value"#, "AE"),
+        (r#"roles[type eq "Main"].value"#, "Member"),
+        (r#"roles[display eq "calls"].value"#, "on"),
+    ] {
+        let row = assignment.rows.iter().find(|row| row.path.0 == path);
+        let row = row.unwrap_or_else(|| panic!("{path}: {:#?}", assignment.rows));
+        assert_eq!(
+            crate::logic::map::value_of(user, row, target),
+            Some(value.into()),
+            "{path}"
+        );
+    }
+    let captured: Vec<&str> = assignment.capture.iter().map(|path| path.0.as_str()).collect();
+    assert_eq!(captured, [r#"roles[display eq "calls"].value"#]);
+}
+
+#[test]
+fn a_setting_takes_effect_as_soon_as_its_seat_is_granted() {
+    let of = |seats: &str| {
+        let set = format!("assignments: [{{ name: a, filter: all, set: {{ seats: [{seats}], profile: AE }} }}]\n");
+        let (found, warnings) = assigned(&set).unwrap();
+        (found[0].clone(), warnings.len())
+    };
+    let profile = |assignment: &crate::logic::assignments::Assignment| {
+        let is = |row: &&crate::logic::policy::AttributeRule| row.path.0.starts_with("roles[primary");
+        assignment.rows.iter().find(is).map(|row| format!("{:?}", row.source))
+    };
+    let (without, warned) = of("engage");
+    assert_eq!((profile(&without), without.pending.len(), warned), (None, 1, 1));
+    let (with, warned) = of("engage, gong");
+    assert!(
+        profile(&with).is_some_and(|source| source.contains("AE")),
+        "{:#?}",
+        with.rows
+    );
+    assert_eq!((with.pending.len(), warned), (0, 0));
+    assert_ne!(
+        with.settings, without.settings,
+        "the settings are other ones: they are written"
+    );
+}
+
+#[test]
 fn what_is_wrong_with_assignments_is_said_where_it_stands() {
     for (text, words) in [
         ("assignments: []", "an empty list would leave everybody out"),
@@ -137,18 +208,25 @@ fn the_hierarchy_can_be_left_to_the_application_and_taken_back_at_any_time() {
     let rows = |organization: &str| {
         let policy = read(&[("policy/helpdesk.yaml", &format!("{GOOD}{organization}"))]).unwrap();
         let target = &policy.targets.values().next().unwrap().policy;
+        let managed = |rule: &crate::logic::policy::AttributeRule| rule.path.0.ends_with("manager.value");
         (
-            target
-                .attributes
-                .iter()
-                .any(|rule| rule.path.0.ends_with("manager.value")),
+            target.attributes.iter().any(managed),
             target.hash,
+            policy.warnings.len(),
         )
     };
-    let (with, ignoring) = (rows(""), rows("organization: { managers: false }\n"));
-    assert!(with.0 && !ignoring.0);
-    assert!(rows("organization: { managers: true }\n").0);
-    assert_ne!(with.1, ignoring.1, "everybody is planned again");
+    let assigned = format!("{SETTINGS}assignments: [{{ name: a, filter: all, set: {{ level: x }} }}]\n");
+    // With one set of settings for all, and with assignments: the option is the target's.
+    for track in ["", assigned.as_str()] {
+        let (with, ignoring) = (
+            rows(track),
+            rows(&format!("{track}organization: {{ managers: false }}\n")),
+        );
+        assert!(with.0 && !ignoring.0, "{track}");
+        assert_eq!((with.2, ignoring.2), (0, 1), "an option that is on is said");
+        assert!(rows(&format!("{track}organization: {{ managers: true }}\n")).0);
+        assert_ne!(with.1, ignoring.1, "everybody is planned again");
+    }
 }
 
 #[test]

@@ -160,8 +160,15 @@ fn domains_come_as_a_list_or_between_commas_and_new_lines() {
             "domains: { primary: acme.example, additional: [Acme.io] }",
             &format!("domains: {domains}"),
         );
-        read(&[("policy/helpdesk.yaml", &text)])
-            .map(|policy| policy.targets.values().next().unwrap().policy.gate.clone())
+        read(&[("policy/helpdesk.yaml", &text)]).map(|policy| {
+            let gate = policy.targets.values().next().unwrap().policy.gate.clone();
+            let said = policy
+                .warnings
+                .iter()
+                .any(|warning| warning.contains("address in the primary domain"));
+            assert_eq!(said, gate.convert_to.is_some(), "an option that is on is said");
+            gate
+        })
     };
     for domains in [
         "{ primary: Acme.example, additional: [acme.io, \" @ACME.org \"] }",

@@ -276,6 +276,41 @@ fn a_command_is_carried_out_once() {
 }
 
 #[test]
+fn an_operator_has_everybody_planned_again_at_once() {
+    let mut world = forty();
+    // Messages that the lane was never told of: somebody new, and a change.
+    for change in [person(41), person(1).version(2).titled("B")] {
+        world.people.insert(change.user.key(), std::sync::Arc::new(change));
+    }
+    world.pass(60);
+    assert_eq!(world.writes, Vec::<String>::new());
+    order(&mut world, 0, Verb::Reconcile);
+    world.pass(5);
+    world.writes.sort();
+    assert_eq!(world.writes, ["create r41", "update r1 [\"title\"]"]);
+}
+
+#[test]
+fn a_target_that_is_off_is_not_written_and_loses_nothing() {
+    let off = TargetPolicy {
+        mode: crate::logic::policy::Mode::Off,
+        ..guarded()
+    };
+    let mut world = taken_over(forty(), off);
+    start(&mut world);
+    world.change(person(1).version(2).titled("B"));
+    world.change(person(41));
+    world.pass(2 * 86_400);
+    assert!(world.open.is_empty() && world.writes.is_empty(), "{:?}", world.writes);
+    assert_eq!(world.lane.links.linked(), 40);
+    // On again: what was missed is done, and nothing else.
+    let mut world = taken_over(world, guarded());
+    start(&mut world);
+    world.writes.sort();
+    assert_eq!(world.writes, ["create r41", "update r1 [\"title\"]"]);
+}
+
+#[test]
 fn a_command_that_nobody_could_take_in_time_is_not_carried_out() {
     let mut world = forty();
     let command = Box::new(Command {

@@ -93,6 +93,19 @@ fn a_termination_date_acts_on_its_day_and_follows_when_it_is_moved_or_taken_back
 }
 
 #[test]
+fn a_date_wakes_whom_it_concerns_at_its_very_moment() {
+    let mut target = leaving_on_a_date();
+    target.reconcile = Duration::from_secs(365 * 24 * 3600);
+    let mut world = World::new(target);
+    world.change(ending(&world, 1, 1, Some(3)));
+    // The test begins at eight in the morning, and the day ends at midnight.
+    world.pass(3 * DAY + 16 * 3600 - 1);
+    assert_eq!(is_on(&world, 1), Some(true));
+    world.pass(1);
+    assert_eq!(is_on(&world, 1), Some(false));
+}
+
+#[test]
 fn a_date_survives_a_restart_and_a_rehire_is_not_locked_out_again() {
     let mut world = World::new(leaving_on_a_date());
     world.change(ending(&world, 1, 1, Some(2)));

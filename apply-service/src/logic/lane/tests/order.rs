@@ -78,6 +78,32 @@ fn the_newest_state_wins_over_a_waiting_retry() {
 }
 
 #[test]
+fn a_change_is_under_way_as_soon_as_its_message_is_there() {
+    let mut world = with_people(1..=1);
+    world.change(person(1).version(2).titled("B"));
+    world.commit();
+    let under_way: Vec<_> = world.open.iter().map(|(_, operation)| operation).collect();
+    assert!(
+        matches!(under_way[..], [Operation::Update { .. }]),
+        "no time has passed: {under_way:?}"
+    );
+}
+
+#[test]
+fn everybody_is_planned_again_once_a_day_and_what_was_missed_is_healed() {
+    let mut world = with_people(1..=2);
+    // A message that the lane was never told of.
+    let missed = Arc::new(person(1).version(2).titled("B"));
+    world.people.insert(user_key(1), missed);
+    world.pass(12 * 3600);
+    assert_eq!(world.writes, Vec::<String>::new());
+    world.pass(12 * 3600);
+    assert_eq!(world.writes, ["update r1 [\"title\"]"]);
+    world.pass(3 * 24 * 3600);
+    assert_eq!(world.writes.len(), 1, "{:?}", world.writes);
+}
+
+#[test]
 fn a_change_during_a_write_is_written_afterwards() {
     let mut world = with_people(1..=1);
     world.change(person(1).version(2).titled("B"));
