@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup sandbox test check fmt fmt-check clippy build unit broker bench docs generate deny clean
+.PHONY: help setup sandbox test check fmt fmt-check clippy build unit broker mutants bench docs generate deny clean
 
 # Node, where the machine's own is too old (scripts/setup.sh).
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
@@ -50,6 +50,11 @@ broker: build ## tests in tests/ folders: real broker, real binaries, third-part
 	cargo test --workspace --test '*' -- --test-threads=1 --skip killed_at_any --skip stopped_at_any
 	cargo test -p scenarios --test kill_matrix -- --test-threads=2
 	cargo test --workspace --doc
+
+# Never part of `test`: it builds a copy of everything. Cheap is the check that the list is whole: `cargo test -p tidy`.
+mutants: ## switch off what each row of tests/mission.md asks for, see its test fail (ARGS="--rows M012,M013 --resume --jobs 4")
+	@scripts/setup.sh test
+	cargo run -p tidy --bin mutants -- $(ARGS)
 
 # Never part of `test`: figures depend on the machine, and a full run takes more than an hour on two cores.
 # One bench of apply-service starts the binary of ingest-service.

@@ -367,7 +367,10 @@ mod tests {
     fn declared_custom_fields_are_there_by_their_names_and_others_are_not() {
         let raw = raw(json!({"Badge__c": "B-7", "Level__c": 3, "Other__c": "x"}));
         let user = complete(normalize(key(), &raw, &fields()), &fields());
-        let expected = [("Badge__c".to_owned(), json!("B-7")), ("Level__c".to_owned(), json!(3))];
+        let expected = [
+            ("Badge__c".to_owned(), json!("B-7")),
+            ("Level__c".to_owned(), json!(3.0)),
+        ];
         assert_eq!(user.custom, BTreeMap::from(expected));
     }
 

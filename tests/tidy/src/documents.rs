@@ -1,6 +1,9 @@
 //! Documents name what exists: links, paths and dependencies.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 use crate::Violation;
 
@@ -60,6 +63,32 @@ pub fn missing_paths(place: &str, text: &str, exists: &impl Fn(&Path) -> bool) -
         }
     }
     found
+}
+
+/// Names between backticks in the rows of tables that look like those of tests: sentences of several words. With their lines.
+#[must_use]
+pub fn named_tests(text: &str) -> Vec<(usize, &str)> {
+    let looks_like_one = |span: &&str| {
+        let plain = span
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        plain && span.matches('_').count() > 1
+    };
+    let rows = prose(text).filter(|(_, line)| line.starts_with('|'));
+    rows.flat_map(|(line, row)| {
+        let spans = row.split('`').skip(1).step_by(2).filter(looks_like_one);
+        spans.map(move |span| (line, span)).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+/// Tests that the tables of a document name and that do not exist.
+#[must_use]
+pub fn missing_tests(place: &str, text: &str, tests: &BTreeSet<String>) -> Vec<Violation> {
+    let named = named_tests(text).into_iter().filter(|(_, name)| !tests.contains(*name));
+    named
+        .map(|(line, name)| Violation::new(place, line, format!("there is no test {name}")))
+        .collect()
 }
 
 /// Names that no table row or list item of the document explains: each is expected between backticks at its beginning.
@@ -213,5 +242,15 @@ mod tests {
         let found = unexplained("A.md", text, &names);
         assert_eq!(found.len(), 1);
         assert!(found[0].what.contains("`rand`"));
+    }
+
+    #[test]
+    fn tests_that_tables_name_must_exist() {
+        let tests = ["it_works_here".to_owned()].into();
+        let text = "| `it_works_here` | `snake_case`, `make test` `a/b_c_d.rs` |\n`it_is_no_table`\n```\n| `it_is_code_here` |\n```\n";
+        assert_eq!(missing_tests("A.md", text, &tests), []);
+        let planted = format!("{text}| x | `it_works_here`, `it_worked_there` |\n");
+        let found = missing_tests("A.md", &planted, &tests);
+        assert_eq!(found, [Violation::new("A.md", 6, "there is no test it_worked_there")]);
     }
 }

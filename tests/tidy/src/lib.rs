@@ -5,7 +5,7 @@
 //! | What decides is pure: no runtime, client, files, environment, network, clock, randomness | `purity` |
 //! | Dependencies point one way: services, runtime, contract; the proof shares no code with the proven | `dependencies` |
 //! | Every file says what it is for, and none names a place outside the repository | `files` |
-//! | Documents name what exists, and every dependency has its line | `documents` |
+//! | Documents name paths and tests that exist, and every dependency has its line | `documents` |
 //! | Every row of the mission names a test and a file that exist, or what it waits for | `mission` |
 //! | Every row has a mutant that its test catches, and each mutant still has its place | `mutants` |
 //!

@@ -2,7 +2,7 @@
 //!
 //! A mutant is a text of a file and what stands there instead. In a copy of the repository all of them are put in at once,
 //! each behind a question about an environment variable, so that one build serves them all. Pure; the runner is
-//! `src/bin/mutants.rs`.
+//! `src/bin/mutants/`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -235,6 +235,9 @@ pub fn violations(
     found
 }
 
+/// The first and the last line of each mutant.
+pub type Spans = BTreeMap<String, (usize, usize)>;
+
 /// A replacement of the text of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -250,7 +253,7 @@ pub struct Change {
 ///
 /// # Errors
 /// Two that overlap and neither of which holds the other.
-pub fn switched(text: &str, changes: &[Change]) -> Result<(String, BTreeMap<String, (usize, usize)>), String> {
+pub fn switched(text: &str, changes: &[Change]) -> Result<(String, Spans), String> {
     let mut sorted: Vec<&Change> = changes.iter().collect();
     sorted.sort_by_key(|change| (change.range.start, std::cmp::Reverse(change.range.end)));
     let mut out = String::new();
@@ -265,7 +268,7 @@ fn put(
     part: std::ops::Range<usize>,
     changes: &[&Change],
     out: &mut String,
-    lines: &mut BTreeMap<String, (usize, usize)>,
+    lines: &mut Spans,
 ) -> Result<(), String> {
     let line = |out: &str| out.matches('\n').count() + 1;
     let mut at = part.start;
@@ -282,7 +285,13 @@ fn put(
             .count();
         out.push_str(&text[at..range.start]);
         let begins = line(out);
-        out.push('(');
+        // After a block as the body of an arm stands no comma.
+        let (opens, closes) = if text[range.clone()].starts_with('{') {
+            ("{", " } }")
+        } else {
+            ("(", " })")
+        };
+        out.push_str(opens);
         for change in &rest[..same] {
             out.push_str(&format!(
                 "if ::std::env::var(\"{SWITCH}\").as_deref() == Ok(\"{}\") {{ {} }} else ",
@@ -291,7 +300,7 @@ fn put(
         }
         out.push_str("{ ");
         put(text, range.clone(), &rest[same..same + inside], out, lines)?;
-        out.push_str(" })");
+        out.push_str(closes);
         let ends = line(out);
         for change in &rest[..same] {
             lines.insert(change.id.clone(), (begins, ends));

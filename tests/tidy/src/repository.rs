@@ -1,6 +1,7 @@
 //! This repository held against the rules.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -8,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Violation, dependencies, documents, files, mission, purity};
+use crate::{Violation, dependencies, documents, files, mission, mutants, purity};
 
 fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -160,15 +161,41 @@ fn every_dependency_has_its_line_in_the_architecture() {
     assert_none(&documents::unexplained("ARCHITECTURE.md", &text, &names));
 }
 
+fn tests() -> BTreeSet<String> {
+    let files = rust_files();
+    files.iter().flat_map(|(_, text)| mission::tests_in(text)).collect()
+}
+
 #[test]
 fn the_mission_names_tests_that_exist() {
     let root = root();
     let text = fs::read_to_string(root.join("tests/mission.md")).expect("readable");
-    let tests = rust_files()
-        .iter()
-        .flat_map(|(_, text)| mission::tests_in(text))
-        .collect();
-    assert_none(&mission::violations("tests/mission.md", &text, &tests, &|path| {
+    assert_none(&mission::violations("tests/mission.md", &text, &tests(), &|path| {
         root.join(path).exists()
     }));
+}
+
+#[test]
+fn every_row_of_the_mission_has_a_mutant_that_is_caught_and_still_has_its_place() {
+    let root = root();
+    let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
+    let list = read(Path::new(mutants::LIST)).expect("readable");
+    let list = mutants::List::read(&list).unwrap_or_else(|why| panic!("{}: {why}", mutants::LIST));
+    let table = read(Path::new("tests/mission.md")).expect("readable");
+    assert_none(&mutants::violations(&list, &mission::rows(&table).0, &tests(), &read));
+}
+
+#[test]
+fn documents_name_tests_that_exist() {
+    let (root, tests) = (root(), tests());
+    let mut found = Vec::new();
+    for (document, least) in [("docs/scim.md", 40), ("tests/mission.md", 100)] {
+        let text = fs::read_to_string(root.join(document)).expect("readable");
+        assert!(
+            documents::named_tests(&text).len() > least,
+            "nothing was looked at in {document}"
+        );
+        found.extend(documents::missing_tests(document, &text, &tests));
+    }
+    assert_none(&found);
 }

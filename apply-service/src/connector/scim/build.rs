@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn a_replacement_keeps_everything_that_is_not_ours() {
         let current = json!({"id": "7", "meta": {"version": "1"}, "groups": [{"value": "g"}], "schemas": [CORE_USER],
-            "UserName": "ada", "active": true, "nickName": "A", "title": "AE",
+            "UserName": "ada", "active": true, "nickName": "A", "title": "AE", "Password": "shown by a careless server",
             "emails": [{"type": "home", "value": "h", "primary": true}, {"type": "work", "value": "old", "display": "d"}],
             ENTERPRISE: {"department": "R", "manager": {"value": "9", "displayName": "Boss", "$ref": "../9"}}});
         let body = replacement(

@@ -56,6 +56,13 @@ fn an_account_that_vanished_is_made_again_and_a_leavers_is_done() {
     assert_eq!(world.accounts.len(), 1);
     assert_eq!(world.lane.status().pending, 0);
     assert_eq!(world.lane.links.linked(), 1);
+    let leaver: Vec<_> = world
+        .outcomes
+        .iter()
+        .filter(|outcome| outcome.user == Some(user_key(2)) && outcome.user_version == 2)
+        .map(|outcome| (outcome.action.as_str(), outcome.result))
+        .collect();
+    assert_eq!(leaver, [("deactivate", usher_contract::OutcomeResult::Done)]);
 }
 
 #[test]
