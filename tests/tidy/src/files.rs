@@ -22,9 +22,13 @@ pub fn all(root: &Path) -> io::Result<Vec<PathBuf>> {
             let entry = entry?;
             let (name, kind) = (entry.file_name(), entry.file_type()?);
             let path = folder.join(&name);
+            // In a further working tree `.git` is a file.
+            if FOREIGN.iter().any(|foreign| name == *foreign) {
+                continue;
+            }
             if kind.is_file() {
                 found.push(path);
-            } else if kind.is_dir() && !FOREIGN.iter().any(|foreign| name == *foreign) {
+            } else if kind.is_dir() {
                 folders.push(path);
             }
         }

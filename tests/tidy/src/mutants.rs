@@ -357,7 +357,7 @@ mod tests {
             ("[M001]", "[M001, M002]"),
             ("is not done, file", "is left out, file"),
             ("a/lib/tests::", ""),
-            ("find: go()", "context: main() {}, find: go()"),
+            ("find: go()", "context: 'main() {}', find: go()"),
         ] {
             let planted = TEXT.replacen(from, to, 1);
             assert_ne!(planted, TEXT, "{from}");
