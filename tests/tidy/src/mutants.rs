@@ -370,6 +370,34 @@ mod tests {
         assert_eq!(wrong(&context, TABLE, "go(); go()"), []);
     }
 
+    #[test]
+    fn a_place_is_found_within_its_context_and_several_mutants_of_a_row_are_numbered() {
+        let of =
+            |more: &str| format!("  - {{ rows: [M001], off: x, file: a.rs, {more}, replace: '()', test: a/lib/t }}\n");
+        let text = of("find: go()") + &of("context: then go(), find: go()") + &of("find: then");
+        let list = List::read(&format!("data: []\nmutants:\n{text}")).unwrap();
+        let named = list.named();
+        let ids: Vec<&str> = named.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["M001", "M001.2", "M001.3"]);
+        let file = "a go() then go()";
+        let places: Vec<_> = named.iter().map(|(_, mutant)| mutant.place(file).ok()).collect();
+        assert_eq!(places, [None, Some(12..16), Some(7..11)]);
+        assert_eq!(list.cell("M001", &str::to_owned), "x: M001; x: M001.2; x: M001.3");
+    }
+
+    #[test]
+    fn data_is_read_as_it_is_but_for_the_mutant_that_is_switched_on() {
+        let file = |id: &str| (id.to_owned(), "a.yaml".to_owned(), format!("data/{id}"));
+        assert_eq!(
+            switched_data("x.text", &[file("M1"), file("M2")]),
+            format!(
+                "(match ::std::env::var(\"{SWITCH}\").as_deref() {{ \
+                 Ok(\"M1\") if x.text == include_str!(\"a.yaml\") => include_str!(\"data/M1\"), \
+                 Ok(\"M2\") if x.text == include_str!(\"a.yaml\") => include_str!(\"data/M2\"), _ => x.text }})"
+            )
+        );
+    }
+
     fn change(text: &str, find: &str, id: &str, replace: &str) -> Change {
         let start = text.find(find).unwrap();
         Change {
