@@ -11,7 +11,7 @@
 //! | a link is removed under the former name in another transaction than it is written | a batch in its commit, and turned round |
 //! | the record under the new name is written first | a batch committed |
 //! | a move that is turned round finds no record of the new name and gives up | turned round |
-//! | a given-up record counts as the newest | turned round a second time |
+//! | a record under a name that was given up counts as the newest | turned round once more: a pause is forgotten |
 //! | commands are counted from the beginning under the old name | there and back again |
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -267,5 +267,24 @@ async fn a_rename_that_is_turned_round_half_way_moves_everybody_back() {
     let service = ends(&stage, OLD, &accounts, late).await;
     writes_once(&stage, 2, "AE").await;
     assert_eq!(commands_done(&stage).await, 2, "nothing is carried out a second time");
+
+    // Once more, from a name under which it has run: what is known under the one that was given up is old by now.
+    let why = json!({ "reason": "an audit" });
+    let (code, answer) = stage.send(&service, "POST", "/v1/targets/helpdesk/pause", why).await;
+    assert_eq!(code, 200, "{answer}");
+    service.stop().await;
+    call(&stage, NEW, Some(OLD));
+    let _late = killed_at(&stage, half_way, NEW).await;
+    call(&stage, OLD, Some(NEW));
+    let service = stage.apply("paused").await;
+    eventually("it is paused still", || async {
+        let target = stage.target(&service).await;
+        match (&target["state"], &target["lane"]["paused"]) {
+            (state, paused) if state == "active" && !paused.is_null() => Ok(()),
+            _ => Err(target.to_string()),
+        }
+    })
+    .await;
+    assert_eq!(links(&stage).await, BTreeMap::from([(OLD.to_owned(), accounts)]));
     service.stop().await;
 }
