@@ -15,7 +15,10 @@
 //!
 //! Any failed commit ends the writer: a new one is restored from the topics.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use usher_contract::{Cause, EventDeadLetter, Known, OrgId, Origin, User, UserChange, UserId, UserKey};
@@ -196,7 +199,7 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Commit this in one transaction; [`Input::Committed`] follows, or the writer ends.
-    Commit(Box<Batch>),
+    Commit(Arc<Batch>),
     /// Ask the population for these users; [`Input::Read`] follows.
     Read {
         /// To be repeated in the answer.
@@ -245,7 +248,7 @@ pub struct Writer {
     /// Versions that lifted people go on from.
     lifted: HashMap<UserId, u64>,
     polls: polled::Polls,
-    batches: VecDeque<Batch>,
+    batches: VecDeque<Arc<Batch>>,
     in_flight: bool,
     /// Batches opened and committed so far.
     batch_numbers: (u64, u64),

@@ -3,7 +3,7 @@
 //! **Invariant** (checkpoint): nothing is subscribed before the fence and the reading are done, so no older writer can
 //! commit after the state that this one starts from.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
@@ -60,7 +60,10 @@ pub(super) enum Ended {
 }
 
 /// A batch on its way, and its result.
-type Commit = (Batch, Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>);
+type Commit = (
+    Arc<Batch>,
+    Pin<Box<dyn Future<Output = Result<(), CommitError>> + Send>>,
+);
 type ReadFuture = Pin<Box<dyn Future<Output = ReadResult> + Send>>;
 type SurveyFuture = Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 
@@ -78,6 +81,7 @@ pub(super) struct Session<'a> {
     survey_inputs: mpsc::Sender<Input>,
     pub(super) polls: polls::Polls,
     commit: Option<Commit>,
+    ahead: records::Ahead,
     commits: u64,
     watch: surveys::Watch,
     read_problem: Option<String>,
@@ -168,6 +172,7 @@ pub(super) async fn lead(
         survey_inputs,
         polls: polls::Polls::new(&wanted, parts.config.polls.every, clock::now(), rand::random()),
         commit: None,
+        ahead: records::Ahead::default(),
         commits: 0,
         watch: watch.clone(),
         read_problem: None,
@@ -260,6 +265,9 @@ impl Session<'_> {
             };
             let ticked = input == Input::Tick;
             self.step(input);
+            if self.commit.is_some() {
+                self.work_ahead();
+            }
             if ticked {
                 self.look_at_fields();
                 self.start_survey();
@@ -274,7 +282,7 @@ impl Session<'_> {
         for effect in self.writer.step(input, now) {
             match effect {
                 Effect::Commit(batch) => {
-                    let records = self.records(&batch);
+                    let records = self.records(self.writer.committed_batch() + 1, &batch);
                     // The producer's channel keeps the order; the future only waits for the answer.
                     let (commit, timer) = (
                         self.producer.commit_later(records),
@@ -285,7 +293,7 @@ impl Session<'_> {
                         timer.observe_duration();
                         result
                     };
-                    self.commit = Some((*batch, Box::pin(commit)));
+                    self.commit = Some((batch, Box::pin(commit)));
                 }
                 Effect::Read { ticket, ids, reimport } => {
                     debug!(ids = ids.len(), reimport, "reading users again");

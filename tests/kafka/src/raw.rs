@@ -31,7 +31,7 @@ pub fn producer(kafka: &Kafka, transactional_id: &str) -> BaseProducer {
         .set("transactional.id", transactional_id)
         .set("acks", "all")
         .set("partitioner", "murmur2_random")
-        .set("linger.ms", "0")
+        .set("linger.ms", "1")
         .set("compression.type", "lz4")
         .set("queue.buffering.max.messages", "200000");
     let producer: BaseProducer = config.create().expect("a producer");

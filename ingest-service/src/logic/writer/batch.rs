@@ -1,5 +1,7 @@
 //! Batches: what one transaction writes.
 
+use std::sync::Arc;
+
 use super::{
     BTreeMap, BTreeSet, Debtor, Effect, EventDeadLetter, HeldSet, Owed, Position, Published, Suppression, Timestamp,
     UserChange, UserId, Writer,
@@ -84,7 +86,7 @@ impl Writer {
             });
         if self.batches.len() <= busy || full {
             self.batch_numbers.0 += 1;
-            self.batches.push_back(Batch {
+            self.batches.push_back(Arc::new(Batch {
                 changes: Vec::new(),
                 dead_letters: Vec::new(),
                 owed: BTreeMap::new(),
@@ -94,7 +96,7 @@ impl Writer {
                 bytes: 0,
                 position: self.position.clone(),
                 moved: false,
-            });
+            }));
         }
     }
 
@@ -104,7 +106,8 @@ impl Writer {
             self.begin_batch();
         }
         let last = self.batches.len() - 1;
-        &mut self.batches[last]
+        // Nobody else holds it: the one under way is never the last when something is staged.
+        Arc::make_mut(&mut self.batches[last])
     }
 
     /// Closes the step: the batch's position is the one after it.
@@ -135,7 +138,7 @@ impl Writer {
             && (batch.has_content() || rested || batch.position.wanted != self.wanted_committed)
         {
             self.in_flight = true;
-            effects.push(Effect::Commit(Box::new(batch.clone())));
+            effects.push(Effect::Commit(Arc::clone(batch)));
         }
     }
 
@@ -150,6 +153,7 @@ impl Writer {
         self.batch_numbers.1 += 1;
         // `begin_batch` has opened this step's batch behind the one under way.
         let erased: BTreeSet<UserId> = self.batches.iter().flat_map(|later| &later.erased).copied().collect();
+        let batch = Arc::unwrap_or_clone(batch);
         for change in batch.changes {
             let id = change.user.id;
             match self.overlay.get(&id) {
@@ -175,6 +179,12 @@ impl Writer {
         self.begin_batch();
     }
 
+    /// The batch behind the one under way, and its number; more may still be added to its end.
+    #[must_use]
+    pub fn next_batch(&self) -> Option<(u64, &Batch)> {
+        let next = self.batches.get(usize::from(self.in_flight))?;
+        Some((self.batch_numbers.1 + u64::from(self.in_flight) + 1, next))
+    }
     /// The number of the batch that takes what is staged now. It is durable when [`Writer::committed_batch`] has
     /// reached it.
     #[must_use]
@@ -184,7 +194,7 @@ impl Writer {
     /// As [`Writer::open_batch`], without a batch that only moves the position: that one may wait.
     #[must_use]
     pub fn staged_batch(&self) -> u64 {
-        let last = self.batches.iter().rposition(Batch::has_content);
+        let last = self.batches.iter().rposition(|batch| batch.has_content());
         self.batch_numbers.1 + last.map_or(0, |index| index as u64 + 1)
     }
     /// The number of the last committed batch.

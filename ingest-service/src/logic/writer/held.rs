@@ -173,7 +173,7 @@ impl Writer {
 
     /// Members of released sets are read again, some at a time; who is still gone or inactive is published as such.
     pub(super) fn release_approved(&mut self, now: Timestamp) {
-        if self.batches.iter().any(Batch::has_content) {
+        if self.batches.iter().any(|batch| batch.has_content()) {
             return;
         }
         let Some((by, ids)) = self.held.parts.values().find_map(|record| {
@@ -215,5 +215,3 @@ impl Writer {
         self.held.members.keys().filter(|id| !ids.contains(id)).count() as u64
     }
 }
-
-use super::Batch;

@@ -1,7 +1,7 @@
 //! What the writer shows of itself: for the shell, the status and the metrics.
 
 use super::{
-    BTreeMap, Batch, Counts, Debtor, HeldSet, Owed, Position, SurveyKind, Timestamp, User, UserId, Writer, held::set_of,
+    BTreeMap, Counts, Debtor, HeldSet, Owed, Position, SurveyKind, Timestamp, User, UserId, Writer, held::set_of,
 };
 
 impl Writer {
@@ -13,7 +13,7 @@ impl Writer {
     /// Records staged and not yet committed: what bounds the memory.
     #[must_use]
     pub fn backlog(&self) -> usize {
-        self.batches.iter().map(Batch::records).sum()
+        self.batches.iter().map(|batch| batch.records()).sum()
     }
     /// How many people are published, removed ones included.
     #[must_use]
@@ -104,6 +104,6 @@ impl Writer {
     /// Whether nothing but a moved position is staged or under way, and nothing is owed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        !self.batches.iter().any(Batch::has_content) && self.debts.len() == 0
+        !self.batches.iter().any(|batch| batch.has_content()) && self.debts.len() == 0
     }
 }

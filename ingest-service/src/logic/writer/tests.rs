@@ -85,7 +85,7 @@ impl Bench {
             match effect {
                 Effect::Commit(batch) => {
                     assert!(self.in_flight.is_none(), "one transaction at a time");
-                    self.in_flight = Some(*batch);
+                    self.in_flight = Some(Arc::unwrap_or_clone(batch));
                 }
                 Effect::Read { ticket, ids, .. } => self.reads.push((ticket, ids)),
             }

@@ -1,6 +1,9 @@
 //! A batch as Kafka records: what subscribers read, then our bookkeeping, the position last.
+//!
+//! While one batch is under way the messages of the next one are made into records already, so that the producer does not
+//! wait for that between two transactions.
 
-use usher_contract::{CloudEvent, TraceContext, UserKey};
+use usher_contract::{CloudEvent, TraceContext, UserChange, UserKey};
 use usher_runtime::kafka::{OutRecord, TransactionBatch, partition_of};
 
 use super::Session;
@@ -10,21 +13,59 @@ use crate::{
     topics,
 };
 
+/// The first messages of a batch, as records.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// Number of the batch.
+    batch: u64,
+    records: Vec<OutRecord>,
+}
+
 impl Session<'_> {
-    pub(super) fn records(&self, batch: &Batch) -> TransactionBatch {
+    /// Makes records of what has been staged behind the batch under way.
+    pub(super) fn work_ahead(&mut self) {
+        let Some((number, batch)) = self.writer.next_batch() else {
+            return;
+        };
+        if self.ahead.batch != number {
+            self.ahead = Ahead {
+                batch: number,
+                records: Vec::with_capacity(batch.changes.len()),
+            };
+        }
+        for change in &batch.changes[self.ahead.records.len()..] {
+            self.ahead.records.push(self.message(change));
+        }
+    }
+
+    /// Named and not left to the client: partitions that somebody adds while this leadership writes must not move keys.
+    fn partition(&self, key: &[u8]) -> Option<i32> {
+        Some(partition_of(key, self.writer.position().partitions))
+    }
+
+    fn message(&self, change: &UserChange) -> OutRecord {
+        let key = change.user.key().to_string().into_bytes();
+        OutRecord {
+            topic: self.parts.config.kafka.topic(topics::USER_CHANGE),
+            value: Some(bytes(change)),
+            headers: CloudEvent::of_user_change(change, Some(TraceContext::of(change).to_string())).headers(),
+            partition: self.partition(&key),
+            key,
+        }
+    }
+
+    /// `number`: of the batch.
+    pub(super) fn records(&mut self, number: u64, batch: &Batch) -> TransactionBatch {
+        let ahead = std::mem::take(&mut self.ahead);
+        let mut changes = if ahead.batch == number {
+            ahead.records
+        } else {
+            Vec::new()
+        };
+        for change in &batch.changes[changes.len()..] {
+            changes.push(self.message(change));
+        }
         let kafka = &self.parts.config.kafka;
-        // Named and not left to the client: partitions that somebody adds while this leadership writes must not move keys.
-        let partition = |key: &[u8]| Some(partition_of(key, self.writer.position().partitions));
-        let changes = batch.changes.iter().map(|change| {
-            let key = change.user.key().to_string().into_bytes();
-            OutRecord {
-                topic: kafka.topic(topics::USER_CHANGE),
-                value: Some(bytes(change)),
-                headers: CloudEvent::of_user_change(change, Some(TraceContext::of(change).to_string())).headers(),
-                partition: partition(&key),
-                key,
-            }
-        });
         let letters = batch.dead_letters.iter().map(|letter| OutRecord {
             topic: kafka.topic(topics::DEAD_LETTER),
             key: format!("{}/{}", letter.stream, letter.replay_id).into_bytes(),
@@ -39,7 +80,7 @@ impl Session<'_> {
                 topic: kafka.topic(topics::USER_CHANGE),
                 value: None,
                 headers: Vec::new(),
-                partition: partition(&key),
+                partition: self.partition(&key),
                 key,
             }
         });
@@ -58,8 +99,9 @@ impl Session<'_> {
         });
         let position = CheckpointKey::Position(self.org, self.parts.config.pubsub.channel.clone());
         let position = std::iter::once(record(position, Some(bytes(&batch.position))));
+        changes.extend(letters.chain(erased));
         TransactionBatch {
-            changes: changes.chain(letters).chain(erased).collect(),
+            changes,
             bookkeeping: owed.chain(held).chain(suppressed).chain(position).collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! The world around the writer: a stream, reads and surveys that take their time, topics, crashes, operators.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     super::{
@@ -117,7 +117,7 @@ impl World {
             match effect {
                 Effect::Commit(batch) => {
                     assert!(self.in_flight.is_none(), "one transaction at a time");
-                    self.in_flight = Some(*batch);
+                    self.in_flight = Some(Arc::unwrap_or_clone(batch));
                 }
                 Effect::Read { ticket, ids, .. } => self.reads.push(Pending {
                     ticket,
