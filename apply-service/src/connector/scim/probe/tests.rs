@@ -329,6 +329,29 @@ fn a_group_that_cannot_be_removed_is_named_and_the_account_is_removed() {
 }
 
 #[test]
+fn a_group_that_nobody_can_find_is_looked_for_once_and_named() {
+    let (mut club, mut probe) = (Club::default(), probe());
+    let lines = run(&mut probe, |request| {
+        let heard = club.reply(request);
+        match (request.method, request.path.as_str()) {
+            ("POST", "/Groups") => answer(504, json!({})),
+            _ if request.path.starts_with("/Groups?filter=") => answer(200, json!({"totalResults": 0})),
+            _ => heard,
+        }
+    });
+    assert_eq!(
+        probe.report().left,
+        [format!("perhaps a group named {}", probe.group_name())]
+    );
+    let place = |line: &str| lines.iter().rposition(|found| found == line);
+    assert!(
+        place("GET /Groups") < place("DELETE /Users/7"),
+        "before the account: {lines:?}"
+    );
+    assert_eq!(lines.iter().filter(|line| *line == "GET /Groups").count(), 2);
+}
+
+#[test]
 fn whatever_goes_wrong_about_the_group_nothing_stays() {
     // From every request about the group on, nobody answers until the removal; then it is interrupted there.
     let whole = Club::default().probed().0.lines;
