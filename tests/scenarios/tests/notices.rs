@@ -13,11 +13,11 @@
 //!
 //! | Mistake | Found by |
 //! |---|---|
-//! | an account that is found again tells nobody | unanswered, recording |
-//! | what is owed is sent before it is committed | recording |
-//! | what was sent is not put into the link | the third start |
-//! | an id that is drawn anew for each try | received, answered |
-//! | what is restored as owed is not due | committed, received, answered |
+//! | an account that is found again tells nobody | unanswered |
+//! | what was sent is not put into the link | answered: it is sent on and on |
+//! | the id of a webhook is drawn anew for each try | received |
+//! | what is owed is not due after a restart | committed |
+//! | nothing is intended before the account is made | it comes to no account |
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::{fmt, path::Path};

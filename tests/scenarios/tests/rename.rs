@@ -8,11 +8,11 @@
 //!
 //! | Mistake | Found by |
 //! |---|---|
-//! | a link is removed under the former name in another transaction than it is written | a batch in its commit, and turned round |
-//! | the record under the new name is written first | a batch committed |
-//! | a move that is turned round finds no record of the new name and gives up | turned round |
+//! | a link is removed under the former name in another transaction than it is written in | the first batch, in the commit |
+//! | the record under the new name is written before the links | turned round: those who were moved stay behind |
+//! | a move that is turned round finds no record of the new name and gives up | turned round: half of them are looked up |
 //! | a record under a name that was given up counts as the newest | turned round once more: a pause is forgotten |
-//! | commands are counted from the beginning under the old name | there and back again |
+//! | commands are counted from the beginning under the old name | turned round: they are carried out again |
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::collections::BTreeMap;
