@@ -247,7 +247,8 @@ impl Owner {
                     return Err(error);
                 }
                 Standing::Moves(former) => {
-                    if rename::take_over(&kafka, &producer, &target, former, &progress).await? {
+                    let own = (&target, restored.record.as_ref());
+                    if rename::take_over(&kafka, &producer, own, former, &progress).await? {
                         restored = link_table::restore(&kafka, &producer, &target, &progress).await?;
                     }
                 }

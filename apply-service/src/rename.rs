@@ -8,6 +8,9 @@
 //! A crash in between is taken up where it was: the record under the new name is written last, and each batch writes a
 //! link under the one name and removes it under the other in one transaction. Whoever still has the former name in its
 //! policy folder finds the mark and does not run the target: see [`Standing`].
+//!
+//! Whoever takes the new name back before everything has moved moves the rest of it back: until a name is given up, its
+//! record is the one that counts, see [`newest`].
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -59,38 +62,55 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// Moves what is known under the name `former` to `target`, whose producer has fenced its predecessors. Whether there was
-/// anything.
+/// The record that the target goes on with: that of the name which is not given up. Of two marks of a move that was broken
+/// off and turned round, the one is a copy of the other.
+fn newest<'a>(
+    own: Option<&'a TargetRecord>,
+    former: Option<&'a TargetRecord>,
+    name: &TargetName,
+) -> Option<&'a TargetRecord> {
+    former
+        .filter(|record| !record.given_up)
+        .or(own.filter(|own| own.renamed_to.as_ref() == Some(name)))
+        .or(former)
+}
+
+/// Moves what is known under the name `former` to `target`, whose producer has fenced its predecessors and whose record is
+/// `own`. Whether there was anything.
 ///
 /// # Errors
 /// [`RestoreError`]; trying again takes up where this ended.
 pub(crate) async fn take_over(
     kafka: &KafkaConfig,
     producer: &TransactionalProducer,
-    target: &TargetName,
+    (target, own): (&TargetName, Option<&TargetRecord>),
     former: &TargetName,
     progress: &AtomicU64,
 ) -> Result<bool, RestoreError> {
     let fenced = TransactionalProducer::fence(kafka, &format!("{}apply.{former}", kafka.prefix)).await?;
     let (former_producer, fenced) = (Arc::new(fenced), clock::monotonic());
-    let restored = link_table::restore(kafka, &former_producer, former, progress).await?;
-    if restored.malformed > 0 {
-        return Err(RestoreError::Unmovable(former.clone(), restored.malformed));
-    }
     let Restored {
         links,
-        record: Some(record),
-        ..
-    } = restored
-    else {
+        record: theirs,
+        malformed,
+    } = link_table::restore(kafka, &former_producer, former, progress).await?;
+    if malformed > 0 {
+        return Err(RestoreError::Unmovable(former.clone(), malformed));
+    }
+    let renamed = theirs.as_ref().and_then(|record| record.renamed_to.clone());
+    if let Some(to) = renamed.filter(|to| to != target) {
+        return Err(RestoreError::Renamed(former.clone(), to));
+    }
+    let Some(record) = newest(own, theirs.as_ref(), former).cloned() else {
         // There is nothing of that name.
         return Ok(false);
     };
-    if let Some(to) = record.renamed_to.clone().filter(|to| to != target) {
-        return Err(RestoreError::Renamed(former.clone(), to));
-    }
+    // Commands are counted by their place under each name.
+    let done = |record: Option<&TargetRecord>| record.map_or(0, |record| record.commands_done);
     let mark = TargetRecord {
         renamed_to: Some(target.clone()),
+        given_up: false,
+        commands_done: done(theirs.as_ref()),
         ..record.clone()
     };
     // With the former's own producer: when this is committed nobody has fenced in between, and whoever does so later reads it.
@@ -157,11 +177,14 @@ pub(crate) async fn take_over(
     let own = TargetRecord {
         renamed_to: None,
         released: true,
-        // Commands are counted by their place under the old name.
-        commands_done: 0,
+        commands_done: done(own),
         ..record
     };
-    let gone = TargetRecord { released: true, ..mark };
+    let gone = TargetRecord {
+        released: true,
+        given_up: true,
+        ..mark
+    };
     producer
         .commit(TransactionBatch {
             changes: vec![record_of(kafka, former, &gone)],
@@ -193,6 +216,34 @@ fn only(record: OutRecord) -> TransactionBatch {
 mod tests {
     use super::*;
     use crate::logic::testing::at;
+
+    #[test]
+    fn the_record_that_counts_is_that_of_the_name_which_is_not_given_up() {
+        let former = TargetName::try_new("old").unwrap();
+        let record = |owner: &str, marked: bool, given_up: bool| TargetRecord {
+            renamed_to: marked.then(|| former.clone()),
+            given_up,
+            ..TargetRecord::new(owner, "enforce", at(1))
+        };
+        let (runs, moving) = (record("theirs", false, false), record("theirs", true, false));
+        let gone = record("theirs", true, true);
+        let (own, elsewhere) = (record("own", true, false), record("own", false, false));
+        for (mine, theirs, owner) in [
+            (None, None, None),
+            (None, Some(&runs), Some("theirs")),
+            (None, Some(&moving), Some("theirs")),
+            // There and back: what was known under the own name when it was left is old.
+            (Some(&own), Some(&runs), Some("theirs")),
+            // Turned round before the other name had a record, and before it had a record anew.
+            (Some(&own), None, Some("own")),
+            (Some(&own), Some(&gone), Some("own")),
+            (Some(&own), Some(&moving), Some("theirs")),
+            (Some(&elsewhere), None, None),
+        ] {
+            let found = newest(mine, theirs, &former).map(|record| record.owner.as_str());
+            assert_eq!(found, owner, "{mine:?} {theirs:?}");
+        }
+    }
 
     #[test]
     fn a_name_is_current_to_be_taken_over_or_given_up() {

@@ -4,7 +4,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -15,7 +15,9 @@ use rcgen::{
     SanType,
 };
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
     mocking::MockCluster,
     producer::{DefaultProducerContext, FutureProducer, FutureRecord},
 };
@@ -27,33 +29,58 @@ const ORG: &str = "00D000000000001EAA";
 const OLD_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-/// An authority and a certificate of 127.0.0.1 by it, as files.
-fn certificates(folder: &Path) -> (String, (String, String)) {
-    let mut authority = CertificateParams::new(vec![]).unwrap();
-    authority.distinguished_name.push(DnType::CommonName, "test authority");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    let authority_key = KeyPair::generate().unwrap();
-    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
-    let issuer = Issuer::new(authority, authority_key);
-    let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    server
-        .subject_alt_names
-        .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    server.use_authority_key_identifier_extension = true;
-    let key = KeyPair::generate().unwrap();
-    let certificate = server.signed_by(&key, &issuer).unwrap().pem();
-    let file = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let pair = (
-        file("server.pem", &certificate),
-        file("server.key", &key.serialize_pem()),
-    );
-    (file("ca.pem", &authority_pem), pair)
+/// An authority, and certificates by it, as files.
+struct Authority {
+    folder: PathBuf,
+    file: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A file of certificate and one of its key.
+type Pair = (String, String);
+
+impl Authority {
+    fn new(folder: &Path, name: &str) -> Self {
+        let mut authority = CertificateParams::new(vec![]).unwrap();
+        authority.distinguished_name.push(DnType::CommonName, name);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().unwrap();
+        let pem = authority.self_signed(&key).unwrap().pem();
+        std::fs::write(folder.join("ca.pem"), pem).unwrap();
+        Self {
+            folder: folder.to_owned(),
+            file: folder.join("ca.pem").display().to_string(),
+            issuer: Issuer::new(authority, key),
+        }
+    }
+
+    /// Of this name, changed before it is signed.
+    fn certificate(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Pair {
+        let mut server = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        server.use_authority_key_identifier_extension = true;
+        change(&mut server);
+        let key = KeyPair::generate().unwrap();
+        let certificate = server.signed_by(&key, &self.issuer).unwrap().pem();
+        let files = std::fs::read_dir(&self.folder).unwrap().count();
+        let file = |kind: &str, text: &str| {
+            let path = self.folder.join(format!("server-{files}.{kind}"));
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        (file("pem", &certificate), file("key", &key.serialize_pem()))
+    }
+}
+
+/// An authority and a certificate of this machine by it.
+fn certificates(folder: &Path) -> (String, Pair) {
+    let authority = Authority::new(folder, "test authority");
+    let pair = authority.certificate("localhost", |server| {
+        let address = SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        server.subject_alt_names.push(address);
+    });
+    (authority.file, pair)
 }
 
 /// The service with one target.
@@ -63,7 +90,7 @@ struct Installation {
     service: tokio::task::JoinHandle<()>,
     producer: FutureProducer,
     target: ScimSim,
-    _cluster: MockCluster<'static, DefaultProducerContext>,
+    cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Installation {
@@ -102,7 +129,7 @@ impl Installation {
             service,
             producer,
             target,
-            _cluster: cluster,
+            cluster,
         }
     }
 
@@ -141,6 +168,35 @@ impl Installation {
             .get(&name)
             .and_then(|target| target.lane.clone())
             .unwrap_or_default()
+    }
+
+    /// What was done and refused so far.
+    fn outcomes(&self) -> Vec<Value> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.cluster.bootstrap_servers())
+            .set("group.id", "test")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let patience = Duration::from_secs(30);
+        let metadata = consumer.fetch_metadata(Some(topics::OUTCOME), patience).unwrap();
+        let (mut list, mut left) = (TopicPartitionList::new(), 0);
+        for partition in metadata.topics()[0].partitions() {
+            let from = Offset::Beginning;
+            list.add_partition_offset(topics::OUTCOME, partition.id(), from)
+                .unwrap();
+            left += 1;
+        }
+        consumer.assign(&list).unwrap();
+        let mut outcomes = Vec::new();
+        while left > 0 {
+            match consumer.poll(patience).expect("an answer of the broker") {
+                Ok(record) => outcomes.extend(serde_json::from_slice(record.payload().unwrap_or_default()).ok()),
+                Err(KafkaError::PartitionEOF(_)) => left -= 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        outcomes
     }
 
     async fn stop(self) {
@@ -337,33 +393,150 @@ async fn a_mail_server_that_is_away_delays_nobody_and_refusals_concern_whom_they
     installation.stop().await;
 }
 
+/// What can be wrong with a mail server, and the words for it.
+struct Trouble {
+    tls: &'static str,
+    /// How the server offers it.
+    offers: &'static str,
+    certificate: Option<Pair>,
+    password: &'static str,
+    code: &'static str,
+    words: &'static str,
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_sent_in_the_clear_nor_to_a_server_that_proves_nothing() {
+async fn each_trouble_of_a_mail_server_is_said_in_words_loses_nothing_and_delays_nobody() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (_, certificate) = certificates(folder.path());
-    for (tls, certificate) in [("no-starttls", None), ("starttls", Some(certificate))] {
-        let receiver = NoticeReceiver::start(NoticeOptions {
-            tls,
-            certificate,
-            ..NoticeOptions::default()
-        })
+    let authority = Authority::new(folder.path(), "test authority");
+    let good = authority.certificate("localhost", |_| {});
+    let stranger = folder.path().join("stranger");
+    std::fs::create_dir(&stranger).unwrap();
+    let unknown = Authority::new(&stranger, "stranger").certificate("localhost", |_| {});
+    let elsewhere = authority.certificate("smtp.elsewhere.example", |_| {});
+    let expired = authority.certificate("localhost", |server| {
+        server.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        server.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    let starttls = |offers, certificate, code, words| Trouble {
+        tls: "starttls",
+        offers,
+        certificate,
+        password: "right",
+        code,
+        words,
+    };
+    let implicit = |offers, certificate, words| Trouble {
+        tls: "implicit",
+        ..starttls(offers, certificate, "tls", words)
+    };
+    let troubles = [
+        Trouble {
+            password: "wrong",
+            ..starttls(
+                "starttls",
+                Some(good.clone()),
+                "smtp-535",
+                "refuses the log-in with 535",
+            )
+        },
+        // It offers a log-in, which would carry the password in the clear.
+        starttls(
+            "no-starttls",
+            None,
+            "smtp-no-starttls",
+            "does not offer STARTTLS; see mail.tls",
+        ),
+        starttls(
+            "starttls",
+            Some(unknown.clone()),
+            "tls",
+            "UnknownIssuer; see mail.tls and mail.caFile",
+        ),
+        starttls(
+            "starttls",
+            Some(elsewhere.clone()),
+            "tls",
+            "not valid for name \"localhost\"",
+        ),
+        starttls("starttls", Some(expired.clone()), "tls", "certificate expired"),
+        implicit("implicit", Some(unknown), "UnknownIssuer; see mail.tls and mail.caFile"),
+        implicit("implicit", Some(elsewhere), "not valid for name \"localhost\""),
+        implicit("implicit", Some(expired), "certificate expired"),
+        // The wrong port.
+        implicit("no-starttls", None, "see mail.tls and mail.caFile"),
+    ];
+    let all = troubles.into_iter().enumerate();
+    let suffering = all.map(|(number, trouble)| suffers(number, trouble, folder.path(), &authority.file, good.clone()));
+    futures::future::join_all(suffering).await;
+}
+
+/// Somebody comes while the server is sick, and one more; then it is well.
+async fn suffers(number: usize, trouble: Trouble, folder: &Path, ca: &str, good: Pair) {
+    let what = format!("{number}: {} with {}", trouble.words, trouble.tls);
+    let sick = NoticeReceiver::start(NoticeOptions {
+        tls: trouble.offers,
+        certificate: trouble.certificate,
+        login: Some(("usher".into(), trouble.password.into())),
+        ..NoticeOptions::default()
+    })
+    .await;
+    let ports = (sick.smtp_port(), sick.http_port());
+    let place = folder.join(number.to_string());
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(place.join("password"), "right").unwrap();
+    let service = format!(
+        "mail: {{ server: localhost, port: {}, tls: {}, caFile: '{}', user: usher, passwordFile: '{}', from: usher@acme.example, \
+         timeout: 5s }}\n",
+        ports.0,
+        trouble.tls,
+        ca,
+        place.join("password").display(),
+    );
+    let notify = "notify: { firstImport: true, onCreate: { user: true }, retry: { base: 50ms, max: 1s } }\n";
+    let installation = Installation::start(&place, notify, &service).await;
+    installation.publish(1, "ada@acme.example", "Ada", None).await;
+    let said = |outcome: &Value| {
+        let words = outcome["error"].as_str().unwrap_or_default();
+        outcome["errorCode"] == trouble.code && outcome["result"] == "retry" && words.contains(trouble.words)
+    };
+    installation
+        .until(&what, || installation.outcomes().iter().any(said))
         .await;
-        // The authority is not known here.
-        let service = format!(
-            "mail: {{ server: 127.0.0.1, port: {}, from: usher@acme.example, timeout: 5s }}\n",
-            receiver.smtp_port()
-        );
-        let notify = "notify: { firstImport: true, onCreate: { user: true }, retry: { base: 50ms, max: 100ms, giveUpAfter: 3s } }\n";
-        let place = folder.path().join(tls);
-        let installation = Installation::start(&place, notify, &service).await;
-        installation.publish(1, "ada@acme.example", "Ada", None).await;
-        installation
-            .until("given up", || installation.lane().notices_failed == 1)
-            .await;
-        assert_eq!(receiver.received("mail"), Vec::<Value>::new(), "{tls}");
-        assert!(installation.has_account(1));
-        installation.stop().await;
-    }
+    // While the server is known to be sick somebody else comes.
+    installation.publish(2, "eve@acme.example", "Eve", None).await;
+    installation
+        .until(&what, || (1..=2).all(|n| installation.has_account(n)))
+        .await;
+    installation
+        .until(&what, || installation.lane().notices_owed == 2)
+        .await;
+    assert_eq!(installation.lane().notices_failed, 0, "{what}");
+    assert_eq!(sick.received("mail"), Vec::<Value>::new(), "{what}");
+    let shown = sick.received("login").len();
+    assert_eq!(
+        shown > 0,
+        trouble.code == "smtp-535",
+        "{what}: the password, {}",
+        sick.story()
+    );
+    drop(sick);
+
+    let well = NoticeReceiver::start(NoticeOptions {
+        tls: trouble.tls,
+        certificate: Some(good),
+        login: Some(("usher".into(), "right".into())),
+        ports: Some(ports),
+        ..NoticeOptions::default()
+    })
+    .await;
+    installation
+        .until(&what, || installation.lane().notices_owed == 0)
+        .await;
+    let mails = well.received("mail");
+    assert_eq!((mails.len(), installation.lane().notices_failed), (2, 0), "{what}");
+    mail_to(&mails, "ada@acme.example");
+    mail_to(&mails, "eve@acme.example");
+    installation.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

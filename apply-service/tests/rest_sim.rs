@@ -14,6 +14,7 @@ use apply_service::{
 };
 use serde_json::{Value, json};
 use target_sims::{Fault, FaultScope, MiniOrange, SkyPrep, VendorSim};
+use usher_runtime::secret::SecretRef;
 
 /// A target as its policy file describes it, with its secrets in files.
 struct Target {
@@ -389,7 +390,8 @@ async fn requests_keep_their_distance() {
     let mut http = apply_service::connector::http::HttpConfig::new(&base_url);
     http.requests_per_second = Some(20.0);
     for name in ["apiKey", "acctKey"] {
-        http.secrets.insert(name.to_owned(), target.secrets.path().join(name));
+        let file = target.secrets.path().join(name);
+        http.secrets.insert(name.to_owned(), SecretRef::File(file));
     }
     target.sender = HttpSender::new(http).unwrap();
     for _ in 0..4 {

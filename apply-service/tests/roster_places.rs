@@ -2,7 +2,11 @@
 //! half a write, and of missing rights; and what another CSV reader makes of the file.
 #![allow(clippy::unwrap_used)]
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, Mutex},
+};
 
 use apply_service::{
     connector::{
@@ -16,9 +20,16 @@ use apply_service::{
     },
     policy::{Dialect, from_texts},
 };
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    response::Response,
+};
 use kafka_harness::{S3Server, WebDavServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinSet};
 
 const FILE: &str = "spinify-users.csv";
 
@@ -282,4 +293,168 @@ async fn a_list_on_webdav() {
         code == "place-forbidden" && reason.contains("connection.auth") && !reason.contains("wrong"),
         "{reason}"
     );
+}
+
+/// Stands between us and a WebDAV server, and lets somebody else come at a moment of a write.
+struct Between {
+    url: String,
+    tape: Arc<Mutex<Tape>>,
+    _server: JoinSet<()>,
+}
+
+/// What was asked, and who comes when.
+#[derive(Default)]
+struct Tape {
+    asked: Vec<String>,
+    comes: Option<Visit>,
+}
+
+/// Somebody who writes a file `times` times, before or after a request is answered.
+struct Visit {
+    at: Moment,
+    times: usize,
+    file: PathBuf,
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Moment {
+    /// The file beside is there, and the version was not looked at.
+    Staged,
+    /// The version was looked at.
+    BeforeMove,
+    /// The MOVE is done, and its answer is not there yet.
+    AfterMove,
+}
+
+impl Tape {
+    fn reaches(&mut self, moment: Moment) {
+        if let Some(visit) = self
+            .comes
+            .as_mut()
+            .filter(|visit| visit.at == moment && visit.times > 0)
+        {
+            visit.times -= 1;
+            std::fs::write(&visit.file, &visit.text).unwrap();
+        }
+    }
+    fn count(&self, method: &str) -> usize {
+        self.asked.iter().filter(|asked| *asked == method).count()
+    }
+}
+
+impl Between {
+    async fn start(server: &str) -> Self {
+        let tape = Arc::<Mutex<Tape>>::default();
+        let (listener, client) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), reqwest::Client::new());
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (server, heard) = (server.to_owned(), Arc::clone(&tape));
+        let pass = move |request: Request| {
+            let (client, server, tape) = (client.clone(), server.clone(), Arc::clone(&heard));
+            async move {
+                let (head, body) = request.into_parts();
+                let method = head.method.as_str().to_owned();
+                let moves = method == "MOVE";
+                if moves {
+                    tape.lock().unwrap().reaches(Moment::BeforeMove);
+                }
+                // With the name by which we were called: the destination of a MOVE has it, too.
+                let sent = client
+                    .request(head.method, format!("{server}{}", head.uri))
+                    .headers(head.headers)
+                    .body(to_bytes(body, usize::MAX).await.unwrap())
+                    .send()
+                    .await
+                    .unwrap();
+                let mut answer = Response::builder().status(sent.status());
+                *answer.headers_mut().unwrap() = sent.headers().clone();
+                let bytes = sent.bytes().await.unwrap();
+                let mut tape = tape.lock().unwrap();
+                if moves {
+                    tape.reaches(Moment::AfterMove);
+                } else if method == "PUT" {
+                    tape.reaches(Moment::Staged);
+                }
+                tape.asked.push(method);
+                answer.body(Body::from(bytes)).unwrap()
+            }
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { axum::serve(listener, Router::new().fallback(pass)).await.unwrap() });
+        Self {
+            url,
+            tape,
+            _server: tasks,
+        }
+    }
+}
+
+/// The list of somebody else, of so many people.
+fn theirs(people: usize) -> String {
+    let rows: String = (0..people)
+        .map(|n| format!("Eve,Other,eve{n}@acme.example,Yes,Europe/London,{n}\r\n"))
+        .collect();
+    format!("First Name,Last Name,Email,Active,Time Zone,User ID\r\n{rows}")
+}
+
+#[tokio::test]
+async fn another_writer_on_webdav_at_any_moment_of_a_write() {
+    let server = WebDavServer::start().await;
+    let between = Between::start(server.url()).await;
+    let secrets = TempDir::new().unwrap();
+    let password = secrets.path().join("password");
+    std::fs::write(&password, WebDavServer::PASSWORD).unwrap();
+    let connection = json!({ "baseUrl": between.url, "auth": { "basic": { "user": WebDavServer::USER, "passwordFile": password } } });
+    let place = json!({ "webdav": {} });
+    let file = server.folder().join(FILE);
+    let read = |name: &str| std::fs::read_to_string(server.folder().join(name)).ok();
+    let previous = || read("spinify-users.csv.previous");
+    // What they write when, how often; whether it is noticed, and how it ends.
+    for (at_moment, people, times, noticed, ends) in [
+        (Moment::Staged, 1, 1, true, Ok(())),
+        // Two hundred people, of whom nobody has decided that they go.
+        (Moment::Staged, 200, 1, true, Err("list-shrinks")),
+        // Between the look and the MOVE nothing can be noticed: theirs is replaced, as a whole.
+        (Moment::BeforeMove, 1, 1, false, Ok(())),
+        (Moment::AfterMove, 1, 1, true, Ok(())),
+        (Moment::AfterMove, 200, 1, true, Err("list-shrinks")),
+        (Moment::AfterMove, 1, usize::MAX, true, Err("roster-contended")),
+    ] {
+        let when = format!("{at_moment:?}, {people} people, {times} times");
+        let desk = at(&place, &connection);
+        written(&write(&desk, vec![create(1, "Ada")]).await);
+        let (before, text) = (read(FILE).unwrap(), theirs(people));
+        *between.tape.lock().unwrap() = Tape {
+            asked: vec![],
+            comes: Some(Visit {
+                at: at_moment,
+                times,
+                file: file.clone(),
+                text: text.clone(),
+            }),
+        };
+        let reply = write(&desk, vec![create(2, "Bob")]).await.remove(0);
+        let tape = std::mem::take(&mut *between.tape.lock().unwrap());
+        match ends {
+            Ok(()) => {
+                written(&[reply]);
+                let names: Vec<String> = by_python(&read(FILE).unwrap())
+                    .into_iter()
+                    .map(|row| row[0].clone())
+                    .collect();
+                assert_eq!(names, ["First Name", "Ada", "Bob"], "{when}");
+                let kept = if noticed { &text } else { &before };
+                assert_eq!(previous().as_ref(), Some(kept), "{when}: what was seen is kept");
+                assert_eq!(tape.count("PUT"), if noticed { 2 } else { 1 }, "{when}");
+            }
+            Err(code) => {
+                assert_eq!(refused(reply).0, code, "{when}");
+                assert_eq!(read(FILE), Some(text), "{when}: theirs stays");
+            }
+        }
+        assert_eq!(read("spinify-users.csv.usher-tmp"), None, "{when}");
+        for name in [FILE, "spinify-users.csv.previous"] {
+            std::fs::remove_file(server.folder().join(name)).unwrap();
+        }
+    }
 }

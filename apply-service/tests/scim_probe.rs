@@ -119,6 +119,7 @@ async fn the_dialect_that_is_found_carries_a_whole_life_at_every_vendor() {
             sim.users().iter().filter(|user| user["displayName"] == "Grace").count(),
             1
         );
+        assert_eq!(sim.groups(), Vec::<Value>::new(), "{report:#?}");
         life(
             &Target::new(sim.base_url(), Some(TOKEN), settings(&report)),
             ways(&rules),
@@ -236,6 +237,61 @@ async fn each_difference_is_found_out_and_becomes_its_key() {
 }
 
 #[tokio::test]
+async fn groups_are_found_out_on_one_of_our_own() {
+    type Change = fn(&mut Behaviour);
+    let cases: [(Change, Value, &str, &str); 4] = [
+        (|_| {}, json!(null), "PATCH that removes members[...]", "done"),
+        (
+            |behaviour| behaviour.hide_members = true,
+            json!({"showsMembers": false}),
+            "members of a group",
+            "not shown",
+        ),
+        (
+            |behaviour| behaviour.members_removed_by_value_only = true,
+            json!({"remove": "value"}),
+            "PATCH that removes members[...]",
+            "400, refused",
+        ),
+        (
+            |behaviour| behaviour.patch_supported = false,
+            json!(null),
+            "PATCH that adds a member",
+            "501, refused",
+        ),
+    ];
+    for (change, keys, question, words) in cases {
+        let sim = sim(Rules::default()).await;
+        sim.set_behaviour(change);
+        sim.seed_group(json!({"displayName": "Sales"}));
+        let (report, _) = probed(sim.base_url()).await;
+        let found = report.keys.get("groups").cloned().unwrap_or_default();
+        assert_eq!(found, keys, "{report:#?}");
+        assert!(says(&report, question, words), "{report:#?}");
+        let names: Vec<Value> = sim.groups().iter().map(|group| group["displayName"].clone()).collect();
+        assert_eq!(
+            (names, sim.users().len(), report.left.len()),
+            (vec![json!("Sales")], 0, 0)
+        );
+        // It wrote to no group but its own.
+        let others = sim
+            .writes()
+            .into_iter()
+            .filter(|write| write.path.starts_with("/Groups/"));
+        let made = sim
+            .requests()
+            .into_iter()
+            .find(|request| request.method == "POST" && request.path == "/Groups");
+        let made = made.and_then(|request| request.resource).unwrap();
+        assert!(
+            others
+                .map(|write| write.path)
+                .all(|path| path == format!("/Groups/{made}"))
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_needs_a_person_is_said() {
     let rules = Rules {
         unseen_for: 3,
@@ -282,6 +338,12 @@ async fn servers_of_others_are_found_out() {
         "{report:#?}"
     );
     assert!(says(&report, "a write with a version that never was", "412"));
+    assert!(says(&report, "PATCH that adds a member", "done"), "{report:#?}");
+    assert!(
+        says(&report, "DELETE of a group", "204") && report.left.is_empty(),
+        "{report:#?}"
+    );
+    assert_eq!(groups_of(strict.base_url()).await, 0);
     live(&Target::new(strict.base_url(), Some(TOKEN), settings(&report))).await;
 
     let lenient = Scimmy::start(Express::Four, TOKEN).await;
@@ -297,6 +359,15 @@ async fn servers_of_others_are_found_out() {
     let (report, _) = probed(java.base_url()).await;
     assert!(report.left.is_empty(), "{report:#?}");
     live(&Target::new(java.base_url(), Some(TOKEN), settings(&report))).await;
+}
+
+/// How many groups a server has.
+async fn groups_of(base_url: &str) -> u64 {
+    let request = reqwest::Client::new()
+        .get(format!("{base_url}/Groups"))
+        .bearer_auth(TOKEN);
+    let list: Value = request.send().await.unwrap().json().await.unwrap();
+    list["totalResults"].as_u64().unwrap()
 }
 
 /// The command, as an operator has it.

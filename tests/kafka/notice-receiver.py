@@ -1,15 +1,19 @@
 """Receives notices as others would: mails by aiosmtpd, webhooks verified by standardwebhooks.
 
 Prints one JSON line for each thing that happens, and "ready" once it listens. Recipients that begin with "refused" are refused
-for good, those that begin with "later" for now. The first webhook of each id that begins with nothing special is taken.
+for good, those that begin with "later" for now. With --hold FOLDER whoever sent something to a recipient or of a target waits
+for the answer as long as a file of that name is in the folder.
 """
 
 import argparse
+import asyncio
 import email
 import email.policy
 import json
+import pathlib
 import ssl
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from aiosmtpd.controller import Controller
@@ -26,6 +30,7 @@ arguments.add_argument("--user")
 arguments.add_argument("--password")
 arguments.add_argument("--mechanism", choices=["PLAIN", "LOGIN"])
 arguments.add_argument("--secret", action="append", default=[])
+arguments.add_argument("--hold", type=pathlib.Path)
 options = arguments.parse_args()
 printing = threading.Lock()
 
@@ -33,6 +38,10 @@ printing = threading.Lock()
 def say(what):
     with printing:
         print(json.dumps(what), flush=True)
+
+
+def is_held(name):
+    return options.hold is not None and (options.hold / name).exists()
 
 
 class Receiver:
@@ -64,6 +73,8 @@ class Receiver:
                 "user": session.auth_data if isinstance(session.auth_data, str) else None,
             }
         )
+        while any(is_held(address.split("@")[0]) for address in envelope.rcpt_tos):
+            await asyncio.sleep(0.02)
         return "250 OK"
 
 
@@ -83,15 +94,18 @@ class Endpoint(BaseHTTPRequestHandler):
                 verified.append(True)
             except WebhookVerificationError:
                 verified.append(False)
+        message = json.loads(body)
         say(
             {
                 "webhook": self.headers.get("webhook-id"),
                 "path": self.path,
                 "type": self.headers.get("content-type"),
                 "verified": verified,
-                "body": json.loads(body),
+                "body": message,
             }
         )
+        while is_held(message["data"]["target"]):
+            time.sleep(0.02)
         self.send_response(204)
         self.end_headers()
 

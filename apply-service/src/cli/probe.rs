@@ -1,6 +1,6 @@
-//! `probe`: what a SCIM server really does, tried on one throw-away account.
+//! `probe`: what a SCIM server really does, tried on one throw-away account and one throw-away group.
 //!
-//! Without `--yes` it only says what it would do. A signal ends the questions, not the removal of the account; a second one ends the
+//! Without `--yes` it only says what it would do. A signal ends the questions, not the removal of both; a second one ends the
 //! process at once.
 
 use std::{
@@ -33,7 +33,7 @@ pub(super) struct Asked {
     /// This target of the policy folder.
     #[arg(long, value_name = "NAME")]
     target: TargetName,
-    /// Do it: make one account at the target, change it, remove it.
+    /// Do it: make one account and one group at the target, change them, remove them.
     #[arg(long)]
     yes: bool,
     /// Of the account's address; some servers take only domains that are verified there.
@@ -62,10 +62,12 @@ pub(super) async fn probe(config: Config, asked: Asked) -> ExitCode {
     let mut probe = Probe::new((**scim).clone(), &mark(), &asked.domain);
     if !asked.yes {
         return print(&format!(
-            "Would make one account {} at {}, look it up, change it, switch it off and on, try to make it twice, and remove it: about \
-             30 requests. No other account is written to. Say --yes to do it.",
+            "Would make one account {} at {}, look it up, change it, switch it off and on, try to make it twice, put it into a group {} and \
+             take it out where there are groups, and remove both: about 40 requests. No other account and no other group is written to. \
+             Say --yes to do it.",
             probe.user_name(),
-            target.connection.http.base_url
+            target.connection.http.base_url,
+            probe.group_name(),
         ));
     }
     let sender = match HttpSender::new(target.connection.http.clone()) {

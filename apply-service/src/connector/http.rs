@@ -41,7 +41,7 @@ use super::{Completed, Draft, Exchange, Failure, HttpAnswer, Moment, Refusal, Re
 
 mod address;
 mod auth;
-mod client;
+pub(crate) mod client;
 mod config;
 pub(crate) mod consent;
 mod credential;

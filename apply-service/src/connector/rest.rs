@@ -38,6 +38,7 @@ mod groups;
 mod index;
 mod json;
 mod paging;
+mod secret_places;
 mod single;
 mod template;
 mod update;

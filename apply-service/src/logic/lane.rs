@@ -268,6 +268,7 @@ impl Lane {
             owner_run: Some(owner.run.to_owned()),
             released: false,
             renamed_to: None,
+            given_up: false,
             mode: target.mode.as_str().to_owned(),
             first_sync,
             // Whoever has changed to `auto`, or only links, does not wait any longer.

@@ -99,6 +99,9 @@ pub struct TargetRecord {
     /// The name under which the target goes on: whoever still has this one does not run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_to: Option<TargetName>,
+    /// All that was known has moved to that name. Until then this record is the one that counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
     /// The mode it runs in.
     pub mode: String,
     /// The first sync, once it is done.
@@ -168,6 +171,7 @@ impl TargetRecord {
             owner_run: None,
             released: false,
             renamed_to: None,
+            given_up: false,
             mode: mode.to_owned(),
             first_sync: None,
             first_sync_waits: false,

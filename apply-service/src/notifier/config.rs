@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
+use usher_runtime::secret::SecretRef;
 
 use crate::{connector::http::HttpConfig, logic::ownership::WRITE_ENDS_WITHIN};
 
@@ -196,7 +197,9 @@ impl WebhookConfig {
             max_body_bytes: 1024 * 1024,
             ca_file: self.ca_file.clone(),
             allow_plaintext: self.allow_plaintext,
-            secrets: names.zip(self.secret_files.iter().cloned()).collect::<BTreeMap<_, _>>(),
+            secrets: names
+                .zip(self.secret_files.iter().cloned().map(SecretRef::File))
+                .collect::<BTreeMap<_, _>>(),
             ..HttpConfig::new(format!("{}://{host}{port}", url.scheme()))
         };
         let wrong = config.validate();

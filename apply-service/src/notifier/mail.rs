@@ -24,7 +24,7 @@ use usher_runtime::shutdown::chain;
 
 use super::config::{MailConfig, MailTls, mailbox};
 use crate::{
-    connector::Refusal,
+    connector::{Refusal, http::client::distrust},
     logic::notification::{Mail, Undelivered},
 };
 
@@ -223,9 +223,16 @@ impl Mailer {
                 reason: format!("{server} refuses {what} with {status}"),
             };
         }
-        let (code, words) = if error.is_tls() || what == "STARTTLS" {
-            ("tls", "no trusted TLS connection; see mail.caFile")
-        } else if error.is_timeout() {
+        if let Some(why) = distrust(error) {
+            return Refusal {
+                code: "tls".to_owned(),
+                reason: format!(
+                    "no trusted TLS connection to {server}:{}: {why}; see mail.tls and mail.caFile",
+                    self.config.port()
+                ),
+            };
+        }
+        let (code, words) = if error.is_timeout() {
             ("timeout", "no answer in time")
         } else if what == "the log-in" {
             ("smtp-auth", "no way to log in that both sides know")

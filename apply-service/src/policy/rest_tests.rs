@@ -1,5 +1,7 @@
 //! Described interfaces in policy files: what the presets say, and mistakes word for word at their place.
 
+use usher_runtime::secret::SecretRef;
+
 use super::{tests::read, *};
 use crate::logic::policy::MatchKey;
 
@@ -290,8 +292,9 @@ fn presets_need_their_secrets_and_nothing_else() {
     ] {
         let found = preset(name, "{}", "").unwrap_err().0;
         for secret in &missing {
-            let words =
-                format!("connection.rest.secrets.{secret}: is required: the path of the file that holds `{secret}`");
+            let words = format!(
+                "connection.rest.secrets.{secret}: is required: the path of the file that holds `{secret}`, or {{ env: NAME }} with the name of a variable"
+            );
             assert!(found.iter().any(|problem| problem.contains(&words)), "{found:#?}");
         }
         assert_eq!(found.len(), missing.len(), "{found:#?}");
@@ -301,6 +304,27 @@ fn presets_need_their_secrets_and_nothing_else() {
         assert!(
             !target.policy.features.delete,
             "nothing is deleted unless somebody says so"
+        );
+    }
+    // A file by its path, a file or a variable by name, as every other secret.
+    let mixed = "{ rest: { secrets: { apiKey: { env: SKYPREP_KEY }, acctKey: { file: /b } } } }";
+    let policy = preset("skyprep", mixed, "").unwrap_or_else(|error| panic!("{error}"));
+    let target = policy.targets.values().next().unwrap();
+    let expected = [
+        ("acctKey".to_owned(), SecretRef::File("/b".into())),
+        ("apiKey".to_owned(), SecretRef::Env("SKYPREP_KEY".to_owned())),
+    ];
+    assert_eq!(target.connection.http.secrets, expected.into());
+    for (wrong, words) in [
+        ("{ envv: K }", "envv"),
+        ("{ file: /a, env: K }", "secrets.apiKey"),
+        ("7", "the path of a file, or { env: NAME }"),
+    ] {
+        let connection = format!("{{ rest: {{ secrets: {{ apiKey: {wrong}, acctKey: /b }} }} }}");
+        let found = preset("skyprep", &connection, "").unwrap_err().0;
+        assert!(
+            found.len() == 1 && found[0].contains(words) && found[0].contains("x.yaml:6"),
+            "{wrong}: {found:#?}"
         );
     }
     let misspelt = "{ rest: { secrets: { apiKey: /a, acctKey: /b }, settings: { emailFeild: email } } }";

@@ -31,8 +31,9 @@ impl S3Server {
         let mut failure = String::new();
         for _ in 0..START_ATTEMPTS {
             let port = free_port();
-            let spec = ProcessSpec::new("moto", environment.program("moto_server"))
-                .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            // Not by its script, which names its interpreter by the path that the environment had when it was made.
+            let spec = ProcessSpec::new("moto", environment.program("python"))
+                .args(["-m", "moto.server", "--host", "127.0.0.1", "--port", &port.to_string()])
                 .env("PYTHONUNBUFFERED", "1");
             let process = Process::spawn(spec);
             let ready = |line: &str| line.contains("Running on http://");

@@ -1,7 +1,7 @@
 //! Receives what people and endpoints would: a mail server (`aiosmtpd`) and a verifier of signed webhooks (`standardwebhooks`),
 //! neither written by us. Each thing that arrives is a line of JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub struct NoticeOptions {
     pub mechanism: Option<&'static str>,
     /// Secrets that webhooks are verified by, each for itself.
     pub secrets: Vec<String>,
+    /// A folder: who sent something to a recipient or of a target waits for the answer as long as a file of that name is there.
+    pub hold: Option<PathBuf>,
     /// Ports to listen at, for one that is started again; free ones otherwise.
     pub ports: Option<(u16, u16)>,
 }
@@ -84,6 +86,9 @@ impl NoticeReceiver {
         }
         for secret in &options.secrets {
             spec = spec.args(["--secret", secret]);
+        }
+        if let Some(hold) = &options.hold {
+            spec = spec.arg("--hold").arg(hold);
         }
         let process = Process::spawn(spec);
         match process

@@ -66,6 +66,8 @@ struct Rule {
     /// What the client's id ends with.
     client: String,
     keep: Keep,
+    /// So many come through first.
+    passing: u64,
     caught: u64,
 }
 
@@ -84,6 +86,10 @@ impl State {
             .rules
             .iter_mut()
             .find(|rule| rule.api as i16 == header.api && header.client.ends_with(rule.client.as_bytes()))?;
+        if rule.passing > 0 {
+            rule.passing -= 1;
+            return None;
+        }
         rule.caught += 1;
         self.caught += 1;
         Some((rule.id, rule.keep))
@@ -160,6 +166,11 @@ impl KafkaProxy {
 
     /// From now on this is kept of such requests of clients whose id ends like this.
     pub fn keep(&self, api: Api, client: &str, keep: Keep) {
+        self.keep_after(api, client, keep, 0);
+    }
+
+    /// As [`KafkaProxy::keep`], after the next `passing` of them.
+    pub fn keep_after(&self, api: Api, client: &str, keep: Keep, passing: u64) {
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
@@ -168,6 +179,7 @@ impl KafkaProxy {
             api,
             client: client.to_owned(),
             keep,
+            passing,
             caught: 0,
         });
     }

@@ -205,11 +205,17 @@ pub(crate) fn broken(error: &reqwest::Error) -> Broken {
     if !error.is_connect() {
         return Broken::Lost(cause.map_or_else(|| "no reason given".to_owned(), |cause| cause.kind().to_string()));
     }
-    // The TLS library reports a certificate or protocol it refuses as invalid data.
-    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData) {
-        return Broken::Tls(said());
+    match distrust(error) {
+        Some(why) => Broken::Tls(why),
+        None => Broken::Connect(said()),
     }
-    Broken::Connect(said())
+}
+
+/// Why no trusted TLS connection came about, in the words of the TLS library, which reports a certificate or protocol that it
+/// refuses as invalid data.
+pub(crate) fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
+    let cause = root_io(error).filter(|cause| cause.kind() == io::ErrorKind::InvalidData);
+    cause.map(ToString::to_string)
 }
 
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
+use usher_runtime::secret::SecretRef;
 
 use super::{
     address::{Allowed, is_own_name},
@@ -53,9 +54,9 @@ pub struct HttpConfig {
     /// in the clear.
     #[serde(default)]
     pub allow_plaintext: bool,
-    /// Files of secrets that requests name, for connectors whose requests do.
+    /// Where the secrets are that requests name, for connectors whose requests do.
     #[serde(default)]
-    pub secrets: BTreeMap<String, PathBuf>,
+    pub secrets: BTreeMap<String, SecretRef>,
     /// Requests per second at most. Default: as the lane starts operations.
     #[serde(default)]
     pub requests_per_second: Option<f64>,

@@ -4,11 +4,14 @@
 //! `{{ settings.x }}`, `{{ now_ms }}`; in headers and bodies also `{{ secret.x }}`. Paths into answers are JSONPath
 //! (RFC 9535). What a key means is said here; what is wrong with one is found by `description`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use usher_runtime::secret::SecretRef;
+
+use super::secret_places;
 
 /// The description of one application.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,9 +20,11 @@ pub struct RestConfig {
     /// Values that templates read as `settings.<name>`: what differs between tenants, or is not known for sure.
     #[serde(default)]
     pub settings: BTreeMap<String, Value>,
-    /// The files of the secrets that headers and bodies read as `secret.<name>`. Read when a request is sent.
-    #[serde(default)]
-    pub secrets: BTreeMap<String, PathBuf>,
+    /// Where the secrets are that headers and bodies read as `secret.<name>`: the path of a file, or `{ file: … }`, or
+    /// `{ env: … }` with the name of an environment variable. Read when a request is sent.
+    #[serde(default, deserialize_with = "secret_places::deserialize")]
+    #[schemars(schema_with = "secret_places::schema")]
+    pub secrets: BTreeMap<String, SecretRef>,
     /// One operation at a time: the application does not like concurrent requests. Default false.
     #[serde(default)]
     pub serial: bool,

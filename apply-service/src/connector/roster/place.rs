@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | folder | a file beside it, synced, renamed over it; the folder synced | the content, compared under a lock |
 //! | S3, Google Cloud Storage, Azure | one PUT, which is all or nothing | a conditional PUT |
-//! | WebDAV | a file beside it, MOVEd over it | the ETag, just before the MOVE |
+//! | WebDAV | a file beside it, MOVEd over it | the ETag, just before the MOVE, and the content, right after it |
 
 use std::sync::{
     Arc,

@@ -1,11 +1,12 @@
-//! Finding out what a SCIM server really does, on one throw-away account.
+//! Finding out what a SCIM server really does, on one throw-away account and, where there are groups, one throw-away group.
 //!
 //! A step machine like an exchange: [`Probe::step`] takes the last answer and says what comes next. It makes one account with an
-//! unmistakable name, asks for it and changes it in every way that a dialect can name, and removes it. Whatever happens on
-//! the way, an answer that never came or [`Probe::stop`], it goes on to the removal and says what it could not remove.
+//! unmistakable name, asks for it and changes it in every way that a dialect can name, puts it into a group of its own and takes it
+//! out (`group`), and removes both. Whatever happens on the way, an answer that never came or [`Probe::stop`], it goes on to
+//! the removal and says what it could not remove.
 //!
-//! Guarantees: it writes to no account but those that it made; it lists nobody's values. Left out: groups, limits, what another
-//! credential may do.
+//! Guarantees: it writes to no account and no group but those that it made; it lists nobody's values. Left out: limits, what
+//! another credential may do.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -22,6 +23,7 @@ use crate::{
 };
 
 mod ask;
+mod group;
 mod learn;
 mod table;
 mod verdict;
@@ -72,6 +74,7 @@ enum Task {
     LookDeleted(RemoteId),
     /// A target that refuses DELETE: switched off instead.
     Abandon(RemoteId),
+    Group(group::Ask),
 }
 
 /// What an account is looked up by.
@@ -161,7 +164,8 @@ impl Probe {
     /// What was found out so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        let mut left: Vec<String> = self.made.iter().map(|id| format!("account {}", id.0)).collect();
+        let mut left: Vec<String> = self.group_left().into_iter().collect();
+        left.extend(self.made.iter().map(|id| format!("account {}", id.0)));
         if self.unclear {
             left.push(format!("perhaps an account named {}", self.user_name()));
         }
@@ -200,6 +204,9 @@ impl Probe {
 
     /// What is still to be removed, each thing once.
     fn removal(&mut self) -> Option<Task> {
+        if let Some(ask) = self.group_removal() {
+            return Some(Task::Group(ask));
+        }
         if self.unclear && !self.seen.searched {
             self.seen.searched = true;
             return Some(Task::Search);
@@ -211,7 +218,7 @@ impl Probe {
 
     /// The pause before a request is sent again that the target has put off or not answered. A create is never repeated.
     fn repeat(&mut self, task: &Task, answer: &HttpAnswer) -> Option<Duration> {
-        let create = matches!(task, Task::Create | Task::Twin);
+        let create = matches!(task, Task::Create | Task::Twin | Task::Group(group::Ask::Create));
         let pause = match classify(Purpose::Update, answer, &self.config) {
             Meaning::Failed(Failure::Retry(_, wait)) => wait.unwrap_or(Duration::from_secs(2)),
             Meaning::Unknown(_, wait) if !create => wait.unwrap_or(Duration::from_secs(2)),
@@ -233,10 +240,13 @@ enum Hits {
 }
 
 fn is_removal(task: &Task) -> bool {
-    matches!(
-        task,
-        Task::Search | Task::Delete(_) | Task::LookDeleted(_) | Task::Abandon(_)
-    )
+    match task {
+        Task::Group(ask) => ask.is_removal(),
+        task => matches!(
+            task,
+            Task::Search | Task::Delete(_) | Task::LookDeleted(_) | Task::Abandon(_)
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -349,7 +349,9 @@ impl<'a> Compiler<'a> {
                     self.wrong(at, "a secret is written `secret.<name>`");
                 } else if self.secrets.insert(below.to_owned()) && !self.config.secrets.contains_key(below) {
                     let at = ["secrets", below];
-                    self.wrong(&at, format!("is required: the path of the file that holds `{below}`"));
+                    self.wrong(&at, format!(
+                        "is required: the path of the file that holds `{below}`, or {{ env: NAME }} with the name of a variable"
+                    ));
                 }
             }
             "now_ms" | "now_s" if place == Place::Sent => {}

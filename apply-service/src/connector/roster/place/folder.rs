@@ -20,12 +20,35 @@ pub(super) trait Disk: Send + Sync {
     /// Held until dropped.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>>;
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// Writes a whole file and waits until it is on the disk.
-    fn write_synced(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// An empty file.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Beside>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Waits until what the folder holds is on the disk.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A file that is being written.
+pub(super) trait Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Waits until it is on the disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Beside for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+/// Writes a whole file and waits until it is on the disk.
+fn write_synced(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = disk.create(path)?;
+    file.write(bytes)?;
+    file.sync()
 }
 
 /// The file system.
@@ -40,10 +63,8 @@ impl Disk for RealDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
     }
-    fn write_synced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Beside>> {
+        Ok(Box::new(File::create(path)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
@@ -122,9 +143,7 @@ fn replace(
         .map_err(|error| failed("locking", folder, &error))?;
     // Nobody else has this name while we hold the lock; what a crash left is overwritten.
     let beside = folder.join(format!(".{name}.tmp"));
-    let written = disk
-        .write_synced(&beside, bytes)
-        .map_err(|error| failed("writing", folder, &error));
+    let written = write_synced(disk, &beside, bytes).map_err(|error| failed("writing", folder, &error));
     let may = written
         .and_then(|()| read_of(disk, folder, name))
         .and_then(|there| {
@@ -183,7 +202,7 @@ impl Place for Folder {
                 return Ok(());
             };
             let beside = folder.join(format!(".{to}.tmp"));
-            disk.write_synced(&beside, &stored.bytes)
+            write_synced(disk, &beside, &stored.bytes)
                 .and_then(|()| disk.rename(&beside, &folder.join(&to)))
                 .map_err(|error| failed("keeping the previous file", folder, &error))
         }))
@@ -214,9 +233,9 @@ mod tests {
     use super::*;
 
     /// Notes what is asked, and fails at one step.
-    #[derive(Default)]
+    #[derive(Default, Clone)]
     struct Noted {
-        steps: Mutex<Vec<String>>,
+        steps: Arc<Mutex<Vec<String>>>,
         fails_at: Option<&'static str>,
         there: Option<Vec<u8>>,
     }
@@ -243,8 +262,9 @@ mod tests {
             self.note("read", path)?;
             self.there.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
         }
-        fn write_synced(&self, path: &Path, _: &[u8]) -> io::Result<()> {
-            self.note("write and sync", path)
+        fn create(&self, path: &Path) -> io::Result<Box<dyn Beside>> {
+            self.note("create", path)?;
+            Ok(Box::new(NotedFile(self.clone(), path.to_owned())))
         }
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
             self.note("rename", from)?;
@@ -258,6 +278,17 @@ mod tests {
         }
     }
 
+    struct NotedFile(Noted, PathBuf);
+
+    impl Beside for NotedFile {
+        fn write(&mut self, _: &[u8]) -> io::Result<()> {
+            self.0.note("write", &self.1)
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            self.0.note("sync", &self.1)
+        }
+    }
+
     fn run(disk: &Noted, expected: Option<&Version>, pass: Result<(), PlaceError>) -> Result<Version, PlaceError> {
         replace(disk, Path::new("/"), "a.csv", b"new", expected, || pass.clone())
     }
@@ -268,7 +299,9 @@ mod tests {
         assert_eq!(run(&disk, None, Ok(())), Ok(of_content(b"new")));
         let order = [
             "lock .a.csv.lock",
-            "write and sync .a.csv.tmp",
+            "create .a.csv.tmp",
+            "write .a.csv.tmp",
+            "sync .a.csv.tmp",
             "read a.csv",
             "rename .a.csv.tmp",
             "to a.csv",
@@ -282,7 +315,9 @@ mod tests {
         let lost = (None, Ok(()));
         for (fails_at, there, expected, pass) in [
             (Some("lock"), None, lost.0, lost.1.clone()),
-            (Some("write and sync"), None, None, Ok(())),
+            (Some("create"), None, None, Ok(())),
+            (Some("write"), None, None, Ok(())),
+            (Some("sync"), None, None, Ok(())),
             (Some("read"), None, None, Ok(())),
             (None, Some(b"other".to_vec()), None, Ok(())),
             (None, Some(b"other".to_vec()), Some(of_content(b"old")), Ok(())),
@@ -309,6 +344,41 @@ mod tests {
             run(&disk, None, Ok(())).is_err(),
             "not confirmed before the folder is synced"
         );
+    }
+
+    #[tokio::test]
+    async fn the_previous_list_is_on_the_disk_before_it_has_its_name() {
+        let disk = Noted {
+            there: Some(b"old".to_vec()),
+            ..Noted::default()
+        };
+        let place = Folder {
+            path: PathBuf::from("/"),
+            disk: Arc::new(disk.clone()),
+        };
+        place.copy("a.csv", "b").await.unwrap();
+        let order = [
+            "read a.csv",
+            "create .b.tmp",
+            "write .b.tmp",
+            "sync .b.tmp",
+            "rename .b.tmp",
+            "to b",
+        ];
+        assert_eq!(disk.steps(), order);
+    }
+
+    /// `/dev/null` takes everything that is written and nothing of `/proc` is on a disk: asked to sync them, Linux refuses
+    /// (fsync(2): EINVAL). So whoever does not ask is told apart, without a look at system calls.
+    #[test]
+    fn the_file_system_is_asked_to_sync_file_and_folder() {
+        let refused = |result: io::Result<()>| result.map_err(|error| error.kind()) == Err(io::ErrorKind::InvalidInput);
+        assert!(RealDisk.create(Path::new("/dev/null")).unwrap().write(b"x").is_ok());
+        assert!(refused(write_synced(&RealDisk, Path::new("/dev/null"), b"x")));
+        assert!(refused(RealDisk.sync_folder(Path::new("/proc"))));
+        let folder = tempfile::tempdir().unwrap();
+        write_synced(&RealDisk, &folder.path().join("a"), b"x").unwrap();
+        RealDisk.sync_folder(folder.path()).unwrap();
     }
 
     fn unlimited() -> Gate {

@@ -211,9 +211,12 @@ impl Place for WebDav {
                 .takes_effect();
                 self.ask(put, &gate.lease).await?.found("PUT")?;
             }
-            self.version(name)
-                .await?
-                .ok_or_else(|| PlaceError::failed("place-lost", "what was written is not there"))
+            // By its content: the version alone may be that of somebody who has written since.
+            match self.read(name).await? {
+                Some(stored) if stored.bytes == bytes => Ok(stored.version),
+                Some(_) => Err(PlaceError::Changed),
+                None => Err(PlaceError::failed("place-lost", "what was written is not there")),
+            }
         })
     }
 

@@ -45,6 +45,7 @@ impl Probe {
             Task::Switch(off, active) => self.switch(*off, *active, account(first()?)?),
             Task::Abandon(id) => self.switch(self.seen.off.unwrap_or(Off::Path), false, account(id)?),
             Task::Delete(id) => self.write("DELETE", account(id)?, Value::Null, None),
+            Task::Group(ask) => self.ask_of_group(ask)?,
         })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CONFIG_PLACES, Change, Hits, POLLS, Probe, Question, Task, verdict::Off};
+use super::{CONFIG_PLACES, Change, Hits, POLLS, Probe, Question, Task, group::Ask, verdict::Off};
 use crate::{
     connector::{
         Failure, HttpAnswer,
@@ -65,6 +65,7 @@ impl Probe {
             }
             Task::LookDeleted(id) => self.take_deleted(id, answer),
             Task::Abandon(_) => {}
+            Task::Group(ask) => self.take_of_group(ask, answer),
         }
         None
     }
@@ -127,6 +128,7 @@ impl Probe {
             Task::Page(Start::First),
             Task::Page(Start::Index(2)),
             Task::Page(Start::FirstCursor),
+            Task::Group(Ask::List(true)),
             Task::Change(Change::Path),
         ]);
     }
@@ -279,7 +281,7 @@ impl Probe {
     }
 }
 
-fn success(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfig) -> Option<Value> {
+pub(super) fn success(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfig) -> Option<Value> {
     match classify(purpose, answer, config) {
         Meaning::Success(body) => body,
         _ => None,
@@ -292,13 +294,13 @@ fn page(answer: &HttpAnswer, config: &ScimConfig) -> Option<ListPage> {
         .and_then(ListPage::parse)
 }
 
-fn id_of(resource: &Value) -> Option<RemoteId> {
+pub(super) fn id_of(resource: &Value) -> Option<RemoteId> {
     let id = resource::get(resource, "id")?;
     let text = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
     (!text.is_empty()).then_some(RemoteId(text))
 }
 
-fn status(answer: &HttpAnswer) -> Option<u16> {
+pub(super) fn status(answer: &HttpAnswer) -> Option<u16> {
     match answer {
         HttpAnswer::Response { status, .. } => Some(*status),
         HttpAnswer::NotSent(_) | HttpAnswer::Broken(_) => None,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Change, Hits, Question,
-    verdict::{Row, Seen},
+    verdict::{Outcome, Row, Seen},
 };
 
 impl Seen {
@@ -145,30 +145,36 @@ impl Seen {
             (status, _) => answered(status),
         };
         row("DELETE", delete, key(&["delete"]));
+        let of_groups = keys.get("groups").and_then(Value::as_object).cloned();
+        rows.extend(self.groups.rows(&of_groups.unwrap_or_default()));
         rows
     }
 
     pub(super) fn outcome(&self, change: Change) -> String {
-        let Some(outcome) = self.changes.get(&change) else {
-            return "not asked".to_owned();
-        };
-        let status = answered(outcome.status);
-        match (outcome.status, outcome.took) {
-            (Some(200..=299), true) if outcome.stale_answer => {
-                format!("{status}, done, answered with the state before")
-            }
-            (Some(200..=299), true) => format!("{status}, done"),
-            (Some(200..=299), false) => format!("{status}, and nothing changed"),
-            _ => format!("{status}, refused"),
-        }
+        outcome_in_words(self.changes.get(&change))
     }
 }
 
-fn answered(status: Option<u16>) -> String {
+pub(super) fn outcome_in_words(outcome: Option<&Outcome>) -> String {
+    let Some(outcome) = outcome else {
+        return "not asked".to_owned();
+    };
+    let status = answered(outcome.status);
+    match (outcome.status, outcome.took) {
+        (Some(200..=299), true) if outcome.stale_answer => {
+            format!("{status}, done, answered with the state before")
+        }
+        (Some(200..=299), true) => format!("{status}, done"),
+        (Some(200..=299), false) => format!("{status}, and nothing changed"),
+        _ => format!("{status}, refused"),
+    }
+}
+
+pub(super) fn answered(status: Option<u16>) -> String {
     status.map_or_else(|| "no answer".to_owned(), |status| status.to_string())
 }
 
-fn hits_in_words(hits: Option<Hits>) -> String {
+pub(super) fn hits_in_words(hits: Option<Hits>) -> String {
     match hits {
         Some(Hits::Ours) => "finds it",
         Some(Hits::Nothing) => "finds nothing",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value, json};
 
-use super::{Change, Hits, Question};
+use super::{Change, Hits, Question, group::Groups};
 use crate::{
     connector::scim::{config::ScimConfig, discovery::ServiceProvider, listing::ListPage, render::Start, resource},
     logic::account::RemoteId,
@@ -92,6 +92,7 @@ pub(super) struct Seen {
     pub(super) deleted: Option<u16>,
     /// Whether the account is there after a DELETE.
     pub(super) delete_leaves: Option<bool>,
+    pub(super) groups: Groups,
     pub(super) given_up: Vec<RemoteId>,
     pub(super) searched: bool,
 }
@@ -249,6 +250,10 @@ impl Seen {
         }
         if self.provider.etag == Some(true) && self.works(Change::StaleVersion) {
             put("etag", json!("never"));
+        }
+        let of_groups = self.groups.keys(config);
+        if !of_groups.is_empty() {
+            put("groups", Value::Object(of_groups));
         }
         keys
     }
