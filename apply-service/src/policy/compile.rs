@@ -188,7 +188,7 @@ fn organization(layers: &Layers<'_>, rows: Vec<AttributeRule>, problems: &mut Ve
     if layers.decode::<bool>(&["organization", "managers"], problems) != Some(false) {
         return rows;
     }
-    let refers = |row: &AttributeRule| matches!(&row.source, ValueSource::From(fields) if fields.iter().any(|field| matches!(field, SourceField::Manager)));
+    let refers = |row: &AttributeRule| matches!(&row.source, ValueSource::From(fields) if fields.iter().any(|field| matches!(field, SourceField::Manager | SourceField::OfManager(_))));
     rows.into_iter().filter(|row| !refers(row)).collect()
 }
 

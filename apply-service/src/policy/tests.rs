@@ -4,6 +4,7 @@ mod assignments;
 mod belonging;
 mod connections;
 mod groups;
+mod managers;
 mod notify;
 mod rows;
 mod schema;
