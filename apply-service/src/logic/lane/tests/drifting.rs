@@ -131,6 +131,8 @@ fn whoever_is_only_linked_is_looked_at_and_nothing_is_written_even_to_repair() {
             .iter()
             .any(|words| words.contains("was left on and is off"))
     );
+    // Nor is it said that it was.
+    assert!(!said(&world).iter().any(|words| words.contains("written again")));
     world.pass(DAY);
     assert_eq!((world.writes.clone(), world.lane.links.linked()), (Vec::new(), 2));
 }
