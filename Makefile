@@ -43,12 +43,10 @@ build:
 unit: build ## tests beside the code
 	cargo test --workspace --lib --bins
 
-# The kill matrix waits for leases and sessions most of the time: two at a time.
-# The suites share the machine's cores with brokers and services, and each test starts its own: one test at a time. Among them are
-# the golden files and generated schemas of the contract: a stale one fails.
+# Two at a time: each test starts its own services, and what it does most is wait for leases and sessions. More would starve them on
+# two cores. Among them are the golden files and generated schemas of the contract: a stale one fails.
 broker: build ## tests in tests/ folders: real broker, real binaries, third-party servers
-	cargo test --workspace --test '*' -- --test-threads=1 --skip killed_at_any --skip stopped_at_any
-	cargo test -p scenarios --test kill_matrix -- --test-threads=2
+	cargo test --workspace --test '*' -- --test-threads=2
 	cargo test --workspace --doc
 
 # Never part of `test`: figures depend on the machine, and a full run takes more than an hour on two cores.

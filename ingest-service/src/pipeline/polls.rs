@@ -1,32 +1,31 @@
-//! Polls: when a round of them is due, and reading it by query. One round at a time, one query at a time.
+//! Polls: when a round of them is due, and what becomes of its answers. One round at a time.
 //!
 //! A round is whatever is due; its answers go to the writer together, so that a person gets one message. What an answer
 //! means: `logic/polls.rs`; whether it is believed, and whom it concerns: `logic/writer/polled.rs`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
-use tracing::{info, warn};
+use tracing::warn;
 use usher_contract::UserId;
 use usher_runtime::backoff::Backoff;
 
 use super::Parts;
 use crate::{
     logic::{
-        polls::{self, GroupPoll, PermissionSetPoll, PollKind},
-        population::IDS_PER_QUERY_MAX,
+        polls::PollKind,
         quota::{Means, Pace, Permit, Purpose},
         writer::{Input, Poll, Polled, Writer},
     },
-    salesforce::error::ApiError,
     status::PollStatus,
 };
+
+mod read;
 
 const RETRY: Backoff = Backoff::from_millis(2_000, 900_000);
 /// Somebody new does not wait for the next regular round, but several who are new share one.
@@ -152,7 +151,7 @@ impl Polls {
 
     /// Begins a round. `frozen`: who is published as frozen.
     pub(super) fn start(&mut self, parts: Parts, due: Vec<PollKind>, frozen: Vec<UserId>, now: Timestamp) {
-        self.running = Some((now, Box::pin(read_round(parts, due, frozen))));
+        self.running = Some((now, Box::pin(read::read_round(parts, due, frozen))));
     }
 
     /// The round under way; never, when there is none.
@@ -318,347 +317,10 @@ impl super::session::Session<'_> {
     }
 }
 
-async fn read_round(parts: Parts, due: Vec<PollKind>, frozen: Vec<UserId>) -> Outcome {
-    let mut read = Vec::new();
-    for kind in due {
-        let result = match kind {
-            PollKind::Frozen => read_frozen(&parts, &frozen).await,
-            PollKind::Groups => read_groups(&parts).await,
-            PollKind::PermissionSets => read_permission_sets(&parts).await,
-            PollKind::Names => read_names(&parts).await,
-        };
-        let result = result.map_err(|error| error.failure(kind));
-        if let Ok(read) = &result {
-            info!(poll = kind.label(), rows = read.rows, "a poll is read");
-        }
-        read.push((kind, result));
-    }
-    Outcome(read)
-}
-
-/// What went wrong while reading.
-enum ReadError {
-    Api(ApiError),
-    /// The answer is not what was asked for, in words.
-    Answer(String),
-}
-
-impl From<ApiError> for ReadError {
-    fn from(error: ApiError) -> Self {
-        Self::Api(error)
-    }
-}
-
-impl ReadError {
-    fn failure(self, kind: PollKind) -> Failure {
-        match self {
-            // The general hints are about users; here another permission is missing.
-            Self::Api(ApiError::Operator { what, code, .. }) => Failure {
-                reason: format!("Salesforce refuses {what}: {code}; {}", kind.hint()),
-                wait: Duration::from_secs(60),
-            },
-            Self::Api(error) => Failure {
-                reason: error.to_string(),
-                wait: error.wait(),
-            },
-            Self::Answer(reason) => Failure {
-                reason,
-                wait: Duration::from_secs(60),
-            },
-        }
-    }
-}
-
-/// Reads all pages of a query. Gives when the first was read, and how many rows there were.
-async fn rows(
-    parts: &Parts,
-    what: &str,
-    soql: &str,
-    mut take: impl FnMut(&[Value]) -> Result<(), String> + Send,
-) -> Result<(Timestamp, usize), ReadError> {
-    let mut page = parts.rest.query(what, soql).await?;
-    let (at, mut count) = (page.at, 0);
-    loop {
-        count += page.records.len();
-        take(&page.records)
-            .map_err(|why| ReadError::Answer(format!("{what} gave an answer that cannot be read: {why}")))?;
-        match page.next {
-            Some(next) => page = parts.rest.query_more(what, &next).await?,
-            None => return Ok((at, count)),
-        }
-    }
-}
-
-async fn read_frozen(parts: &Parts, published: &[UserId]) -> Result<Read, ReadError> {
-    let what = "reading frozen log-ins";
-    let count = parts
-        .rest
-        .get(what, &parts.rest.path("query"), &[("q", polls::COUNT_LOGINS)])
-        .await?;
-    if count.body["totalSize"].as_u64() == Some(0) {
-        return Err(ReadError::Answer(format!(
-            "no log-in can be seen; {}",
-            PollKind::Frozen.hint()
-        )));
-    }
-    let mut frozen = HashSet::new();
-    let (read_at, count) = rows(parts, what, polls::FROZEN, |rows| {
-        frozen.extend(polls::logins(rows)?.into_iter().map(|(user, _)| user));
-        Ok(())
-    })
-    .await?;
-    // Whoever is missing may be thawed, or may not be seen any more: asked directly, and believed only if seen.
-    let mut unseen = 0;
-    for users in polls::not_in(&frozen, published).chunks(IDS_PER_QUERY_MAX) {
-        let mut seen = HashMap::new();
-        rows(parts, what, &polls::query_logins(users), |rows| {
-            seen.extend(polls::logins(rows)?);
-            Ok(())
-        })
-        .await?;
-        for user in users {
-            unseen += usize::from(!seen.contains_key(user));
-            if seen.get(user).copied().unwrap_or(true) {
-                frozen.insert(*user);
-            }
-        }
-    }
-    let problem = (unseen > 0).then(|| {
-        format!(
-            "{unseen} people who are published as frozen cannot be seen and stay frozen; {}",
-            PollKind::Frozen.hint()
-        )
-    });
-    Ok(Read {
-        polled: Polled::Frozen(frozen),
-        read_at,
-        rows: count,
-        problem,
-        note: None,
-    })
-}
-
-async fn read_groups(parts: &Parts) -> Result<Read, ReadError> {
-    let what = "reading the members of groups";
-    let mut poll = GroupPoll::default();
-    let (read_at, count) = rows(parts, what, polls::MEMBERS, |rows| poll.members(rows)).await?;
-    rows(parts, what, polls::PUBLIC, |rows| poll.public(rows)).await?;
-    for groups in poll.unknown().chunks(IDS_PER_QUERY_MAX) {
-        rows(parts, what, &GroupPoll::query_others(groups), |rows| poll.others(rows)).await?;
-    }
-    if poll.needs_roles() {
-        rows(parts, what, polls::ROLES, |rows| poll.roles(rows)).await?;
-        for roles in poll.covered().chunks(IDS_PER_QUERY_MAX) {
-            rows(parts, what, &GroupPoll::query_holders(roles), |rows| poll.holders(rows)).await?;
-        }
-    }
-    let (lists, left_out) = poll.finish();
-    let left_out: Vec<String> = left_out
-        .into_iter()
-        .map(|(kind, count)| format!("{count} {kind}"))
-        .collect();
-    let note = (!left_out.is_empty()).then(|| {
-        format!(
-            "public groups hold members of kinds that are not followed ({}); whoever is in a group only through these is not shown in it",
-            left_out.join(", ")
-        )
-    });
-    Ok(Read {
-        polled: Polled::Groups(lists),
-        read_at,
-        rows: count,
-        problem: None,
-        note,
-    })
-}
-
-async fn read_permission_sets(parts: &Parts) -> Result<Read, ReadError> {
-    let what = "reading the assignments of permission sets";
-    let mut poll = PermissionSetPoll::default();
-    let (read_at, count) = match rows(parts, what, polls::ASSIGNMENTS, |rows| poll.assignments(rows)).await {
-        // The field came with a later version of the API: without it nothing says that an assignment has lapsed.
-        Err(ReadError::Api(ApiError::Operator { code, .. })) if code == "INVALID_FIELD" => {
-            rows(parts, what, polls::ASSIGNMENTS_PLAIN, |rows| poll.assignments(rows)).await?
-        }
-        other => other?,
-    };
-    rows(parts, what, polls::PERMISSION_SETS, |rows| poll.sets(rows)).await?;
-    Ok(Read {
-        polled: Polled::PermissionSets(poll.finish()),
-        read_at,
-        rows: count,
-        problem: None,
-        note: None,
-    })
-}
-
-async fn read_names(parts: &Parts) -> Result<Read, ReadError> {
-    let what = "reading the names of profiles and roles";
-    let mut names = HashMap::new();
-    let mut take = |rows: &[Value]| {
-        names.extend(polls::names(rows)?);
-        Ok(())
-    };
-    let (read_at, profiles) = rows(parts, what, polls::PROFILES, &mut take).await?;
-    let (_, roles) = rows(parts, what, polls::ROLES, &mut take).await?;
-    Ok(Read {
-        polled: Polled::Names(names),
-        read_at,
-        rows: profiles + roles,
-        problem: None,
-        note: None,
-    })
-}
-
 /// What the status needs of the writer's side.
 pub(super) fn is_quiet(polls: &Polls, writer: &Writer) -> bool {
     polls.is_quiet(writer.unpolled()) && !writer.attaching()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_767_312_000 + seconds).unwrap()
-    }
-
-    const EVERY: Duration = Duration::from_secs(900);
-    const GROUPS: [PollKind; 1] = [PollKind::Groups];
-
-    fn polls(random: f64) -> Polls {
-        Polls::new(
-            &BTreeSet::from([PollKind::Frozen, PollKind::Groups]),
-            EVERY,
-            at(0),
-            random,
-        )
-    }
-
-    /// A round that begins and ends.
-    fn round(polls: &mut Polls, began: i64, ended: i64, results: Vec<(PollKind, Result<Read, Failure>)>) -> Vec<Poll> {
-        polls.running = Some((at(began), Box::pin(std::future::pending())));
-        polls.take(Outcome(results), at(ended), 0.5)
-    }
-
-    fn read(kind: PollKind) -> (PollKind, Result<Read, Failure>) {
-        let polled = match kind {
-            PollKind::Groups => Polled::Groups([].into_iter().collect()),
-            _ => Polled::Frozen(HashSet::new()),
-        };
-        let read = Read {
-            polled,
-            read_at: at(0),
-            rows: 0,
-            problem: None,
-            note: None,
-        };
-        (kind, Ok(read))
-    }
-
-    fn failed(kind: PollKind) -> (PollKind, Result<Read, Failure>) {
-        let failure = Failure {
-            reason: "503".to_owned(),
-            wait: Duration::from_secs(1),
-        };
-        (kind, Err(failure))
-    }
-
-    fn due(polls: &Polls, waiting: &[PollKind], seconds: i64) -> Vec<PollKind> {
-        polls.due(&waiting.iter().copied().collect(), at(seconds))
-    }
-
-    #[test]
-    fn the_first_round_is_jittered_unless_somebody_waits() {
-        assert_eq!(due(&polls(0.5), &[], 29), []);
-        assert_eq!(due(&polls(0.5), &[], 30), [PollKind::Frozen, PollKind::Groups]);
-        assert_eq!(due(&polls(0.5), &GROUPS, 0), GROUPS);
-    }
-
-    #[test]
-    fn polls_stay_one_round_and_only_one_is_read_at_a_time() {
-        let mut polls = polls(0.0);
-        round(&mut polls, 0, 10, vec![read(PollKind::Frozen), read(PollKind::Groups)]);
-        assert_eq!(due(&polls, &[], 909), []);
-        assert_eq!(due(&polls, &[], 910), [PollKind::Frozen, PollKind::Groups]);
-        polls.running = Some((at(910), Box::pin(std::future::pending())));
-        assert_eq!(due(&polls, &[], 2000), [], "one is under way");
-    }
-
-    #[test]
-    fn somebody_new_is_polled_soon_and_the_reading_rests_in_between() {
-        let mut polls = polls(0.0);
-        round(&mut polls, 0, 1, vec![read(PollKind::Groups)]);
-        polls.states.get_mut(&PollKind::Frozen).unwrap().next = at(10_000);
-        assert_eq!(due(&polls, &GROUPS, 29), [], "several who are new share a round");
-        assert_eq!(due(&polls, &GROUPS, 30), GROUPS);
-        round(&mut polls, 30, 50, vec![read(PollKind::Groups)]);
-        assert_eq!(
-            due(&polls, &GROUPS, 229),
-            [],
-            "ten times the twenty seconds that it took"
-        );
-        assert_eq!(due(&polls, &GROUPS, 230), GROUPS);
-    }
-
-    #[test]
-    fn what_the_allocations_hold_up_is_due_again_after_its_interval_also_for_newcomers() {
-        let wanted = GROUPS.into_iter().collect();
-        let mut polls = Polls::new(&wanted, EVERY, at(0), 0.0);
-        let stretched = Permit::Stretch(2, "half is used".into());
-        assert!(!polls.may(&GROUPS, &stretched, at(0)));
-        assert_eq!(due(&polls, &GROUPS, 29), []);
-        assert_eq!(due(&polls, &[], 899), []);
-        assert_eq!(due(&polls, &[], 900), GROUPS);
-        assert!(polls.may(&GROUPS, &stretched, at(900)), "every second one is made");
-        assert_eq!(polls.held_up().as_deref(), Some("polls: half is used"));
-        assert!(!polls.may(&GROUPS, &Permit::Wait("all is used".into()), at(1800)));
-        assert!(polls.may(&GROUPS, &Permit::Go, at(2700)) && polls.held_up().is_none());
-    }
-
-    #[test]
-    fn a_failed_poll_is_tried_again_with_growing_waits_and_says_as_of_when_the_state_is() {
-        let mut polls = polls(0.0);
-        round(&mut polls, 0, 1, vec![read(PollKind::Frozen), read(PollKind::Groups)]);
-        polls.judged(PollKind::Groups, at(0), None);
-        round(
-            &mut polls,
-            910,
-            910,
-            vec![read(PollKind::Frozen), failed(PollKind::Groups)],
-        );
-        assert_eq!(
-            polls.problems(),
-            ["group membership is as of 2026-01-02T00:00:00Z: 503"]
-        );
-        assert_eq!(
-            due(&polls, &GROUPS, 911),
-            [],
-            "somebody who waits does not hammer what fails"
-        );
-        assert_eq!(due(&polls, &[], 912), GROUPS);
-        for attempt in 0..20 {
-            round(&mut polls, 912 + attempt, 912 + attempt, vec![failed(PollKind::Groups)]);
-        }
-        assert!(due(&polls, &[], 932).is_empty() && due(&polls, &[], 932 + 900).contains(&PollKind::Groups));
-        round(&mut polls, 2000, 2001, vec![read(PollKind::Groups)]);
-        polls.judged(PollKind::Groups, at(2000), None);
-        assert!(polls.problems().is_empty());
-    }
-
-    #[test]
-    fn what_is_not_believed_is_asked_at_the_usual_pace_and_at_once_when_confirmed() {
-        let mut polls = polls(0.0);
-        round(&mut polls, 0, 0, vec![read(PollKind::Frozen), read(PollKind::Groups)]);
-        polls.judged(PollKind::Groups, at(0), Some("looks like lost access"));
-        assert!(polls.problems()[0].contains("as last published: looks like lost access; else grant"));
-        assert_eq!(due(&polls, &GROUPS, 100), []);
-        polls.accept(at(100));
-        assert_eq!(due(&polls, &[], 100), GROUPS, "only what was not believed");
-        let answers = round(&mut polls, 100, 100, vec![read(PollKind::Groups)]);
-        assert!(answers[0].accept_loss);
-        polls.judged(PollKind::Groups, at(100), None);
-        let answers = round(&mut polls, 1100, 1100, vec![read(PollKind::Groups)]);
-        assert!(!answers[0].accept_loss, "once");
-    }
-}
+mod tests;
