@@ -70,6 +70,8 @@ pub struct ScimConfig {
     pub ask_owner: bool,
     /// How groups are handled.
     pub groups: GroupDialect,
+    /// Requests per second, where the application counts requests. Default: no limit but the operations of `pace`.
+    pub requests_per_second: Option<f64>,
     /// The longest wait that a `Retry-After` may ask for; default 3600 seconds. A longer one is cut.
     pub retry_after_max_seconds: u32,
     /// What a target says, in lower case, that answers 400 without a type when an account exists already.
@@ -318,6 +320,7 @@ impl Default for ScimConfig {
             extra_attributes: Vec::new(),
             ask_owner: false,
             groups: GroupDialect::default(),
+            requests_per_second: None,
             retry_after_max_seconds: 3600,
             exists_phrases: [
                 "already exists",
@@ -359,6 +362,12 @@ impl ScimConfig {
         }
         if !(1..=1000).contains(&self.page_size) {
             wrong.push(format!("pageSize {}: 1 to 1000", self.page_size));
+        }
+        if self
+            .requests_per_second
+            .is_some_and(|rate| !(rate.is_finite() && (0.01..=10_000.0).contains(&rate)))
+        {
+            wrong.push("requestsPerSecond: must be between 0.01 and 10000".to_owned());
         }
         if self.scan_pages_max == 0 {
             wrong.push("scanPagesMax 0: at least 1".to_owned());
@@ -452,6 +461,7 @@ mod tests {
             users_path: "Users/".to_owned(),
             page_size: 0,
             scan_pages_max: 0,
+            requests_per_second: Some(0.0),
             extension_schemas: vec!["gong".to_owned()],
             filter_by: vec!["emails[".to_owned()],
             active_by_patch: true,
@@ -472,6 +482,6 @@ mod tests {
             },
             ..ScimConfig::default()
         };
-        assert_eq!(config.validate().len(), 13, "{:#?}", config.validate());
+        assert_eq!(config.validate().len(), 14, "{:#?}", config.validate());
     }
 }

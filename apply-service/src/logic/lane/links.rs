@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde_json::Value;
 use usher_contract::{StateHash, UserKey};
 
 use crate::logic::{
@@ -147,6 +148,15 @@ impl Accounts for Links {
     }
     fn account_of(&self, user: &UserKey) -> Option<RemoteId> {
         self.links.get(user)?.remote_id.clone()
+    }
+    fn holds(&self, user: &UserKey, value: &Value) -> bool {
+        let hash = StateHash::of_value(value);
+        let link = self.links.get(user).filter(|link| link.remote_id.is_some());
+        link.is_some_and(|link| {
+            link.written
+                .values()
+                .any(|written| written.hash == hash && !written.doubted)
+        })
     }
     fn group_changes(&self, user: &UserKey, wanted: &WantedGroups, rules: &GroupRules) -> GroupChanges {
         self.groups.changes(user, wanted, rules)
