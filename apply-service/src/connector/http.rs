@@ -337,7 +337,12 @@ impl HttpSender {
     }
 
     fn build(&self, request: &Request, credential: Option<&Header>) -> Result<reqwest::Request, Refusal> {
-        let url = self.base.join(&request.path).ok_or_else(outside)?;
+        let url = if request.from_host {
+            self.base.at_host(&request.path)
+        } else {
+            self.base.join(&request.path)
+        };
+        let url = url.ok_or_else(outside)?;
         let method = request.method.parse().map_err(|_| unsendable("a method"))?;
         let mut headers = HeaderMap::new();
         headers.insert(

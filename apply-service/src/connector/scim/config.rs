@@ -92,6 +92,31 @@ pub struct ScimConfig {
     pub resource_type: Option<String>,
     /// Attributes whose values must be among those that the application lists. Default none.
     pub catalogues: Vec<Catalogue>,
+    /// The application's own call, outside SCIM, that sends its activation or password-reset mail. Default none: SCIM knows of
+    /// no such mail. Nobody is sent one unless `features.invite` is on and an operator orders it.
+    pub invite: Option<InviteCall>,
+}
+
+/// See [`ScimConfig::invite`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct InviteCall {
+    /// How it is asked.
+    pub method: InviteMethod,
+    /// A path from the host of the base URL, with `{id}` for the account's id, as `/api/users/{id}/invitation`.
+    pub path: String,
+}
+
+/// See [`InviteCall::method`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum InviteMethod {
+    /// POST, without a body.
+    Post,
+    /// PUT, without a body.
+    Put,
+    /// DELETE, as of a password.
+    Delete,
 }
 
 /// See [`ScimConfig::delete`].
@@ -338,6 +363,7 @@ impl Default for ScimConfig {
             user_name_suffix: None,
             resource_type: None,
             catalogues: Vec::new(),
+            invite: None,
         }
     }
 }
@@ -391,6 +417,13 @@ impl ScimConfig {
         if let Some(path) = self.base_url_path.as_ref().filter(|path| !plain(path)) {
             wrong.push(format!(
                 "baseUrlPath `{path}`: it starts with `/` and is a plain path, as `/scim/v2`"
+            ));
+        }
+        if let Some(InviteCall { path, .. }) = &self.invite
+            && !(plain(path) && !path.contains("..") && path.matches("/{id}").count() == 1)
+        {
+            wrong.push(format!(
+                "invite.path `{path}`: a plain path from the host on with one `{{id}}`, as `/api/users/{{id}}/invitation`"
             ));
         }
         if let Some(suffix) = &self.user_name_suffix {
@@ -466,6 +499,10 @@ mod tests {
             filter_by: vec!["emails[".to_owned()],
             active_by_patch: true,
             base_url_path: Some("scim/".to_owned()),
+            invite: Some(InviteCall {
+                method: InviteMethod::Post,
+                path: "/users/invitation".to_owned(),
+            }),
             user_name_suffix: Some(" ".to_owned()),
             catalogues: vec![Catalogue {
                 attribute: "title".to_owned(),
@@ -482,6 +519,6 @@ mod tests {
             },
             ..ScimConfig::default()
         };
-        assert_eq!(config.validate().len(), 14, "{:#?}", config.validate());
+        assert_eq!(config.validate().len(), 15, "{:#?}", config.validate());
     }
 }
