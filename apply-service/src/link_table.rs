@@ -427,7 +427,7 @@ mod tests {
             assert_eq!(take_link(&mut links, user, Some(&bad)), Err(why));
             assert_eq!((links.get(&user), links.unreadable()), (None, 1));
             take_link(&mut links, user, Some(&good)).unwrap();
-            assert_eq!((links.get(&user), links.unreadable()), (Some(&link), 0));
+            assert_eq!((links.get(&user), links.unreadable()), (Some(link.clone()), 0));
             take_link(&mut links, user, Some(&bad)).unwrap_err();
             take_link(&mut links, user, None).unwrap();
             assert_eq!((links.get(&user), links.unreadable()), (None, 0));
