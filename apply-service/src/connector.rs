@@ -189,6 +189,8 @@ pub struct Request {
     pub method: &'static str,
     /// Path below the base URL, encoded, with query; starts with `/`.
     pub path: String,
+    /// The path counts from the host of the base URL and not from its end: for calls that a policy names beside the interface.
+    pub from_host: bool,
     /// Additional headers.
     pub headers: Vec<(&'static str, String)>,
     /// JSON body.

@@ -525,3 +525,49 @@ fn the_form_of_the_address_is_checked_and_deleting_is_refused_at_load() {
     );
     assert!(error.err().unwrap().contains("offers no way to delete accounts"));
 }
+
+/// Nobody's password is reset by anything but this operation, and the password that the org shows with the answer goes nowhere.
+#[tokio::test]
+async fn the_org_resets_a_password_when_it_is_asked_to_and_nobody_keeps_the_answer() {
+    let scene = Scene::new(|_| (), "").await;
+    assert!(!scene.connector.lacks().contains(&"invite"));
+    let (aoife, bran) = (
+        scene.created(&person("U1", "aoife", SALES)).await,
+        scene.created(&person("U2", "bran", SALES)).await,
+    );
+    scene.update(&bran, &[("active", json!(false))]).await.unwrap();
+    assert!(scene.scim.with(|scim| scim.resets.is_empty()));
+
+    scene.asked();
+    let reply = scene.run(Operation::Invite(aoife.clone())).await;
+    assert!(matches!(reply, Ok(Reply::Taken)), "{reply:?}");
+    assert_eq!(
+        scene.asked(),
+        [format!(
+            "DELETE /services/data/v66.0/sobjects/User/{}/password",
+            aoife.0
+        )]
+    );
+    assert_eq!(scene.scim.with(|scim| scim.resets.clone()), [aoife.0.clone()]);
+
+    // Whoever is switched off or gone is sent nothing.
+    let refused = scene.run(Operation::Invite(bran)).await;
+    assert!(matches!(refused, Err(Failure::Reject(_))), "{refused:?}");
+    let gone = scene.run(Operation::Invite(RemoteId("005gone".to_owned()))).await;
+    assert!(matches!(gone, Ok(Reply::Absent)), "{gone:?}");
+    assert_eq!(scene.scim.with(|scim| scim.resets.len()), 1);
+
+    // An org where another call does it.
+    let other = Scene::new(
+        |_| (),
+        "invite: { method: POST, path: '/services/apexrest/invitation/{id}' }",
+    )
+    .await;
+    other.asked();
+    let unknown = other.run(Operation::Invite(aoife.clone())).await;
+    assert!(matches!(unknown, Ok(Reply::Absent)), "{unknown:?}");
+    assert_eq!(
+        other.asked(),
+        [format!("POST /services/apexrest/invitation/{}", aoife.0)]
+    );
+}

@@ -16,7 +16,7 @@
 //! | `address`, `request-unsendable` | the request cannot be sent as it is | no |
 //! | `timeout`, `connection-lost`, `answer-too-large` | no complete answer | perhaps |
 //!
-//! Deliberately left out: retries and pace (the lane), meanings of statuses (the connector), proxies from the
+//! Deliberately left out: retries and the pace of operations (the lane; that of requests is in `pace`), meanings of statuses (the connector), proxies from the
 //! environment.
 
 use std::{
@@ -24,7 +24,7 @@ use std::{
     error::Error,
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -47,6 +47,7 @@ pub(crate) mod consent;
 mod credential;
 mod endpoint;
 mod oauth;
+mod pace;
 mod secrets;
 mod token;
 mod token_file;
@@ -59,6 +60,7 @@ use client::{Broken, Clients, HEADER_BYTES_MAX, broken};
 use config::Base;
 use credential::{Credential, Header};
 use endpoint::HttpEndpoint;
+use pace::Pace;
 use secrets::Secrets;
 use token::TokenSource;
 use token_file::TokenFile;
@@ -118,10 +120,8 @@ pub struct HttpSender {
     credential: Credential,
     credential_expires_at: Option<Timestamp>,
     secrets: Secrets,
-    /// Between the beginnings of two requests.
-    interval: Option<Duration>,
-    /// When the next request may begin.
-    next: Mutex<Option<Instant>>,
+    /// The target's own limit of requests.
+    pace: Option<Pace>,
     request_timeout: Duration,
     max_body_bytes: usize,
 }
@@ -179,10 +179,7 @@ impl HttpSender {
             credential: Credential::new(config.auth, tokens),
             credential_expires_at: config.credential_expires_at,
             secrets: Secrets::new(config.secrets),
-            interval: config
-                .requests_per_second
-                .map(|rate| Duration::from_secs_f64(1.0 / rate)),
-            next: Mutex::new(None),
+            pace: config.requests_per_second.map(Pace::new),
             request_timeout,
             max_body_bytes: config.max_body_bytes,
         })
@@ -291,7 +288,10 @@ impl HttpSender {
         lease: &Lease,
         trace: &mut ExchangeTrace,
     ) -> HttpAnswer {
-        self.pause().await;
+        let _place = match &self.pace {
+            Some(pace) => Some(pace.place().await),
+            None => None,
+        };
         let built = match request {
             Outgoing::Request(request) => self.build(request, credential),
             Outgoing::Draft(draft) => {
@@ -337,7 +337,12 @@ impl HttpSender {
     }
 
     fn build(&self, request: &Request, credential: Option<&Header>) -> Result<reqwest::Request, Refusal> {
-        let url = self.base.join(&request.path).ok_or_else(outside)?;
+        let url = if request.from_host {
+            self.base.at_host(&request.path)
+        } else {
+            self.base.join(&request.path)
+        };
+        let url = url.ok_or_else(outside)?;
         let method = request.method.parse().map_err(|_| unsendable("a method"))?;
         let mut headers = HeaderMap::new();
         headers.insert(
@@ -385,18 +390,6 @@ impl HttpSender {
             *built.body_mut() = Some(body.into());
         }
         Ok(built)
-    }
-
-    /// Waits for the next place in the target's own limit of requests.
-    async fn pause(&self) {
-        let Some(interval) = self.interval else { return };
-        let until = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let until = next.map_or_else(now, |next| next.max(now()));
-            *next = Some(until + interval);
-            until
-        };
-        tokio::time::sleep_until(until.into()).await;
     }
 
     async fn receive(&self, mut response: Response) -> Result<HttpAnswer, HttpAnswer> {

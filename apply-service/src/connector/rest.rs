@@ -99,7 +99,7 @@ impl Connector for RestConnector {
             Operation::RenameGroup { id, name } => {
                 Box::new(groups::Single::new(shared, groups::Work::Rename(id, name)))
             }
-            Operation::ReadGroup(id) => Box::new(groups::Single::new(shared, groups::Work::Read(id))),
+            Operation::ReadGroup(id) => Box::new(groups::Read::new(shared, id)),
             Operation::ChangeMembers { id, add, remove, .. } => {
                 Box::new(groups::Change::new(shared, id, &add, &remove))
             }

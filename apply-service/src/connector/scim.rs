@@ -184,11 +184,14 @@ impl ScimConnector {
                 id,
                 members::Wanted::Members { add, remove, known },
             )),
-            Operation::Invite(_) => {
-                return Err(Refusal {
+            Operation::Invite(id) => {
+                let call = shared.config.invite.clone().ok_or_else(|| Refusal {
                     code: "not-offered".to_owned(),
-                    reason: "SCIM has no activation or password-reset mail (RFC 7644)".to_owned(),
-                });
+                    reason: "SCIM has no activation or password-reset mail (RFC 7644); `connection.scim.invite` names \
+                             the application's own call"
+                        .to_owned(),
+                })?;
+                Box::new(single::Invite { shared, call, id })
             }
         })
     }
@@ -229,11 +232,16 @@ impl Connector for ScimConnector {
     }
 
     fn lacks(&self) -> Vec<&'static str> {
-        match self.shared.config.delete {
-            // SCIM knows passwords and no mails about them.
-            DeleteMeans::Deletes => vec!["invite"],
-            DeleteMeans::Deactivates => vec!["delete", "invite"],
+        let config = &self.shared.config;
+        let mut lacks = Vec::new();
+        if config.delete == DeleteMeans::Deactivates {
+            lacks.push("delete");
         }
+        // SCIM knows passwords and no mails about them.
+        if config.invite.is_none() {
+            lacks.push("invite");
+        }
+        lacks
     }
 
     fn forget_listing(&self) {

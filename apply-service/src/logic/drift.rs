@@ -156,7 +156,8 @@ impl Survey {
         let gone: Vec<UserKey> = links
             .filter(|(user, link)| {
                 let listed = link.remote_id.as_ref().is_none_or(|id| self.seen.contains(id));
-                !listed && link.active == Some(true) && at_rest(user, link)
+                // Some applications do not show who is on.
+                !listed && link.active != Some(false) && at_rest(user, link)
             })
             .map(|(user, _)| *user)
             .collect();

@@ -355,7 +355,7 @@ impl Lane {
             },
             drifting: None,
             everybody: Everybody::default(),
-            reports: waking::Reports::new(target.scope.managers(), target.notify.looks_at_teams()),
+            reports: waking::Reports::new(target.managers_read(), target.notify.looks_at_teams()),
             due: waking::Due::default(),
             // The first commit says who the owner is and makes the first write start without waiting for one.
             commits: Commits::asked(),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use usher_contract::{Known, User, UserChange, UserKey};
+use usher_filter::People;
 
 use super::{
     account::{AttributePath, RemoteId},
@@ -14,6 +15,17 @@ use super::{
     source::{SourceField, is_blank},
     template::Template,
 };
+
+/// The other people, as far as rows look at them.
+#[derive(Clone, Copy)]
+pub struct Others<'a> {
+    /// The account that somebody has at this target.
+    pub account_of: &'a dyn Fn(&UserKey) -> Option<RemoteId>,
+    /// Whether somebody's account at this target is known to hold this value.
+    pub holds: &'a dyn Fn(&UserKey, &Value) -> bool,
+    /// Everybody's newest state: what managers hold.
+    pub people: &'a dyn People,
+}
 
 /// What one attribute should hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,16 +56,10 @@ impl<'a> Mapped<'a> {
         self.0.iter().map(|(rule, wanted)| (&rule.path, wanted, rule.write))
     }
     /// Adds rows that are not everybody's: settings of an assignment.
-    pub fn add(
-        &mut self,
-        user: &User,
-        target: &TargetPolicy,
-        rows: &'a [AttributeRule],
-        account_of: &dyn Fn(&UserKey) -> Option<RemoteId>,
-    ) {
+    pub fn add(&mut self, user: &User, target: &TargetPolicy, rows: &'a [AttributeRule], others: Others<'_>) {
         let user = &*with_primary_domain(user, &target.gate);
         self.0
-            .extend(rows.iter().map(|rule| (rule, wanted(user, rule, account_of))));
+            .extend(rows.iter().map(|rule| (rule, wanted(user, rule, target, others))));
     }
     /// Adds that an attribute is to hold nothing.
     pub fn clear(&mut self, row: &'a AttributeRule) {
@@ -68,28 +74,46 @@ impl<'a> Mapped<'a> {
     }
 }
 
-/// Maps a person by the target's rows. `account_of` tells the account that somebody has at this target.
-pub fn map<'a>(user: &User, target: &'a TargetPolicy, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Mapped<'a> {
+/// Maps a person by the target's rows.
+pub fn map<'a>(user: &User, target: &'a TargetPolicy, others: Others<'_>) -> Mapped<'a> {
     let user = &*with_primary_domain(user, &target.gate);
     let rows = target.attributes.iter();
-    Mapped(rows.map(|rule| (rule, wanted(user, rule, account_of))).collect())
+    Mapped(rows.map(|rule| (rule, wanted(user, rule, target, others))).collect())
 }
 
 /// The value that a row gives for a person; `None` when it gives none, or it is not decided.
 #[must_use]
 pub fn value_of(user: &User, rule: &AttributeRule, target: &TargetPolicy) -> Option<Value> {
     let user = &*with_primary_domain(user, &target.gate);
-    match wanted(user, rule, &|_| None) {
+    let nobody = Others {
+        account_of: &|_| None,
+        holds: &|_, _| false,
+        people: &(),
+    };
+    match wanted(user, rule, target, nobody) {
         Wanted::Value(value) => Some(value),
         _ => None,
     }
 }
 
-fn wanted(user: &User, rule: &AttributeRule, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Wanted {
-    let found = match found(user, rule) {
+fn wanted(user: &User, rule: &AttributeRule, target: &TargetPolicy, others: Others<'_>) -> Wanted {
+    let seen_as = |user: &User| with_primary_domain(user, &target.gate).into_owned();
+    let read = |field: &SourceField| field.read_among(user, others.people, &seen_as);
+    let found = match found(user, rule, &read) {
         Found::Unknown(field) => return Wanted::Unknown(field.to_string()),
         Found::Failed(why) => return Wanted::Failed(why),
-        Found::Value(_, SourceOf::Field(SourceField::Manager)) => return reference(user, account_of),
+        Found::Value(_, SourceOf::Field(SourceField::Manager)) => return reference(user, others.account_of),
+        // As a reference it names an account: one that is there, under this name already.
+        Found::Value(value, SourceOf::Field(SourceField::OfManager(_))) if refers_to_manager(&rule.path) => {
+            let Some(manager) = user.manager_id.value() else {
+                return Wanted::Leave;
+            };
+            let key = UserKey::new(user.org_id, *manager);
+            if !(others.holds)(&key, &value) {
+                return Wanted::Pending(key);
+            }
+            translated(value, &rule.values)
+        }
         Found::Value(value, _) => translated(value, &rule.values),
         Found::Blank => rule.values.default.clone(),
     };
@@ -123,7 +147,7 @@ enum SourceOf<'a> {
     Template(&'a Template),
 }
 
-fn found<'a>(user: &User, rule: &'a AttributeRule) -> Found<'a> {
+fn found<'a>(user: &User, rule: &'a AttributeRule, read: &dyn Fn(&SourceField) -> Known<Value>) -> Found<'a> {
     let fields = match &rule.source {
         ValueSource::Constant(value) => return Found::Value(value.clone(), SourceOf::Constant),
         ValueSource::Template(template) => {
@@ -137,7 +161,7 @@ fn found<'a>(user: &User, rule: &'a AttributeRule) -> Found<'a> {
         ValueSource::From(fields) => fields,
     };
     for field in fields {
-        match field.read(user) {
+        match read(field) {
             // A later source must not stand in for one that nobody could read.
             Known::Unknown => return Found::Unknown(field),
             Known::Empty => {}
@@ -203,7 +227,9 @@ pub fn origin(user: &User, rule: &AttributeRule) -> String {
     } else {
         "all sources are blank"
     };
-    let source = match found(user, rule) {
+    let source = match found(user, rule, &|field| field.read(user)) {
+        // Whoever asks has nobody else at hand: the name says it.
+        Found::Unknown(field @ SourceField::OfManager(_)) => format!("{field}{mapped}"),
         Found::Value(_, SourceOf::Field(field)) => format!("{field}{mapped}"),
         Found::Value(_, SourceOf::Constant) => "constant".to_owned(),
         Found::Value(_, SourceOf::Template(template)) => {
@@ -215,6 +241,12 @@ pub fn origin(user: &User, rule: &AttributeRule) -> String {
         Found::Failed(why) => format!("the template {why}"),
     };
     format!("{source}; row {}", rule.row)
+}
+
+/// Whether an attribute refers to the manager (RFC 7643 section 4.3), other than one that only shows something of theirs.
+fn refers_to_manager(path: &AttributePath) -> bool {
+    let name = path.0.rsplit(':').next().unwrap_or_default();
+    name.eq_ignore_ascii_case("manager") || name.eq_ignore_ascii_case("manager.value")
 }
 
 fn reference(user: &User, account_of: &dyn Fn(&UserKey) -> Option<RemoteId>) -> Wanted {
@@ -238,7 +270,81 @@ mod tests {
     fn one(user: &User, rule: AttributeRule) -> Wanted {
         let mut target = policy();
         target.attributes = vec![rule];
-        map(user, &target, &|_| None).iter().next().unwrap().1.clone()
+        map(user, &target, NOBODY).iter().next().unwrap().1.clone()
+    }
+
+    const NOBODY: Others<'_> = Others {
+        account_of: &|_| None,
+        holds: &|_, _| false,
+        people: &(),
+    };
+
+    /// One other person.
+    struct One(User);
+    impl People for One {
+        fn look(&self, key: UserKey, then: &mut dyn FnMut(&User)) {
+            if key == self.0.key() {
+                then(&self.0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_manager_holds_is_read_where_the_manager_is_known_and_left_alone_where_not() {
+        let mut target = policy();
+        let mut rule = row("managerMail", &["givenName"]);
+        rule.source = ValueSource::From(vec![SourceField::mapped("manager.email").unwrap()]);
+        target.attributes = vec![rule];
+        let mut user = person(1).user;
+        let boss = person(2).user;
+        let email = Wanted::Value(serde_json::to_value(&boss.email).unwrap());
+        let with = |user: &User, target: &TargetPolicy, people: &dyn People| {
+            let others = Others { people, ..NOBODY };
+            map(user, target, others).iter().next().unwrap().1.clone()
+        };
+        let people = One(boss.clone());
+        let unknown = || Wanted::Unknown("manager.email".to_owned());
+        user.manager_id = Known::Unknown;
+        assert_eq!(with(&user, &target, &people), unknown());
+        // Not on the topic (yet): never written as blank.
+        user.manager_id = Known::Value(user_key(2).user);
+        assert_eq!(with(&user, &target, &()), unknown());
+        assert_eq!(with(&user, &target, &people), email);
+        let mut blank = boss.clone();
+        blank.email = Known::Empty;
+        assert_eq!(with(&user, &target, &One(blank)), Wanted::Clear);
+        user.manager_id = Known::Empty;
+        assert_eq!(with(&user, &target, &people), Wanted::Clear, "nobody is a blank source");
+        // The manager's address as the application has it.
+        user.manager_id = Known::Value(user_key(2).user);
+        target.gate.domains = vec!["other.example".to_owned(), "acme.example".to_owned()];
+        target.gate.convert_to = Some("other.example".to_owned());
+        assert_eq!(with(&user, &target, &people), Wanted::Value(json!("u2@other.example")));
+        let said = origin(&user, &target.attributes[0]);
+        assert!(said.starts_with("manager.email; row"), "{said}");
+    }
+
+    #[test]
+    fn a_manager_is_named_by_an_address_once_the_managers_account_has_it() {
+        let mut target = policy();
+        let path = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
+        let mut rule = row(path, &["givenName"]);
+        rule.source = ValueSource::From(vec![SourceField::mapped("manager.email").unwrap()]);
+        target.attributes = vec![rule];
+        let mut user = person(1).user;
+        user.manager_id = Known::Value(user_key(2).user);
+        let people = One(person(2).user);
+        for (held, expected) in [
+            ("old@acme.example", Wanted::Pending(user_key(2))),
+            ("u2@acme.example", Wanted::Value(json!("u2@acme.example"))),
+        ] {
+            let others = Others {
+                holds: &|key, value| *key == user_key(2) && value == held,
+                people: &people,
+                ..NOBODY
+            };
+            assert_eq!(map(&user, &target, others).get(path), Some(&expected));
+        }
     }
 
     #[test]
@@ -331,7 +437,11 @@ mod tests {
         );
         let mut target = policy();
         target.attributes = vec![row("manager.value", &["manager"])];
-        let mapped = map(&user, &target, &|_| Some(RemoteId("r2".into())));
+        let others = Others {
+            account_of: &|_| Some(RemoteId("r2".into())),
+            ..NOBODY
+        };
+        let mapped = map(&user, &target, others);
         assert_eq!(mapped.get("manager.value"), Some(&Wanted::Value(json!("r2"))));
     }
 

@@ -14,6 +14,7 @@ mod tests;
 use std::fmt;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use usher_contract::{StateHash, UserChange, UserKey};
 use usher_filter::People;
 
@@ -38,6 +39,10 @@ pub trait Accounts {
     fn holder(&self, account: &RemoteId) -> Option<UserKey>;
     /// The account that somebody has.
     fn account_of(&self, user: &UserKey) -> Option<RemoteId>;
+    /// Whether somebody's account is known to hold this value, in whatever attribute.
+    fn holds(&self, _user: &UserKey, _value: &Value) -> bool {
+        false
+    }
     /// What would be changed about the groups of somebody who is to be in these.
     fn group_changes(&self, _user: &UserKey, wanted: &WantedGroups, _rules: &GroupRules) -> GroupChanges {
         GroupChanges {

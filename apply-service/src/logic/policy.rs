@@ -332,6 +332,19 @@ pub const USER_NAME: &str = "userName";
 pub const WORK_EMAIL: &str = "emails[type eq \"work\"].value";
 
 impl TargetPolicy {
+    /// How many managers up the rules look: those of scope, and rows that take something from the manager.
+    #[must_use]
+    pub fn managers_read(&self) -> usize {
+        let settings = self.assignments.iter().flat_map(|assignment| &assignment.rows);
+        let logins = self.scope.access.iter().flat_map(|access| &access.rows);
+        let of_manager = |row: &AttributeRule| {
+            matches!(&row.source, ValueSource::From(fields)
+                if fields.iter().any(|field| matches!(field, SourceField::OfManager(_))))
+        };
+        let rows = self.attributes.iter().chain(settings).chain(logins).any(of_manager);
+        self.scope.managers().max(usize::from(rows))
+    }
+
     /// The paths that a plan compares with what an account holds.
     pub fn paths(&self) -> impl Iterator<Item = &AttributePath> {
         let rows = self.attributes.iter().map(|rule| &rule.path);

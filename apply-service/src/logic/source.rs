@@ -1,11 +1,13 @@
-//! What a rule may take from a person: the published fields by name, custom fields, and the manager's account.
+//! What a rule may take from a person: the published fields by name, custom fields, the manager's account, and what the
+//! manager holds.
 //!
 //! Three-valued: *unknown* stays unknown. Nothing here turns it into blank.
 
 use std::fmt;
 
 use serde_json::Value;
-use usher_contract::{Known, NamedRef, User};
+use usher_contract::{Known, NamedRef, User, UserKey};
+use usher_filter::People;
 
 type Read = fn(&User) -> Known<Value>;
 
@@ -74,6 +76,8 @@ pub enum SourceField {
     Custom(String),
     /// The id of the manager's account at the target; a reference that may not be there yet.
     Manager,
+    /// A field of the manager, `manager.email`; only rows of the mapping have it.
+    OfManager(Box<SourceField>),
 }
 
 impl SourceField {
@@ -93,12 +97,24 @@ impl SourceField {
             .map(|(known, read)| Self::Published(known, *read))
     }
 
+    /// As [`SourceField::named`], for rows of the mapping: also a field of the manager, `manager.email`.
+    #[must_use]
+    pub fn mapped(name: &str) -> Option<Self> {
+        match name.strip_prefix("manager.") {
+            // One level: whose manager the manager's manager is, is nobody's attribute.
+            Some(of) if of != MANAGER => Self::named(of).map(|field| Self::OfManager(Box::new(field))),
+            Some(_) => None,
+            None => Self::named(name),
+        }
+    }
+
     /// All names, for hints.
     pub fn names() -> impl Iterator<Item = &'static str> {
         FIELDS.iter().map(|(name, _)| *name).chain([MANAGER])
     }
 
-    /// The value of a person; a manager's reference is resolved elsewhere and gives the manager's user id here.
+    /// The value of a person; a manager's reference is resolved elsewhere and gives the manager's user id here. What the
+    /// manager holds is unknown here: [`SourceField::read_among`] has it.
     #[must_use]
     pub fn read(&self, user: &User) -> Known<Value> {
         match self {
@@ -109,6 +125,26 @@ impl SourceField {
                 Some(value) => Known::Value(value.clone()),
             },
             Self::Manager => shown(&user.manager_id),
+            Self::OfManager(_) => Known::Unknown,
+        }
+    }
+
+    /// The value of a person among others. A manager of whom there is no state (yet) leaves it unknown; nobody as a manager
+    /// is blank. `seen_as` is how a person is seen, the manager as well.
+    pub fn read_among(&self, user: &User, people: &dyn People, seen_as: &dyn Fn(&User) -> User) -> Known<Value> {
+        let Self::OfManager(field) = self else {
+            return self.read(user);
+        };
+        match &user.manager_id {
+            Known::Unknown => Known::Unknown,
+            Known::Empty => Known::Empty,
+            Known::Value(id) => {
+                let mut found = Known::Unknown;
+                people.look(UserKey::new(user.org_id, *id), &mut |manager| {
+                    found = field.read(&seen_as(manager));
+                });
+                found
+            }
         }
     }
 }
@@ -119,6 +155,7 @@ impl fmt::Display for SourceField {
             Self::Published(name, _) => f.write_str(name),
             Self::Custom(name) => write!(f, "custom.{name}"),
             Self::Manager => f.write_str(MANAGER),
+            Self::OfManager(field) => write!(f, "manager.{field}"),
         }
     }
 }
@@ -160,6 +197,28 @@ mod tests {
         assert!(SourceField::named("shoeSize").is_none());
         assert!(SourceField::named("custom.").is_none());
         assert!(SourceField::named("custom.a b").is_none());
+    }
+
+    #[test]
+    fn a_field_of_the_manager_is_named_in_rows_alone_and_on_one_level() {
+        for name in [
+            "manager.email",
+            "manager.custom.Badge__c",
+            "manager.profile.name",
+            "manager.managerId",
+        ] {
+            assert_eq!(SourceField::mapped(name).unwrap().to_string(), name);
+            assert!(SourceField::named(name).is_none(), "{name}");
+        }
+        for name in [
+            "manager.shoeSize",
+            "manager.manager",
+            "manager.manager.email",
+            "manager.",
+        ] {
+            assert!(SourceField::mapped(name).is_none(), "{name}");
+        }
+        assert!(matches!(SourceField::mapped("manager"), Some(SourceField::Manager)));
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl Uses {
         let beyond = !target.assignments.is_empty()
             || target.groups.is_some()
             || target.lifecycle.termination.is_some()
+            || target.managers_read() > 0
             || target.notify.looks_at_teams();
         if beyond {
             return None;
@@ -92,6 +93,8 @@ impl Uses {
             SourceField::Published(name, _) => self.add(name),
             SourceField::Custom(_) => self.add("custom."),
             SourceField::Manager => self.add("managerId"),
+            // What somebody else holds, and what their account holds.
+            SourceField::OfManager(_) => None,
         }
     }
 
@@ -365,7 +368,12 @@ mod tests {
             pending: vec![],
             settings: policy().hash,
         });
-        for target in [managers, grouped, ending, assigning] {
+        let mut named = policy();
+        named.attributes.push(AttributeRule {
+            source: ValueSource::From(vec![SourceField::mapped("manager.email").unwrap()]),
+            ..row("manager.value", &["title"])
+        });
+        for target in [managers, named, grouped, ending, assigning] {
             assert_eq!(Uses::of(&target), None);
         }
     }

@@ -281,7 +281,7 @@ fn fields(layers: &Layers<'_>, at: &[&str], from: OneOrMany, problems: &mut Vec<
     let at = below(at, &["from"]);
     let fields: Vec<SourceField> = names
         .iter()
-        .filter_map(|field| named(layers, &at, field, problems))
+        .filter_map(|field| SourceField::mapped(field).or_else(|| named(layers, &at, field, problems)))
         .collect();
     (fields.len() == names.len()).then_some(fields)
 }
@@ -294,7 +294,14 @@ fn below<'a>(at: &[&'a str], keys: &[&'a str]) -> Vec<&'a str> {
 /// A source field by its name, or a problem with the nearest name.
 pub(super) fn named(layers: &Layers<'_>, at: &[&str], name: &str, problems: &mut Vec<String>) -> Option<SourceField> {
     let field = SourceField::named(name);
-    if field.is_none() {
+    if let Some(of) = name.strip_prefix("manager.")
+        && SourceField::mapped(name).is_some()
+    {
+        let message = format!(
+            "`{name}` is a source of rows alone (`from: {name}`), not of what is asked here; `{of}` is the person's own"
+        );
+        problems.push(layers.problem(at, message));
+    } else if field.is_none() {
         let hint = nearest(name, SourceField::names()).map_or_else(
             || "fields of the org are written custom.Name__c".to_owned(),
             |nearest| format!("did you mean `{nearest}`? Fields of the org are written custom.Name__c"),

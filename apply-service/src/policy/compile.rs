@@ -197,7 +197,7 @@ fn organization(
         &["organization", "managers"],
         "leaves the hierarchy to the application: managers that change at the source do not change there",
     ));
-    let refers = |row: &AttributeRule| matches!(&row.source, ValueSource::From(fields) if fields.iter().any(|field| matches!(field, SourceField::Manager)));
+    let refers = |row: &AttributeRule| matches!(&row.source, ValueSource::From(fields) if fields.iter().any(|field| matches!(field, SourceField::Manager | SourceField::OfManager(_))));
     rows.into_iter().filter(|row| !refers(row)).collect()
 }
 

@@ -127,7 +127,7 @@ pub(super) fn connection(
         config.ask_owner = protect && auth.user().is_none();
     }
     let (secrets, requests_per_second, max_body_bytes) = match &dialect {
-        Dialect::Scim(_) => Default::default(),
+        Dialect::Scim(config) => (Default::default(), config.requests_per_second, None),
         Dialect::Rest(config) => (config.secrets.clone(), config.requests_per_second, None),
         Dialect::Roster(config) => (Default::default(), None, Some(config.max_bytes)),
     };

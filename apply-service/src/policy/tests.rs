@@ -5,6 +5,7 @@ mod belonging;
 mod connections;
 mod gong;
 mod groups;
+mod managers;
 mod notify;
 mod rows;
 mod schema;

@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod context;
+mod leader;
 pub mod membership;
 pub mod partition;
 pub mod producer;

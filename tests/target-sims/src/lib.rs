@@ -8,7 +8,7 @@
 //! `schema` what attributes exist · `path`, `filter` how they are named and searched · `patch`, `resource` how they change ·
 //! `store` where they are kept · `service` which request does what, as a plain function · `server` HTTP · `sim` the handle for tests.
 //!
-//! [`SkyPrep`], [`MiniOrange`], [`MiniOrangeScim`], [`Gong`], [`SalesforceScim`] and [`TokenProvider`] run in a [`VendorSim`]: they keep the rules that their vendors state, the awkward ones first.
+//! [`SkyPrep`], [`Spinify`], [`MiniOrange`], [`MiniOrangeScim`], [`Gong`], [`SalesforceScim`] and [`TokenProvider`] run in a [`VendorSim`]: they keep the rules that their vendors state, the awkward ones first.
 //!
 //! Left out on purpose: anything of Usher's own code. A simulator that shared the connector's ideas would share its mistakes.
 
@@ -47,4 +47,5 @@ pub use vendors::{
     provider::TokenProvider,
     salesforce::SalesforceScim,
     skyprep::{SkyPrep, SkyPrepGroup},
+    spinify::Spinify,
 };

@@ -1,4 +1,4 @@
-//! Applications with an interface or rules of their own: SkyPrep, miniOrange, the SCIM services of Gong, miniOrange and Salesforce, and a provider of tokens,
+//! Applications with an interface or rules of their own: SkyPrep, Spinify, miniOrange, the SCIM services of Gong, miniOrange and Salesforce, and a provider of tokens,
 //! as far as their vendors say what they do.
 //!
 //! What a vendor leaves open is a switch, so that tests can try both. A vendor is a plain function from a request and
@@ -27,6 +27,7 @@ pub(crate) mod miniorange_scim;
 pub(crate) mod provider;
 pub(crate) mod salesforce;
 pub(crate) mod skyprep;
+pub(crate) mod spinify;
 
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -123,6 +124,11 @@ pub trait Vendor: Send + 'static {
 
     /// Whether a path changes something, for faults and the log.
     fn is_write(path: &str) -> bool;
+
+    /// Whether an answer says no; where a vendor says so in the body of a success, it looks there.
+    fn is_refusal(answer: &VendorAnswer) -> bool {
+        answer.status >= 400
+    }
 }
 
 /// A running application. Dropping it stops it.
@@ -139,7 +145,19 @@ struct Inner<V> {
     vendor: V,
     faults: Faults,
     requests: Vec<VendorRequest>,
+    refused: Vec<(VendorRequest, VendorAnswer)>,
     serving: usize,
+}
+
+impl<V: Vendor> Inner<V> {
+    /// What the vendor answers; a refusal is remembered.
+    fn answered(&mut self, request: &VendorRequest) -> VendorAnswer {
+        let answer = self.vendor.handle(request);
+        if V::is_refusal(&answer) {
+            self.refused.push((request.clone(), answer.clone()));
+        }
+        answer
+    }
 }
 
 impl<V: Vendor> VendorSim<V> {
@@ -152,6 +170,7 @@ impl<V: Vendor> VendorSim<V> {
             vendor,
             faults: Faults::default(),
             requests: Vec::new(),
+            refused: Vec::new(),
             serving: 0,
         }));
         let router: Router = Router::new().fallback(serve::<V>).with_state(Arc::clone(&shared));
@@ -192,6 +211,11 @@ impl<V: Vendor> VendorSim<V> {
     pub fn take_requests(&self) -> Vec<VendorRequest> {
         std::mem::take(&mut lock(&self.shared).requests)
     }
+
+    /// Everything that the vendor itself refused since the start, with its answers; planned faults are not among them.
+    pub fn refused(&self) -> Vec<(VendorRequest, VendorAnswer)> {
+        lock(&self.shared).refused.clone()
+    }
 }
 
 fn lock<V>(shared: &Mutex<Inner<V>>) -> MutexGuard<'_, Inner<V>> {
@@ -221,7 +245,7 @@ async fn serve<V: Vendor>(
         inner.requests.push(request.clone());
         inner.serving += 1;
         match inner.faults.take(&request.method, &path, V::is_write(&path)) {
-            None => (Some(inner.vendor.handle(&request)), false),
+            None => (Some(inner.answered(&request)), false),
             Some(Fault::Answer {
                 status,
                 content_type,
@@ -242,7 +266,7 @@ async fn serve<V: Vendor>(
                 (Some(answer), false)
             }
             Some(Fault::LoseAnswer | Fault::Hang { execute: true }) => {
-                inner.vendor.handle(&request);
+                inner.answered(&request);
                 (None, true)
             }
             Some(Fault::Refuse | Fault::Hang { execute: false }) => (None, true),

@@ -147,8 +147,9 @@ impl HttpConfig {
     pub(crate) fn provider_url(&self, key: &str, text: &str) -> Result<Url, String> {
         if text.starts_with('/') {
             let base = Base::parse(self)?;
-            let url = base.url.join(text).ok().filter(|url| url.origin() == base.url.origin());
-            return url.ok_or_else(|| format!("{key}: not a path such as /services/oauth2/token"));
+            return base
+                .at_host(text)
+                .ok_or_else(|| format!("{key}: not a path such as /services/oauth2/token"));
         }
         let url = Url::parse(text).map_err(|error| format!("{key}: not a URL ({error})"))?;
         self.check_url(&url)
@@ -222,6 +223,12 @@ impl Base {
             .then_some(url)
     }
 
+    /// The address of a path at the same host, wherever the base path lies.
+    pub(crate) fn at_host(&self, path: &str) -> Option<Url> {
+        let url = self.url.join(path).ok()?;
+        (path.starts_with('/') && url.origin() == self.url.origin() && url.username().is_empty()).then_some(url)
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -264,6 +271,16 @@ mod tests {
             "x/Users",
         ] {
             assert!(base.join(path).is_none(), "{path}");
+        }
+        assert_eq!(base.at_host("/x/a%2Fb").unwrap().as_str(), "https://h.example/x/a%2Fb");
+        for path in [
+            "//evil.example/x",
+            "/\\evil.example",
+            "https://evil.example/",
+            "x",
+            "\\\\evil.example/",
+        ] {
+            assert!(base.at_host(path).is_none(), "{path}");
         }
     }
 

@@ -63,7 +63,7 @@ pub struct RestConfig {
 }
 
 /// Groups: what they look like, and their calls. Templates read `group.id`, `group.name`, `member.id`, and `members` (the
-/// ids, as a list). Each answer holds everything: groups and members are not paged.
+/// ids, as a list). `list`, `find` and `members` may have `paging`, as the list of accounts; without it an answer holds everything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Groups {

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod finding;
+mod grouping;
 mod listing;
 mod meanings;
 mod writing;

@@ -1,6 +1,8 @@
 //! Groups of a described application: found by name, made, renamed, and their members added and taken out one by one, or
 //! many where the description's templates read `members`.
 //!
+//! Lists of groups and of members may come in pages, as lists of accounts do.
+//!
 //! What an application answers to calls about groups stops groups and not the target, unless it is about credentials.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -9,7 +11,13 @@ use serde_json::{Value, json};
 use serde_json_path::JsonPath;
 
 use super::{
-    Meaning, Shared, account::text_at, classify::unexpected, config::Verb, description::Call, failed, lacking,
+    Meaning, Shared,
+    account::text_at,
+    classify::unexpected,
+    config::Verb,
+    description::Call,
+    failed, lacking,
+    paging::{Pages, Turn},
 };
 use crate::{
     connector::{Exchange, Failure, HttpAnswer, Refusal, Reply, Step},
@@ -62,6 +70,10 @@ impl Shared {
         Ok(lists.flatten().collect())
     }
 
+    fn pages(&self, call: &Call, names: Vec<(&'static str, Value)>) -> Pages {
+        Pages::new(&self.description, call, &self.base_url, names)
+    }
+
     fn groups_in(&self, call: &Call, body: &Value) -> Result<Vec<RemoteGroup>, Refusal> {
         let Some(groups) = &self.description.groups else {
             return Ok(Vec::new());
@@ -85,7 +97,14 @@ fn only_groups(step: Step) -> Step {
         Step::Done(Err(Failure::Halt(refusal)))
             if matches!(
                 refusal.code.as_str(),
-                "http-403" | "http-404" | "http-405" | "http-410" | "unexpected-answer" | "unknown-answer"
+                "http-403"
+                    | "http-404"
+                    | "http-405"
+                    | "http-410"
+                    | "unexpected-answer"
+                    | "unknown-answer"
+                    | "list-too-long"
+                    | "link-elsewhere"
             ) =>
         {
             Step::Done(Err(Failure::Reject(refusal)))
@@ -104,21 +123,31 @@ pub(crate) struct Find {
     shared: Arc<Shared>,
     name: String,
     verb: Verb,
+    /// The list under way, and what of it has the name.
+    pages: Option<Pages>,
+    found: Vec<RemoteGroup>,
 }
 
 impl Find {
     pub(crate) fn new(shared: Arc<Shared>, name: String) -> Self {
         let by_name = shared.call(Verb::FindGroup).is_some();
         let verb = if by_name { Verb::FindGroup } else { Verb::ListGroups };
-        Self { shared, name, verb }
+        Self {
+            shared,
+            name,
+            verb,
+            pages: None,
+            found: Vec::new(),
+        }
     }
 
-    fn ask(&self) -> Step {
+    fn ask(&mut self) -> Step {
         let Some(call) = self.shared.call(self.verb) else {
             return lacking("groups.list");
         };
-        let group = json!({ "name": self.name });
-        self.shared.send(call, &[("group", group)], &AttributeValues::new())
+        let group = ("group", json!({ "name": self.name }));
+        let pages = self.shared.pages(call, vec![group]);
+        next_page(self.pages.insert(pages))
     }
 }
 
@@ -129,16 +158,33 @@ impl Exchange for Find {
         let Some(call) = shared.call(self.verb) else {
             return lacking("groups.list");
         };
-        let found = match shared.classify(call, &answer) {
-            Meaning::Success(body) => shared.groups_in(call, &body),
-            Meaning::Absent if self.verb == Verb::FindGroup => Ok(Vec::new()),
+        let Some(pages) = &mut self.pages else {
+            return self.ask();
+        };
+        match shared.classify(call, &answer) {
+            Meaning::Success(body) => {
+                let mut page = match shared.groups_in(call, &body) {
+                    Ok(page) => page,
+                    Err(refusal) => return refused(refusal),
+                };
+                let head = page.first().map(|group| group.id.0.clone());
+                let turn = match pages.turn(&answer, &body, page.len(), head.as_deref()) {
+                    Ok(turn) => turn,
+                    Err(failure) => return only_groups(Step::Done(Err(failure))),
+                };
+                if turn != Turn::Again {
+                    page.retain(|group| folded(&group.name) == folded(&self.name));
+                    self.found.append(&mut page);
+                }
+                if turn == Turn::More {
+                    return next_page(pages);
+                }
+            }
+            Meaning::Absent if self.verb == Verb::FindGroup => {}
+            Meaning::Failed(failure) => return only_groups(Step::Done(Err(pages.refused(failure)))),
             other => return only_groups(failed(other)),
-        };
-        let mut found = match found {
-            Ok(found) => found,
-            Err(refusal) => return refused(refusal),
-        };
-        found.retain(|group| folded(&group.name) == folded(&self.name));
+        }
+        let found = std::mem::take(&mut self.found);
         let proven = self.verb == Verb::ListGroups || call.proves_absence || shared.call(Verb::ListGroups).is_none();
         if found.is_empty() && !proven {
             self.verb = Verb::ListGroups;
@@ -148,12 +194,19 @@ impl Exchange for Find {
     }
 }
 
+/// Asks for the page that comes next.
+fn next_page(pages: &Pages) -> Step {
+    match pages.ask() {
+        Ok(draft) => Step::Complete(draft),
+        Err(refusal) => refused(refusal),
+    }
+}
+
 /// What is done about a group.
 #[derive(Debug)]
 pub(crate) enum Work {
     Create(String),
     Rename(RemoteId, String),
-    Read(RemoteId),
 }
 
 /// The exchange of the operations of one call about a group.
@@ -172,7 +225,6 @@ impl Single {
         match self.work {
             Work::Create(_) => (Verb::CreateGroup, "groups.create"),
             Work::Rename(..) => (Verb::RenameGroup, "groups.rename"),
-            Work::Read(_) => (Verb::ReadMembers, "groups.members"),
         }
     }
 
@@ -192,19 +244,6 @@ impl Single {
                 })
             }
             Work::Rename(id, _) => Ok(Reply::GroupWritten(id.clone())),
-            Work::Read(_) => {
-                let Some(groups) = &self.shared.description.groups else {
-                    return Ok(Reply::Members(None));
-                };
-                let entries = self.shared.entries(call, body).map_err(Failure::Reject)?;
-                let ids: Option<Vec<RemoteId>> = entries
-                    .iter()
-                    .map(|held| text_at(&groups.member, held).map(RemoteId))
-                    .collect();
-                // One that cannot be read makes the rest say nothing about who is not in it.
-                ids.map(|ids| Reply::Members(Some(ids)))
-                    .ok_or_else(|| Failure::Reject(unexpected(call.verb, "not a list of members; check groups.member")))
-            }
         }
     }
 }
@@ -219,7 +258,6 @@ impl Exchange for Single {
             let group = match &self.work {
                 Work::Create(name) => json!({ "name": name }),
                 Work::Rename(id, name) => json!({ "id": id.0, "name": name }),
-                Work::Read(id) => json!({ "id": id.0 }),
             };
             return self.shared.send(call, &[("group", group)], &AttributeValues::new());
         };
@@ -228,6 +266,85 @@ impl Exchange for Single {
             Meaning::Absent => Step::Done(Ok(Reply::Absent)),
             Meaning::Exists(refusal) => Step::Done(Ok(Reply::Conflict(refusal))),
             other => only_groups(failed(other)),
+        }
+    }
+}
+
+/// The exchange of `Operation::ReadGroup`.
+#[derive(Debug)]
+pub(crate) struct Read {
+    shared: Arc<Shared>,
+    id: RemoteId,
+    pages: Option<Pages>,
+    members: Vec<RemoteId>,
+}
+
+impl Read {
+    pub(crate) fn new(shared: Arc<Shared>, id: RemoteId) -> Self {
+        Self {
+            shared,
+            id,
+            pages: None,
+            members: Vec::new(),
+        }
+    }
+
+    /// The members of a page.
+    fn members_in(&self, call: &Call, body: &Value) -> Result<Vec<RemoteId>, Refusal> {
+        let Some(groups) = &self.shared.description.groups else {
+            return Ok(Vec::new());
+        };
+        let entries = self.shared.entries(call, body)?;
+        let ids: Option<Vec<RemoteId>> = entries
+            .iter()
+            .map(|held| text_at(&groups.member, held).map(RemoteId))
+            .collect();
+        // One that cannot be read makes the rest say nothing about who is not in it.
+        ids.ok_or_else(|| unexpected(call.verb, "not a list of members; check groups.member"))
+    }
+}
+
+impl Exchange for Read {
+    fn step(&mut self, answer: Option<HttpAnswer>) -> Step {
+        let shared = Arc::clone(&self.shared);
+        let Some(call) = shared.call(Verb::ReadMembers) else {
+            return lacking("groups.members");
+        };
+        let (Some(answer), true) = (answer, self.pages.is_some()) else {
+            let group = ("group", json!({ "id": self.id.0 }));
+            return next_page(self.pages.insert(shared.pages(call, vec![group])));
+        };
+        let body = match shared.classify(call, &answer) {
+            Meaning::Success(body) => body,
+            Meaning::Absent => return Step::Done(Ok(Reply::Absent)),
+            Meaning::Exists(refusal) => return Step::Done(Ok(Reply::Conflict(refusal))),
+            Meaning::Failed(failure) => {
+                let failure = match &self.pages {
+                    Some(pages) => pages.refused(failure),
+                    None => failure,
+                };
+                return only_groups(Step::Done(Err(failure)));
+            }
+            other => return only_groups(failed(other)),
+        };
+        let page = match self.members_in(call, &body) {
+            Ok(page) => page,
+            Err(refusal) => return refused(refusal),
+        };
+        let Some(pages) = &mut self.pages else {
+            return lacking("groups.members");
+        };
+        let head = page.first().map(|id| id.0.as_str());
+        let turn = match pages.turn(&answer, &body, page.len(), head) {
+            Ok(turn) => turn,
+            Err(failure) => return only_groups(Step::Done(Err(failure))),
+        };
+        if turn != Turn::Again {
+            self.members.extend(page);
+        }
+        match turn {
+            Turn::More => next_page(pages),
+            Turn::Last | Turn::Again => Step::Done(Ok(Reply::Members(Some(std::mem::take(&mut self.members))))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Lists, page by page, without going in circles.
+//! Lists of accounts, groups and members, page by page, without going in circles.
 //!
 //! A list ends on an empty page, at the total that the application names, where no next page is named, and on a page
 //! that shows nothing new. A full page that repeats says that the way of paging is ignored: nothing follows from such
@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     account::text_at,
@@ -63,24 +63,42 @@ impl Progress {
     }
 }
 
-/// A list under way.
+/// A list of anything under way: its requests, and when it ends.
 #[derive(Debug)]
-pub(crate) struct Pager {
+pub(crate) struct Pages {
     description: Arc<Description>,
     call: Call,
     base_url: String,
+    /// What its templates read besides the page.
+    names: Vec<(&'static str, Value)>,
     pub(crate) progress: Progress,
 }
 
-impl Pager {
-    /// `None` when the application does not list its accounts.
-    pub(crate) fn new(description: &Arc<Description>, base_url: &str, progress: Progress) -> Option<Self> {
-        Some(Self {
+/// What becomes of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Another one follows.
+    More,
+    /// It was the last one.
+    Last,
+    /// It shows what was shown before: that was everything, and this page counts for nothing.
+    Again,
+}
+
+impl Pages {
+    pub(crate) fn new(
+        description: &Arc<Description>,
+        call: &Call,
+        base_url: &str,
+        names: Vec<(&'static str, Value)>,
+    ) -> Self {
+        Self {
             description: Arc::clone(description),
-            call: description.call(Verb::List)?.clone(),
+            call: call.clone(),
             base_url: base_url.trim().trim_end_matches('/').to_owned(),
-            progress,
-        })
+            names,
+            progress: Progress::default(),
+        }
     }
 
     /// The request of the next page.
@@ -99,91 +117,94 @@ impl Pager {
                 page["cursor"] = json!(cursor);
             }
         }
-        let context = context(&self.description.config, &[("page", page)]);
+        let mut names = vec![("page", page)];
+        names.extend(self.names.iter().cloned());
+        let context = context(&self.description.config, &names);
         RestDraft::new(&self.description, &self.call, context, &AttributeValues::new(), link)
     }
 
-    /// The accounts of a page, and whether another one follows.
+    /// What follows a page with so many entries, of which the first has this id.
     ///
     /// # Errors
-    /// The page did not come, or the list cannot be believed.
-    pub(crate) fn take(&mut self, answer: &HttpAnswer) -> Result<(Vec<RemoteAccount>, bool), Failure> {
-        let body = match classify(&self.description, &self.call, answer) {
-            Meaning::Success(body) => body,
-            // A page mark that has expired: from the first page again.
-            Meaning::Failed(Failure::Reject(refusal)) if self.progress.next.is_some() => {
-                let code = CURSOR_REFUSED.to_owned();
-                return Err(Failure::Retry(Refusal { code, ..refusal }, None));
-            }
-            Meaning::Failed(failure) => return Err(failure),
-            Meaning::Unclear(refusal, wait) => return Err(Failure::Retry(refusal, wait)),
-            Meaning::Absent => {
-                return Err(Failure::Halt(unexpected(
-                    Verb::List,
-                    "that there is no account, which no list says",
-                )));
-            }
-            Meaning::Exists(refusal) => return Err(Failure::Halt(refusal)),
-        };
-        let accounts = self
-            .description
-            .accounts(&self.call, &body, None)
-            .map_err(Failure::Halt)?;
+    /// The list cannot be believed.
+    pub(crate) fn turn(
+        &mut self,
+        answer: &HttpAnswer,
+        body: &Value,
+        count: usize,
+        head: Option<&str>,
+    ) -> Result<Turn, Failure> {
         let Some(paging) = self.call.paging.clone() else {
             self.progress.pages += 1;
-            self.progress.received += accounts.len() as u64;
-            return Ok((accounts, false));
+            self.progress.received += count as u64;
+            return Ok(Turn::Last);
         };
         let total = paging
             .total
             .as_ref()
-            .and_then(|path| text_at(path, &body)?.parse::<u64>().ok());
+            .and_then(|path| text_at(path, body)?.parse::<u64>().ok());
         let next = match paging.style {
-            PagingStyle::Cursor => paging.next.as_ref().and_then(|path| text_at(path, &body)),
+            PagingStyle::Cursor => paging.next.as_ref().and_then(|path| text_at(path, body)),
             PagingStyle::Link => self.link(answer)?,
             PagingStyle::Page | PagingStyle::Offset => None,
         };
         let marked = matches!(paging.style, PagingStyle::Cursor | PagingStyle::Link);
-        let head = accounts.first().map(|account| fingerprint(&account.id.0));
+        let head = head.map(fingerprint);
         let repeats = head.is_some() && (head == self.progress.first || head == self.progress.previous);
         let stands_still = next.is_some() && next == self.progress.next;
         self.progress.pages += 1;
         if repeats || stands_still {
-            return if repeats && !stands_still && (accounts.len() as u64) < u64::from(paging.size) && !marked {
+            return if repeats && !stands_still && (count as u64) < u64::from(paging.size) && !marked {
                 // One short page, shown again: this was everybody.
-                self.end(Vec::new(), total)
+                self.end(Turn::Again, total)
             } else {
                 Err(self.incomplete("the pages repeat"))
             };
         }
-        self.progress.received += accounts.len() as u64;
+        self.progress.received += count as u64;
         self.progress.first = self.progress.first.or(head);
         self.progress.previous = head.or(self.progress.previous);
         self.progress.next.clone_from(&next);
         let more = if marked {
             next.is_some()
         } else {
-            !accounts.is_empty() && total.is_none_or(|total| self.progress.received < total)
+            count > 0 && total.is_none_or(|total| self.progress.received < total)
         };
         if !more {
-            return self.end(accounts, total);
+            return self.end(Turn::Last, total);
         }
         if self.progress.pages >= self.description.config.pages_max {
             return Err(Failure::Halt(Refusal {
                 code: "list-too-long".to_owned(),
                 reason: format!(
-                    "listing the accounts: no end after {} pages; raise pagesMax",
+                    "{}: no end after {} pages; raise pagesMax",
+                    self.words(),
                     self.progress.pages
                 ),
             }));
         }
-        Ok((accounts, true))
+        Ok(Turn::More)
     }
 
-    fn end(&self, accounts: Vec<RemoteAccount>, total: Option<u64>) -> Result<(Vec<RemoteAccount>, bool), Failure> {
+    /// What a page that is refused means: a page mark that has expired begins the list anew.
+    pub(crate) fn refused(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Reject(refusal) if self.progress.next.is_some() => {
+                let code = CURSOR_REFUSED.to_owned();
+                Failure::Retry(Refusal { code, ..refusal }, None)
+            }
+            other => other,
+        }
+    }
+
+    fn words(&self) -> String {
+        format!("listing the {}", self.call.verb.listed())
+    }
+
+    fn end(&self, turn: Turn, total: Option<u64>) -> Result<Turn, Failure> {
         match total {
             Some(total) if self.progress.received < total => Err(self.incomplete(&format!("the target names {total}"))),
-            _ => Ok((accounts, false)),
+            _ => Ok(turn),
         }
     }
 
@@ -191,7 +212,8 @@ impl Pager {
         let refusal = Refusal {
             code: LIST_INCOMPLETE.to_owned(),
             reason: format!(
-                "listing the accounts: the list ended after {}, and {why}",
+                "{}: the list ended after {}, and {why}",
+                self.words(),
                 self.progress.received
             ),
         };
@@ -214,7 +236,7 @@ impl Pager {
                 target.strip_prefix(&path.unwrap_or_default()).map(str::to_owned)
             }
             None if target.starts_with('?') => {
-                let path = self.call.path.text(&context(&self.description.config, &[]));
+                let path = self.call.path.text(&context(&self.description.config, &self.names));
                 path.ok().flatten().map(|path| format!("{path}{target}"))
             }
             None => None,
@@ -223,9 +245,59 @@ impl Pager {
             Some(below) => Ok(Some(below)),
             None => Err(Failure::Halt(Refusal {
                 code: "link-elsewhere".to_owned(),
-                reason: "listing the accounts: the next page is said to be at an address outside of baseUrl".to_owned(),
+                reason: format!(
+                    "{}: the next page is said to be at an address outside of baseUrl",
+                    self.words()
+                ),
             })),
         }
+    }
+}
+
+/// The list of accounts under way.
+#[derive(Debug)]
+pub(crate) struct Pager(pub(crate) Pages);
+
+impl Pager {
+    /// `None` when the application does not list its accounts.
+    pub(crate) fn new(description: &Arc<Description>, base_url: &str, progress: Progress) -> Option<Self> {
+        let pages = Pages::new(description, description.call(Verb::List)?, base_url, Vec::new());
+        Some(Self(Pages { progress, ..pages }))
+    }
+
+    /// The request of the next page.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn ask(&self) -> Result<Box<RestDraft>, Refusal> {
+        self.0.ask()
+    }
+
+    /// The accounts of a page, and whether another one follows.
+    ///
+    /// # Errors
+    /// The page did not come, or the list cannot be believed.
+    pub(crate) fn take(&mut self, answer: &HttpAnswer) -> Result<(Vec<RemoteAccount>, bool), Failure> {
+        let body = match classify(&self.0.description, &self.0.call, answer) {
+            Meaning::Success(body) => body,
+            Meaning::Failed(failure) => return Err(self.0.refused(failure)),
+            Meaning::Unclear(refusal, wait) => return Err(Failure::Retry(refusal, wait)),
+            Meaning::Absent => {
+                return Err(Failure::Halt(unexpected(
+                    Verb::List,
+                    "that there is no account, which no list says",
+                )));
+            }
+            Meaning::Exists(refusal) => return Err(Failure::Halt(refusal)),
+        };
+        let accounts = self.0.description.accounts(&self.0.call, &body, None);
+        let accounts = accounts.map_err(Failure::Halt)?;
+        let head = accounts.first().map(|account| account.id.0.as_str());
+        Ok(match self.0.turn(answer, &body, accounts.len(), head)? {
+            Turn::More => (accounts, true),
+            Turn::Last => (accounts, false),
+            Turn::Again => (Vec::new(), false),
+        })
     }
 }
 

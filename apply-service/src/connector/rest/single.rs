@@ -216,7 +216,7 @@ impl Exchange for List {
         self.shared.note_time(&answer);
         Step::Done(pager.take(&answer).map(|(accounts, more)| Reply::Page {
             accounts,
-            next: more.then(|| pager.progress.to_text()),
+            next: more.then(|| pager.0.progress.to_text()),
         }))
     }
 }

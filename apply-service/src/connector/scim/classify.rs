@@ -34,6 +34,8 @@ pub(crate) enum Purpose {
     Create,
     Update,
     Delete,
+    /// The application's own mail to an account's user.
+    Invite,
     /// Groups by name, or a page of them.
     SearchGroup,
     ReadGroup,
@@ -67,12 +69,16 @@ impl Purpose {
             Self::Create => "creating the account",
             Self::Update => "writing the account",
             Self::Delete => "deleting the account",
+            Self::Invite => "asking for the activation or password-reset mail",
         }
     }
 
     /// Whether an account is the object: a 404 says that it is gone, not that the address is wrong.
     fn is_personal(self) -> bool {
-        matches!(self.alike(), Self::Read | Self::Create | Self::Update | Self::Delete)
+        matches!(
+            self.alike(),
+            Self::Read | Self::Create | Self::Update | Self::Delete | Self::Invite
+        )
     }
 
     /// Whether the request is about the target and nobody in particular.
@@ -158,7 +164,7 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
         403 => Meaning::Failed(Failure::Reject(refusal())),
         404 | 410 if html => Meaning::Failed(Failure::Halt(web_page(asked, status))),
         404 | 410 => match purpose {
-            Purpose::Read | Purpose::Choose | Purpose::Update | Purpose::Delete | Purpose::Check => {
+            Purpose::Read | Purpose::Choose | Purpose::Update | Purpose::Delete | Purpose::Invite | Purpose::Check => {
                 Meaning::Absent(refusal())
             }
             // Some servers answer a search without hits like this; a wrong base URL does not speak SCIM.

@@ -70,6 +70,8 @@ pub struct ScimConfig {
     pub ask_owner: bool,
     /// How groups are handled.
     pub groups: GroupDialect,
+    /// Requests per second, where the application counts requests. Default: no limit but the operations of `pace`.
+    pub requests_per_second: Option<f64>,
     /// The longest wait that a `Retry-After` may ask for; default 3600 seconds. A longer one is cut.
     pub retry_after_max_seconds: u32,
     /// What a target says, in lower case, that answers 400 without a type when an account exists already.
@@ -90,6 +92,31 @@ pub struct ScimConfig {
     pub resource_type: Option<String>,
     /// Attributes whose values must be among those that the application lists. Default none.
     pub catalogues: Vec<Catalogue>,
+    /// The application's own call, outside SCIM, that sends its activation or password-reset mail. Default none: SCIM knows of
+    /// no such mail. Nobody is sent one unless `features.invite` is on and an operator orders it.
+    pub invite: Option<InviteCall>,
+}
+
+/// See [`ScimConfig::invite`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct InviteCall {
+    /// How it is asked.
+    pub method: InviteMethod,
+    /// A path from the host of the base URL, with `{id}` for the account's id, as `/api/users/{id}/invitation`.
+    pub path: String,
+}
+
+/// See [`InviteCall::method`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum InviteMethod {
+    /// POST, without a body.
+    Post,
+    /// PUT, without a body.
+    Put,
+    /// DELETE, as of a password.
+    Delete,
 }
 
 /// See [`ScimConfig::delete`].
@@ -318,6 +345,7 @@ impl Default for ScimConfig {
             extra_attributes: Vec::new(),
             ask_owner: false,
             groups: GroupDialect::default(),
+            requests_per_second: None,
             retry_after_max_seconds: 3600,
             exists_phrases: [
                 "already exists",
@@ -335,6 +363,7 @@ impl Default for ScimConfig {
             user_name_suffix: None,
             resource_type: None,
             catalogues: Vec::new(),
+            invite: None,
         }
     }
 }
@@ -360,6 +389,12 @@ impl ScimConfig {
         if !(1..=1000).contains(&self.page_size) {
             wrong.push(format!("pageSize {}: 1 to 1000", self.page_size));
         }
+        if self
+            .requests_per_second
+            .is_some_and(|rate| !(rate.is_finite() && (0.01..=10_000.0).contains(&rate)))
+        {
+            wrong.push("requestsPerSecond: must be between 0.01 and 10000".to_owned());
+        }
         if self.scan_pages_max == 0 {
             wrong.push("scanPagesMax 0: at least 1".to_owned());
         }
@@ -382,6 +417,13 @@ impl ScimConfig {
         if let Some(path) = self.base_url_path.as_ref().filter(|path| !plain(path)) {
             wrong.push(format!(
                 "baseUrlPath `{path}`: it starts with `/` and is a plain path, as `/scim/v2`"
+            ));
+        }
+        if let Some(InviteCall { path, .. }) = &self.invite
+            && !(plain(path) && !path.contains("..") && path.matches("/{id}").count() == 1)
+        {
+            wrong.push(format!(
+                "invite.path `{path}`: a plain path from the host on with one `{{id}}`, as `/api/users/{{id}}/invitation`"
             ));
         }
         if let Some(suffix) = &self.user_name_suffix {
@@ -452,10 +494,15 @@ mod tests {
             users_path: "Users/".to_owned(),
             page_size: 0,
             scan_pages_max: 0,
+            requests_per_second: Some(0.0),
             extension_schemas: vec!["gong".to_owned()],
             filter_by: vec!["emails[".to_owned()],
             active_by_patch: true,
             base_url_path: Some("scim/".to_owned()),
+            invite: Some(InviteCall {
+                method: InviteMethod::Post,
+                path: "/users/invitation".to_owned(),
+            }),
             user_name_suffix: Some(" ".to_owned()),
             catalogues: vec![Catalogue {
                 attribute: "title".to_owned(),
@@ -472,6 +519,6 @@ mod tests {
             },
             ..ScimConfig::default()
         };
-        assert_eq!(config.validate().len(), 13, "{:#?}", config.validate());
+        assert_eq!(config.validate().len(), 15, "{:#?}", config.validate());
     }
 }

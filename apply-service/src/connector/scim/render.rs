@@ -3,7 +3,11 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{abilities::Abilities, config::ScimConfig, filter::Filter};
+use super::{
+    abilities::Abilities,
+    config::{InviteCall, InviteMethod, ScimConfig},
+    filter::Filter,
+};
 use crate::{
     connector::{Refusal, Request},
     logic::account::RemoteId,
@@ -52,6 +56,7 @@ pub(crate) fn get(path: String) -> Request {
     Request {
         method: "GET",
         path,
+        from_host: false,
         headers: Vec::new(),
         body: None,
         write: false,
@@ -70,6 +75,26 @@ pub(crate) fn account_path(config: &ScimConfig, id: &RemoteId) -> Result<String,
         });
     }
     Ok(format!("{}/{}", config.users_path, encode(&id.0)))
+}
+
+/// The request that has the application send its own mail to an account's user.
+///
+/// # Errors
+/// As [`account_path`].
+pub(crate) fn invite(call: &InviteCall, config: &ScimConfig, id: &RemoteId) -> Result<Request, Refusal> {
+    account_path(config, id)?;
+    Ok(Request {
+        method: match call.method {
+            InviteMethod::Post => "POST",
+            InviteMethod::Put => "PUT",
+            InviteMethod::Delete => "DELETE",
+        },
+        path: call.path.replace("{id}", &encode(&id.0)),
+        from_host: true,
+        headers: Vec::new(),
+        body: None,
+        write: true,
+    })
 }
 
 /// A request that changes something.
@@ -91,6 +116,7 @@ pub(crate) fn write(
     Request {
         method,
         path,
+        from_host: false,
         headers,
         body,
         write: true,

@@ -1,10 +1,11 @@
-//! The operations that need one request: read, delete, and one page of the list.
+//! The operations that need one request: read, delete, invite, and one page of the list.
 
 use std::sync::Arc;
 
 use super::{
     PageProblem, Shared,
     classify::{Meaning, Purpose, not_scim},
+    config::InviteCall,
     listing::{Progress, incomplete},
     render::{self, Start},
 };
@@ -83,6 +84,32 @@ impl Exchange for Delete {
                 Ok(Reply::Deleted)
             }
             Meaning::Accepted(refusal) | Meaning::Version(refusal) => Err(Failure::Retry(refusal, None)),
+            other => Err(failure(other)),
+        })
+    }
+}
+
+/// The exchange of `Operation::Invite`. What the answer says besides is not looked at: it may be a password.
+#[derive(Debug)]
+pub(crate) struct Invite {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) call: InviteCall,
+    pub(crate) id: RemoteId,
+}
+
+impl Exchange for Invite {
+    fn step(&mut self, answer: Option<HttpAnswer>) -> Step {
+        let Some(answer) = answer else {
+            return match render::invite(&self.call, &self.shared.config, &self.id) {
+                Ok(request) => Step::Send(request),
+                Err(refusal) => Step::Done(Err(Failure::Reject(refusal))),
+            };
+        };
+        Step::Done(match self.shared.classify(Purpose::Invite, &answer) {
+            // 202 as well: a mail is under way as soon as it is taken.
+            Meaning::Success(_) | Meaning::Accepted(_) => Ok(Reply::Taken),
+            Meaning::Absent(_) => Ok(Reply::Absent),
+            Meaning::Version(refusal) => Err(Failure::Retry(refusal, None)),
             other => Err(failure(other)),
         })
     }

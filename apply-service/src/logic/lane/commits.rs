@@ -242,10 +242,10 @@ impl Lane {
             if entry.link.active != Some(true) || entry.link.remote_id.is_none() {
                 again.extend(self.claimants.remove(&user).into_iter().flatten());
             }
-            let news = entry.link.remote_id.is_some() && before != entry.link.remote_id;
+            let news = entry.link.remote_id.is_some() && (entry.renames || before != entry.link.remote_id);
             self.links.put(user, Some(entry.link));
             if news {
-                // Whoever left this person's account out can be completed now.
+                // Whoever left this person's account, or its name, out can be completed now.
                 ask.extend(self.waiting_for.remove(&user).into_iter().flatten());
             }
             if let Some(found) = entry.intent.filter(|_| self.circuit.is_closed()) {

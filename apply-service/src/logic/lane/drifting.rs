@@ -1,4 +1,4 @@
-//! The scheduled look at the whole target: after everything else, one page at a time.
+//! The scheduled look at the whole target: after everything else, one page at a time. In mode `link` it only tells.
 //!
 //! `report` tells what differs; `repair` forgets what was written there, so that plan and guard decide about it like
 //! about every other difference. The same correction is made three times; then the target is taken to refuse the value.
@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use usher_contract::{Outcome, OutcomeResult, UserKey};
 
-use super::{Answer, Effect, Flight, Lane, Links, Mode};
+use super::{Answer, Effect, FirstSync, Flight, Lane, Links, Mode};
 use crate::{
     connector::{Failure, Operation},
     logic::{
@@ -41,7 +41,7 @@ impl Lane {
     /// Begins when it is due, and asks for the next page when nobody else wants the target.
     pub(super) fn look_for_drift(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let Some(drift) = self.target.drift else { return };
-        if self.target.mode != Mode::Enforce || self.draining || self.moved || self.record.paused.is_some() {
+        if !self.may_look() || self.draining {
             return;
         }
         if self.drifting.is_none() {
@@ -49,7 +49,7 @@ impl Lane {
                 .record
                 .drifted_at
                 .is_some_and(|last| elapsed(last, now) >= drift.every);
-            if !due || self.record.imported != Some(true) {
+            if !due {
                 return;
             }
             self.drifting = Some(Drifting {
@@ -79,15 +79,10 @@ impl Lane {
 
     /// When a look or its next page is due.
     pub(super) fn next_drift(&self) -> Option<Timestamp> {
-        let stopped = self.moved || self.record.paused.is_some() || self.target.mode != Mode::Enforce;
-        let drift = self.target.drift.filter(|_| !stopped)?;
+        let drift = self.target.drift.filter(|_| self.may_look())?;
         match &self.drifting {
             Some(drifting) => drifting.asked.is_none().then_some(drifting.next_try),
-            None => self
-                .record
-                .drifted_at
-                .filter(|_| self.record.imported == Some(true))
-                .map(|last| after(last, drift.every)),
+            None => self.record.drifted_at.map(|last| after(last, drift.every)),
         }
     }
 
@@ -150,10 +145,27 @@ impl Lane {
         }
     }
 
+    /// Whether there is something to compare with: accounts that were imported, or linked by the first sync.
+    fn may_look(&self) -> bool {
+        let begun = match self.target.mode {
+            Mode::Enforce => self.record.imported == Some(true),
+            // Nothing is ever imported there.
+            Mode::Link => self.all_fed && matches!(self.first, FirstSync::Done),
+            Mode::Off | Mode::Observe => false,
+        };
+        begun && !self.moved && self.record.paused.is_none()
+    }
+
     /// Nothing was or is being done for this person since then, so that what the page shows can be compared.
     fn rests_since(&self, user: &UserKey, link: &Link, asked: Timestamp) -> bool {
         let rests = !self.slots.contains_key(user) && !self.commits.holds(user);
-        rests && link.changed_at.is_none_or(|at| at < asked) && matches!(link.state, LinkState::Settled)
+        let settled = match link.state {
+            LinkState::Settled => true,
+            // Left alone on purpose; where only links are kept, that is everybody who differs.
+            LinkState::Skipped { .. } => self.target.mode == Mode::Link,
+            LinkState::Retrying { .. } | LinkState::Rejected { .. } | LinkState::Held { .. } => false,
+        };
+        rests && link.changed_at.is_none_or(|at| at < asked) && settled
     }
 
     /// Tells what differs, and in `repair` has it written again.
@@ -165,7 +177,8 @@ impl Lane {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let repair = self.target.drift.is_some_and(|drift| drift.mode == DriftMode::Repair);
+        let repair =
+            self.target.drift.is_some_and(|drift| drift.mode == DriftMode::Repair) && self.target.mode == Mode::Enforce;
         let Some(link) = self.links.get(&user) else { return };
         let mut next = link.clone();
         let mut reasons = vec![finding.in_words()];
@@ -242,8 +255,8 @@ impl Lane {
 
     /// An operator wants a look now.
     pub(super) fn drift_now(&mut self) -> Result<String, String> {
-        if self.target.drift.is_none() || self.target.mode != Mode::Enforce {
-            return Err("schedule.drift is not configured, or the mode is not enforce".to_owned());
+        if self.target.drift.is_none() || !matches!(self.target.mode, Mode::Enforce | Mode::Link) {
+            return Err("schedule.drift is not configured, or the mode is neither enforce nor link".to_owned());
         }
         if self.drifting.is_some() {
             return Ok("a look at the whole target is under way; this request joins it".to_owned());

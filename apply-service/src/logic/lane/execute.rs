@@ -14,7 +14,7 @@ use crate::{
     logic::{
         account::AttributePath,
         link::Link,
-        map::{Wanted, map},
+        map::{Others, Wanted, map},
         plan::{Accounts, Action, Plan, Remote},
         policy::{MatchKey, USER_NAME, WORK_EMAIL},
     },
@@ -315,7 +315,13 @@ pub(crate) fn match_values(
     target: &crate::logic::policy::TargetPolicy,
     accounts: &dyn Accounts,
 ) -> Vec<(MatchKey, String)> {
-    let mapped = map(&change.user, target, &|key| accounts.account_of(key));
+    // Nobody is matched by what somebody else holds.
+    let others = Others {
+        account_of: &|key| accounts.account_of(key),
+        holds: &|_, _| false,
+        people: &(),
+    };
+    let mapped = map(&change.user, target, others);
     let value = |path: &str| match mapped.get(path) {
         Some(Wanted::Value(Value::String(text))) => Some(text.clone()),
         _ => None,

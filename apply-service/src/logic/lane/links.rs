@@ -9,6 +9,7 @@ use std::{
 };
 
 use hashbrown::HashTable;
+use serde_json::Value;
 use usher_contract::{StateHash, UserKey};
 
 use crate::logic::{
@@ -423,6 +424,11 @@ impl Accounts for Links {
     }
     fn account_of(&self, user: &UserKey) -> Option<RemoteId> {
         self.row(user)?.account().map(|account| RemoteId(account.to_owned()))
+    }
+    fn holds(&self, user: &UserKey, value: &Value) -> bool {
+        let hash = StateHash::of_value(value);
+        let link = self.get(user).filter(|link| link.remote_id.is_some());
+        link.is_some_and(|link| link.written.iter().any(|(_, written)| written.holds(hash)))
     }
     fn group_changes(&self, user: &UserKey, wanted: &WantedGroups, rules: &GroupRules) -> GroupChanges {
         self.groups.changes(user, wanted, rules)

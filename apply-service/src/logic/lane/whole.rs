@@ -7,7 +7,9 @@ use super::{Answer, FirstSync, Lane, Mode, Remote, results::TOO_MANY};
 use crate::{
     connector::{CURSOR_REFUSED, Failure, LIST_INCOMPLETE, Refusal},
     logic::{
+        account::AttributePath,
         first_sync::{Listing, Turn},
+        policy::{ACTIVE, EXTERNAL_ID},
         retry::{after, delay},
         target_record::FirstSyncReport,
     },
@@ -113,8 +115,15 @@ impl Lane {
         for (user, account) in matched {
             let Some(slot) = self.slots.get(&user) else { continue };
             let plan = self.plan(&slot.newest, &Remote::Found(vec![account]), false, now);
-            for path in plan.changed {
-                *would_change.entry(path.0).or_default() += 1;
+            let (keeps, switches) = (self.target.matching.keeps_external_ids, self.target.features.reactivate);
+            // What the application has no place for, or nobody writes there, does not change.
+            let written = |path: &&AttributePath| match path.0.as_str() {
+                EXTERNAL_ID => keeps,
+                ACTIVE => switches,
+                _ => true,
+            };
+            for path in plan.changed.iter().filter(written) {
+                *would_change.entry(path.0.clone()).or_default() += 1;
             }
         }
         let report = FirstSyncReport {

@@ -17,7 +17,7 @@ use crate::{
         groups::rules::WantedGroups,
         lifecycle::{Cause, Standing, standing},
         link::{Link, LinkState},
-        map::{Mapped, Wanted, map},
+        map::{Mapped, Others, Wanted, map},
         matching::{Seen, pick},
         policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, WORK_EMAIL, Write, is_identifier},
         retry::after,
@@ -101,14 +101,20 @@ pub fn plan(q: &Question<'_>) -> Plan {
         standing = Standing::Gone(Cause::OutOfScope, q.target.lifecycle.out_of_scope);
         detail = "no assignment matches".to_owned();
     }
-    let mut mapped = map(user, q.target, &|key| q.accounts.account_of(key));
+    let account_of = |key: &UserKey| q.accounts.account_of(key);
+    let others = Others {
+        account_of: &account_of,
+        holds: &|key, value| q.accounts.holds(key, value),
+        people: q.people,
+    };
+    let mut mapped = map(user, q.target, others);
     if let (Membership::Of(assignment), Standing::Present) = (member, standing) {
         settings(q, assignment, &mut mapped, &mut plan);
     }
     if standing == Standing::Present
         && let Some(access) = q.target.scope.access_of(user, q.people, q.now)
     {
-        mapped.add(user, q.target, &access.rows, &|key| q.accounts.account_of(key));
+        mapped.add(user, q.target, &access.rows, others);
         plan.reasons.push(access.in_words());
     }
     plan.missing = mapped
@@ -177,6 +183,11 @@ fn set_groups(q: &Question<'_>, plan: &mut Plan, standing: Standing, member: Mem
 /// The settings of an assignment as further attributes, where they are to be pushed.
 fn settings<'a>(q: &Question<'a>, assignment: &'a Assignment, mapped: &mut Mapped<'a>, plan: &mut Plan) {
     let account_of = |key: &UserKey| q.accounts.account_of(key);
+    let others = Others {
+        account_of: &account_of,
+        holds: &|key, value| q.accounts.holds(key, value),
+        people: q.people,
+    };
     let linked = q.link.filter(|link| link.remote_id.is_some());
     let push = linked.map_or(Push::All, |link| {
         assignment.push(link, q.change.version, q.reimported_at)
@@ -184,7 +195,7 @@ fn settings<'a>(q: &Question<'a>, assignment: &'a Assignment, mapped: &mut Mappe
     let before = linked.and_then(|link| link.assignment.as_ref());
     match push {
         Push::All => {
-            mapped.add(&q.change.user, q.target, &assignment.rows, &account_of);
+            mapped.add(&q.change.user, q.target, &assignment.rows, others);
             // What another assignment gave and this one does not.
             for row in q.target.assignments.iter().flat_map(|other| &other.rows) {
                 let ours = mapped.get(&row.path.0).is_some();

@@ -151,6 +151,8 @@ fn filled(start: &str) -> String {
         "file" => "/secrets/file",
         "folder" => "/lists",
         "domain" => "acme.example",
+        "consumer" => "3MVG9",
+        "user" => "usher@acme.example.hub",
         other => panic!("a blank for {other}"),
     });
     filled.into_owned()

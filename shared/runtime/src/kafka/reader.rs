@@ -20,7 +20,7 @@ use rdkafka::{
 use tokio::sync::mpsc as tokio_mpsc;
 use tracing::warn;
 
-use super::{KafkaConfig, TopicError, context::LoggingContext};
+use super::{KafkaConfig, TopicError, context::LoggingContext, leader::with_leader};
 
 /// Records handed over at once; bounds the memory between the reading thread and its user.
 const BATCH_RECORDS_MAX: usize = 512;
@@ -223,9 +223,8 @@ impl<T: Send + 'static> TopicReader<T> {
             source,
         };
         let (client, name) = (config.reader(&format!("usher-reader-{topic}")), topic.to_owned());
-        let opened =
-            tokio::task::spawn_blocking(move || Reading::open(&client, &name, partitions, from, threads)).await;
-        let readings = opened.unwrap_or(Err(KafkaError::Canceled)).map_err(unreachable)?;
+        let opened = with_leader(move || Reading::open(&client, &name, partitions.clone(), from, threads)).await;
+        let readings = opened.map_err(unreachable)?;
         let (read, mut marks) = (Arc::new(read), Vec::new());
         let reached = vec![None; readings.len()];
         for (number, reading) in readings.into_iter().enumerate() {

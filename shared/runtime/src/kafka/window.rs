@@ -14,6 +14,7 @@ use rdkafka::{
 use super::{
     KafkaConfig, Partitions, Record, TopicError,
     context::LoggingContext,
+    leader::with_leader,
     reader::{ASK, record_of, resolve},
 };
 use crate::clock;
@@ -156,22 +157,20 @@ fn ranges(
     Ok((ranges, cut))
 }
 
-/// The offset after the newest record of a partition.
+/// The offset after the newest record of a partition. A leader that is being chosen is waited for, a moment.
 ///
 /// # Errors
 /// When the broker does not answer.
 pub async fn end_of(config: &KafkaConfig, topic: &str, partition: i32) -> Result<i64, TopicError> {
-    let (client, name) = (config.reader(&format!("usher-end-{topic}")), topic.to_owned());
-    let asked = tokio::task::spawn_blocking(move || {
+    let client = config.reader(&format!("usher-end-{topic}"));
+    let name = topic.to_owned();
+    let asked = with_leader(move || {
         let consumer: BaseConsumer<LoggingContext> = client.create_with_context(LoggingContext)?;
         consumer.fetch_watermarks(&name, partition, ASK)
     })
     .await;
-    asked
-        .unwrap_or(Err(KafkaError::Canceled))
-        .map(|(_, high)| high)
-        .map_err(|source| TopicError::Unreachable {
-            bootstrap_servers: config.bootstrap_servers.clone(),
-            source,
-        })
+    asked.map(|(_, high)| high).map_err(|source| TopicError::Unreachable {
+        bootstrap_servers: config.bootstrap_servers.clone(),
+        source,
+    })
 }

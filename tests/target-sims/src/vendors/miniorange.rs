@@ -62,6 +62,14 @@ impl MiniOrange {
         self.users.insert(username.to_lowercase(), user);
     }
 
+    /// Changes what is held under a user name, as an administrator would.
+    pub fn edit(&mut self, username: &str, name: &str, value: Value) {
+        self.users
+            .entry(username.to_lowercase())
+            .or_default()
+            .insert(name.to_owned(), value);
+    }
+
     /// The user has followed the link of the mail.
     pub fn activate(&mut self, username: &str) {
         let user = self.users.entry(username.to_lowercase()).or_default();
@@ -93,6 +101,12 @@ impl MiniOrange {
 impl Vendor for MiniOrange {
     fn is_write(path: &str) -> bool {
         !path.ends_with("/get") && !path.ends_with("/search")
+    }
+
+    fn is_refusal(answer: &VendorAnswer) -> bool {
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let status = body["status"].as_str().unwrap_or_default().to_uppercase();
+        answer.status >= 400 || !["SUCCESS", "USER_FOUND", "USER_NOT_FOUND"].contains(&status.as_str())
     }
 
     fn handle(&mut self, request: &VendorRequest) -> VendorAnswer {

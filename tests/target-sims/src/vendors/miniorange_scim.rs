@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Vendor, VendorAnswer, VendorRequest, gong::passed};
+use super::{
+    Vendor, VendorAnswer, VendorRequest,
+    gong::{passed, seeded},
+};
 use crate::behaviour::Behaviour;
 use crate::error::ScimError;
 use crate::service::State;
@@ -59,6 +62,11 @@ impl MiniOrangeScim {
     /// Understands filters.
     pub fn filters(&mut self, filters: bool) {
         self.state.behaviour.filter_supported = filters;
+    }
+
+    /// Adds a user as an administrator would; returns its id. Panics if the body is not valid.
+    pub fn seed(&mut self, body: Value) -> String {
+        seeded(&mut self.state, body)
     }
 
     /// The user of a user name.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Vendor, VendorAnswer, VendorRequest, decoded};
 
 const BASE: &str = "/services/scim/v2";
+const PASSWORDS: &str = "/services/data/v66.0/sobjects/User/";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 /// Judges an access token.
@@ -48,6 +49,8 @@ pub struct SalesforceScim {
     pub refusals: Vec<String>,
     /// How many users were created.
     pub created: usize,
+    /// Ids of users whose password was reset over REST, in order.
+    pub resets: Vec<String>,
 }
 
 impl fmt::Debug for SalesforceScim {
@@ -83,6 +86,7 @@ impl Default for SalesforceScim {
             next: 1,
             refusals: Vec::new(),
             created: 0,
+            resets: Vec::new(),
         }
     }
 }
@@ -103,6 +107,16 @@ impl SalesforceScim {
             .values()
             .find(|user| user["userName"] == name.to_lowercase())?;
         Some(self.shown(user))
+    }
+
+    /// Adds a user as an administrator would; returns its id. Panics if the org's own rules refuse it.
+    pub fn seed(&mut self, body: &Value) -> String {
+        let user = match self.create(body) {
+            Ok(user) => user,
+            Err((_, words)) => panic!("{words}"),
+        };
+        self.created -= 1;
+        user["id"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Gives a user permission sets, as an administrator would.
@@ -141,6 +155,13 @@ impl SalesforceScim {
     }
 
     fn answer(&mut self, request: &VendorRequest) -> Result<VendorAnswer, Refused> {
+        if let Some(id) = request
+            .path
+            .strip_prefix(PASSWORDS)
+            .and_then(|rest| rest.strip_suffix("/password"))
+        {
+            return self.reset(&request.method, id);
+        }
         let path = request.path.strip_prefix(BASE).unwrap_or_default();
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let json = || serde_json::from_str::<Value>(&request.body).map_err(|_| (400, "INVALID_JSON".to_owned()));
@@ -172,6 +193,21 @@ impl SalesforceScim {
                 })
             }
             _ => Err((404, "NOT_FOUND: The requested resource does not exist".to_owned())),
+        }
+    }
+
+    /// The password resource of the org's REST API: DELETE resets it, and shows the new one to the caller.
+    fn reset(&mut self, method: &str, id: &str) -> Result<VendorAnswer, Refused> {
+        let user = self.users.get(id).ok_or((404, "NOT_FOUND: no such user".to_owned()))?;
+        match method {
+            "DELETE" if user["active"] == false => {
+                Err((400, "INACTIVE_OWNER_OR_USER: the user is inactive".to_owned()))
+            }
+            "DELETE" => {
+                self.resets.push(id.to_owned());
+                Ok(VendorAnswer::json(200, &json!({"NewPassword": "myNewPassword1234"})))
+            }
+            _ => Err((405, "METHOD_NOT_ALLOWED".to_owned())),
         }
     }
 

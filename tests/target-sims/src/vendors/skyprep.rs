@@ -152,6 +152,15 @@ impl SkyPrep {
         id.to_string()
     }
 
+    /// Changes a user as an administrator would.
+    pub fn edit(&mut self, id: &str, change: impl FnOnce(&mut Value)) {
+        if let Some(user) = self.find(id) {
+            let mut edited = Value::Object(std::mem::take(user));
+            change(&mut edited);
+            *user = edited.as_object().cloned().unwrap_or_default();
+        }
+    }
+
     fn find(&mut self, id: &str) -> Option<&mut Map<String, Value>> {
         self.users.iter_mut().find(|user| has_id(user, id))
     }
@@ -211,6 +220,10 @@ impl SkyPrep {
 impl Vendor for SkyPrep {
     fn is_write(path: &str) -> bool {
         !path.contains("/get_") && !path.contains("/test_")
+    }
+
+    fn is_refusal(answer: &VendorAnswer) -> bool {
+        answer.status >= 400 || answer.content_type != "application/json" || answer.body.starts_with("{\"error\"")
     }
 
     fn handle(&mut self, request: &VendorRequest) -> VendorAnswer {

@@ -190,8 +190,14 @@ impl Compiler<'_> {
 
     fn paging(&mut self, verb: Verb, at: &[&str], paging: &Paging, texts: &str) -> Option<CompiledPaging> {
         let below = |key: &'static str| -> Vec<&str> { at.iter().copied().chain(["paging", key]).collect() };
-        if verb != Verb::List {
-            self.wrong(&below("style"), "belongs to `list` alone");
+        if !matches!(
+            verb,
+            Verb::List | Verb::ListGroups | Verb::FindGroup | Verb::ReadMembers
+        ) {
+            self.wrong(
+                &below("style"),
+                "belongs to lists alone: list, and of groups list, find and members",
+            );
         }
         if paging.size == 0 {
             self.wrong(&below("size"), "at least 1");

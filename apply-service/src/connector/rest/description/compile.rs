@@ -291,7 +291,11 @@ impl<'a> Compiler<'a> {
             Verb::FindGroup | Verb::CreateGroup | Verb::RenameGroup | Verb::ReadMembers => vec!["group"],
             Verb::AddMember | Verb::RemoveMember => vec!["group", "member", "members"],
         };
-        if paged && verb == Verb::Find {
+        let in_pages = matches!(
+            verb,
+            Verb::Find | Verb::ListGroups | Verb::FindGroup | Verb::ReadMembers
+        );
+        if paged && in_pages {
             roots.push("page");
         }
         roots

@@ -227,7 +227,7 @@ fn a_doubt_of_a_take_over_survives_a_second_crash_and_a_hand_back() {
 }
 
 /// Answers and commits until an operation of this kind is under way.
-fn until(world: &mut World, is: impl Fn(&Operation) -> bool) -> (OperationId, Operation) {
+pub(super) fn until(world: &mut World, is: impl Fn(&Operation) -> bool) -> (OperationId, Operation) {
     for _ in 0..100 {
         match world.open.first().cloned() {
             Some((id, operation)) if is(&operation) => return (id, operation),

@@ -9,7 +9,7 @@ use crate::{
     connector::{Failure, Operation},
     logic::{
         account::AttributePath,
-        policy::{Drift, DriftMode, TargetPolicy},
+        policy::{Drift, DriftMode, Mode, TargetPolicy, USER_NAME},
         testing::{Change, person, policy, user_key},
     },
 };
@@ -105,6 +105,36 @@ fn repair_writes_what_others_changed_and_leaves_unmanaged_accounts_alone() {
     world.outcomes.clear();
     world.pass(7 * DAY);
     assert_eq!(said(&world), Vec::<String>::new());
+}
+
+#[test]
+fn whoever_is_only_linked_is_looked_at_and_nothing_is_written_even_to_repair() {
+    let mut world = World::new(TargetPolicy {
+        mode: Mode::Link,
+        ..looking(DriftMode::Repair)
+    });
+    for n in 1..=2 {
+        let name = (AttributePath(USER_NAME.to_owned()), json!(format!("u{n}@acme.example")));
+        let on = (AttributePath("active".to_owned()), json!(true));
+        world.accounts.insert(format!("r{n}"), [name, on].into());
+        world.change(person(n));
+    }
+    world.pass(60);
+    world.accounts.insert("x".into(), [].into());
+    world.accounts.remove("r2");
+    set(&mut world, 1, "active", json!(false));
+    world.pass(7 * DAY);
+    let report = world.lane.status().drift.unwrap();
+    assert_eq!((report.accounts, report.missing, report.unmanaged), (2, 1, 1));
+    assert!(
+        said(&world)
+            .iter()
+            .any(|words| words.contains("was left on and is off"))
+    );
+    // Nor is it said that it was.
+    assert!(!said(&world).iter().any(|words| words.contains("written again")));
+    world.pass(DAY);
+    assert_eq!((world.writes.clone(), world.lane.links.linked()), (Vec::new(), 2));
 }
 
 #[test]

@@ -3,16 +3,26 @@
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use usher_contract::{Known, User, UserKey};
+use usher_contract::{Known, User, UserChange, UserKey};
 use usher_filter::{Fields, Filter, People};
 
-use super::world::World;
-use crate::logic::{
-    guard::Guard,
-    lane::Input,
-    policy::TargetPolicy,
-    scope::{Everybody, Scope},
-    testing::{Change, person, policy, user_key},
+use serde_json::json;
+
+use super::{
+    accounts::until,
+    world::{World, refusal},
+};
+use crate::{
+    connector::Operation,
+    logic::{
+        account::AttributePath,
+        guard::Guard,
+        lane::{Answer, Input, Links},
+        policy::{TargetPolicy, ValueSource},
+        scope::{Everybody, Scope},
+        source::SourceField,
+        testing::{Change, person, policy, row, user_key},
+    },
 };
 
 fn filtered(filter: &str) -> TargetPolicy {
@@ -141,4 +151,62 @@ fn out_of_scope_has_the_budget_of_what_is_concluded() {
     assert_eq!(off, 6, "five that the budget lets through, and the leaver");
     assert_eq!(is_on(&world, 30), Some(false));
     assert_eq!(world.lane.record.held.len(), 1);
+}
+
+#[test]
+fn what_a_manager_holds_is_written_for_the_reports_once_the_managers_account_has_it() {
+    let path = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
+    let table = Arc::new(Table::default());
+    let mut target = policy();
+    let mut manager = row(path, &["username"]);
+    manager.source = ValueSource::From(vec![SourceField::mapped("manager.username").unwrap()]);
+    target.attributes.push(manager);
+    let mut world = World::new(target.clone());
+    let lane = std::mem::replace(&mut world.lane, World::new(policy()).lane);
+    world.lane = lane.among(Everybody::new(Arc::clone(&table) as Arc<_>));
+    let feed = |world: &mut World, change: UserChange| {
+        table.0.lock().unwrap().insert(change.user.key(), change.user.clone());
+        world.change(change);
+        world.settle();
+    };
+    let shown = |world: &World| {
+        let links = world.lane.links();
+        let account = links.get(&user_key(1)).unwrap().remote_id.clone().unwrap();
+        world.accounts[&account.0].get(&AttributePath(path.to_owned())).cloned()
+    };
+    let mut report = person(1);
+    report.user.manager_id = Known::Value(user_key(2).user);
+    feed(&mut world, report.clone());
+    assert_eq!(shown(&world), None, "nobody knows the manager yet");
+    feed(&mut world, person(2));
+    assert_eq!(shown(&world), Some(json!("u2@acme.example")));
+    // The manager's new name is refused: the report keeps the old one, which is still the account's.
+    table
+        .0
+        .lock()
+        .unwrap()
+        .insert(user_key(2), person(2).named("boss@acme.example").user);
+    world.change(person(2).version(2).named("boss@acme.example"));
+    let (id, write) = until(&mut world, Operation::is_write);
+    assert!(
+        matches!(&write, Operation::Update { values, .. } if !values.contains_key(&AttributePath(path.to_owned())))
+    );
+    world.end(id, Ok(Answer::Conflict(refusal("scim-uniqueness"))));
+    while world.commit() {}
+    assert!(world.open.is_empty(), "the report is not told a name that is not there");
+    feed(&mut world, person(2).version(3).named("chief@acme.example"));
+    assert_eq!(shown(&world), Some(json!("chief@acme.example")));
+    // Started again, nothing is written anew.
+    let mut links = Links::default();
+    for n in 1..=3 {
+        links.put(user_key(n), world.lane.links().get(&user_key(n)));
+    }
+    let mut after = World::over(target, links, world.record.clone());
+    let lane = std::mem::replace(&mut after.lane, World::new(policy()).lane);
+    after.lane = lane.among(Everybody::new(Arc::clone(&table) as Arc<_>));
+    after.accounts = world.accounts.clone();
+    after.change(report);
+    after.give(Input::AllFed);
+    after.settle();
+    assert_eq!(after.writes, Vec::<String>::new());
 }
