@@ -12,9 +12,10 @@
 
 mod common;
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{cell::RefCell, hint::black_box, sync::Arc, time::Duration};
 
 use apply_service::{
+    connector::Operation,
     logic::{
         account::RemoteId,
         lane::{Answer, Effect, Input, Lane, Links},
@@ -28,11 +29,11 @@ use apply_service::{
 };
 use common::{
     links::{linked, now},
-    people::{message, person},
+    people::{key, message, person},
     service::policies,
 };
-use kafka_harness::figures::{machine, size, thread_cpu_seconds};
-use usher_contract::{UserChange, UserKey};
+use kafka_harness::figures::{machine, memory_bytes, size, thread_cpu_seconds};
+use usher_contract::{Known, UserChange, UserKey};
 use usher_runtime::kafka::Record;
 
 /// The goal: decisions about nothing per second and core.
@@ -46,11 +47,48 @@ fn main() {
     println!("deciding about {people} people on {}", machine());
     let policies = policies(&[("helpdesk", "http://127.0.0.1:9/scim")], 16);
     let target = Arc::clone(&policies.targets.values().next().unwrap().policy);
+    memory(most, &target);
     alone(people, &target);
     nothing(people, &target);
     for users in [most / 100, most / 10, most] {
         growth(users, &target);
     }
+}
+
+/// What everybody takes: the newest states, and the links of one target in its lane. Before anything else, so that the allocator has
+/// nothing in store.
+fn memory(people: u64, target: &Arc<TargetPolicy>) {
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let users = Users::default();
+    let before = memory_bytes("VmRSS");
+    for first in (0..people).step_by(FEED as usize) {
+        let records: Vec<Record> = (first..people.min(first + FEED))
+            .map(|number| record(&person(number, 0)))
+            .collect();
+        users.take("user-change", &records, &metrics);
+    }
+    let with_users = memory_bytes("VmRSS");
+    let mut lane = Running::new(people, target);
+    let began = thread_cpu_seconds();
+    for number in 0..people {
+        let change = users.get(&key(number)).unwrap();
+        lane.step(Input::User { change, again: false });
+    }
+    let spent = thread_cpu_seconds() - began;
+    lane.step(Input::AllFed);
+    let with_links = memory_bytes("VmRSS");
+    let began = thread_cpu_seconds();
+    for number in 0..people {
+        black_box(users.get(&key(number)));
+    }
+    let unpacked = thread_cpu_seconds() - began;
+    println!(
+        "{people} people: {} bytes per person, {} bytes per link; unpacked in {:.2} µs, unpacked and planned in {:.2} µs",
+        with_users.saturating_sub(before) / people,
+        with_links.saturating_sub(with_users) / people,
+        unpacked / people as f64 * 1e6,
+        spent / people as f64 * 1e6,
+    );
 }
 
 /// `plan` alone.
@@ -96,20 +134,25 @@ fn alone(people: u64, target: &TargetPolicy) {
     println!("plan alone, one attribute:   {update:>9.0}/s per core");
 }
 
-/// Messages that change nothing: redelivered ones, and new versions in which nothing differs that the target has.
+/// Messages that change nothing: redelivered ones, new versions in which nothing differs that the target has (another permission set
+/// less, as most are), and such ones when every one is planned all the same.
 fn nothing(people: u64, target: &Arc<TargetPolicy>) {
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let users = Users::default();
     let subscription = users.subscribe();
-    let mut lane = Running::new(people, target);
+    let lane = RefCell::new(Running::new(people, target));
     let first: Vec<Record> = (0..people).map(|number| record(&person(number, 0))).collect();
     let next: Vec<Record> = (0..people)
         .map(|number| {
             let mut change = person(number, 0);
             change.version += 1;
+            if let Known::Value(sets) = &mut change.user.permission_sets {
+                sets.pop();
+            }
             record(&change)
         })
         .collect();
+    let titled: Vec<Record> = (0..people).map(|number| record(&planned(number))).collect();
     let bytes: usize = first.iter().map(|record| record.value.as_ref().unwrap().len()).sum();
     let raw = best(people, || {
         for record in &first {
@@ -117,10 +160,14 @@ fn nothing(people: u64, target: &Arc<TargetPolicy>) {
             black_box(change);
         }
     });
-    let mut feed = |records: &[Record]| {
+    let feed = |records: &[Record]| {
+        let mut lane = lane.borrow_mut();
         for records in records.chunks(FEED as usize) {
             users.take("user-change", records, &metrics);
-            for user in subscription.take(FEED as usize) {
+            for (user, differing) in subscription.take(FEED as usize) {
+                if lane.lane.is_unaffected(&user, &differing) {
+                    continue;
+                }
                 lane.step(Input::User {
                     change: users.get(&user).unwrap(),
                     again: false,
@@ -129,9 +176,11 @@ fn nothing(people: u64, target: &Arc<TargetPolicy>) {
         }
     };
     feed(&first);
+    lane.borrow_mut().step(Input::AllFed);
     let redelivered = best(people, || feed(&first));
     let unchanged = per_second(people, || feed(&next));
-    assert_eq!((users.status().known as u64, lane.executed), (people, 0));
+    let planned = per_second(people, || feed(&titled));
+    assert_eq!((users.status().known as u64, lane.borrow().executed), (people, 0));
     println!(
         "messages of {} bytes read:  {raw:>9.0}/s per core",
         bytes as u64 / people
@@ -146,6 +195,17 @@ fn nothing(people: u64, target: &Arc<TargetPolicy>) {
         unchanged / GOAL,
         unchanged / raw
     );
+    println!("planned, to Noop:            {planned:>9.0}/s per core");
+}
+
+/// Somebody in whom something differs that the target looks at and does not hold: white space around a title.
+fn planned(number: u64) -> UserChange {
+    let mut change = person(number, 0);
+    change.version += 2;
+    if let Known::Value(title) = &mut change.user.title {
+        title.push(' ');
+    }
+    change
 }
 
 /// What a start costs per person, and a change among so many.
@@ -216,13 +276,17 @@ impl Running {
             for effect in self.lane.step(input, now(), 0.5) {
                 match effect {
                     Effect::Execute(operation, what) => {
-                        self.executed += 1;
-                        let apply_service::connector::Operation::Update { id, .. } = what else {
-                            panic!("nothing but updates: {what:?}")
+                        let answer = match what {
+                            Operation::Check => Answer::Checked,
+                            Operation::Update { id, .. } => {
+                                self.executed += 1;
+                                Answer::Written(RemoteId(id.0), None)
+                            }
+                            what => panic!("nothing but updates: {what:?}"),
                         };
                         inputs.push(Input::Ended {
                             operation,
-                            result: Ok(Answer::Written(RemoteId(id.0), None)),
+                            result: Ok(answer),
                             took: Duration::ZERO,
                             requests: 1,
                         });

@@ -213,7 +213,7 @@ impl Known<'_> {
         let change = self.users.get(user)?;
         let plan = decide(&Question {
             change: &change,
-            link: self.links.get(user),
+            link: self.links.get(user).as_ref(),
             remote: &Remote::NotLooked,
             target: self.policy,
             accounts: self.links,
@@ -227,7 +227,7 @@ impl Known<'_> {
 
     /// How somebody stands.
     pub(crate) fn person(&self, user: UserKey, pending: bool) -> PersonHere {
-        let link = self.links.get(&user).cloned();
+        let link = self.links.get(&user);
         let plan = self.plan(&user);
         let (mut last_error, mut next_try) = (None, None);
         let state = match link.as_ref().map(|link| (&link.state, &link.remote_id)) {
@@ -272,17 +272,17 @@ impl Known<'_> {
         let Some(record) = self.record else {
             return HeldHere::default();
         };
-        let mut members: BTreeMap<&str, Vec<HeldMember>> = BTreeMap::new();
+        let mut members: BTreeMap<String, Vec<HeldMember>> = BTreeMap::new();
         if !record.held.is_empty() {
-            for (user, link) in self.links.iter() {
-                if let LinkState::Held { set, action, at, .. } = &link.state
-                    && page.set.as_ref().is_none_or(|asked| asked == set)
+            for (user, _) in self.links.glances().filter(|(_, glance)| !glance.is_settled()) {
+                if let Some(LinkState::Held { set, action, at, .. }) = self.links.get(user).map(|link| link.state)
+                    && page.set.as_ref().is_none_or(|asked| *asked == set)
                     && page.after.is_none_or(|after| *user > after)
                 {
                     members.entry(set).or_default().push(HeldMember {
                         user: *user,
-                        action: action.clone(),
-                        at: *at,
+                        action,
+                        at,
                         reasons: Vec::new(),
                     });
                 }
@@ -293,7 +293,7 @@ impl Known<'_> {
                 && page.set.as_ref().is_none_or(|asked| asked == set)
                 && page.after.is_none_or(|after| user > after)
             {
-                members.entry(id).or_default().push(HeldMember {
+                members.entry(id.clone()).or_default().push(HeldMember {
                     user,
                     action: format!("leave group {group}"),
                     at: held.at,

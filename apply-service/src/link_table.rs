@@ -21,8 +21,8 @@ use usher_contract::{Approval, TargetName, UserKey};
 use usher_runtime::{
     clock,
     kafka::{
-        CommitError, FenceError, KafkaConfig, OutRecord, Partitions, Record, TopicError, TopicInput, TopicReader,
-        TransactionBatch, TransactionalProducer,
+        CommitError, FenceError, KafkaConfig, OutRecord, Partitions, Record, RecordRef, TopicError, TopicInput,
+        TopicReader, TransactionBatch, TransactionalProducer,
     },
 };
 
@@ -116,28 +116,31 @@ pub(crate) async fn restore(
 
     let mut malformed = 0;
     let mut links = Links::default();
-    read_to_mark(kafka, topics::LINK, partition, &key, &mark, |name, record| {
+    let name = target.clone();
+    let read = move |key: &str, value: Option<&[u8]>| Content::read(&name, key, value);
+    read_to_mark(kafka, topics::LINK, partition, &key, &mark, read, |offset, content| {
         progress.fetch_add(1, Ordering::Relaxed);
-        if let Some(user) = user_of_key(target, name) {
-            match take_link(&mut links, user, record.value.as_deref()) {
-                Ok(()) => {}
-                Err(unreadable) => pass_over(&mut malformed, topics::LINK, record, unreadable),
-            }
-        } else if let Some(about) = group_record::about(target, name)
-            && let Err(unreadable) = take_groups(&mut links.groups, about, record.value.as_deref())
-        {
-            pass_over(&mut malformed, topics::LINK, record, unreadable);
+        let taken = match content {
+            Content::Link(user, link) => take_link(&mut links, user, link.map(|link| link.map(|link| *link))),
+            Content::Groups(about, value) => take_groups(&mut links.groups, about, value.as_deref()),
+            Content::Others => Ok(()),
+        };
+        if let Err(unreadable) = taken {
+            pass_over(&mut malformed, topics::LINK, partition, offset, unreadable);
         }
     })
     .await?;
     let mut own = Ok(None);
-    read_to_mark(kafka, topics::TARGET, partition, &key, &mark, |name, record| {
-        if name == target.as_str() {
-            own = decode::<TargetRecord>(record.value.as_deref(), target_record::FORMAT);
-            if let Err(unreadable) = own {
-                pass_over(&mut malformed, topics::TARGET, record, unreadable);
-            }
+    let name = target.clone();
+    let read = move |key: &str, value: Option<&[u8]>| {
+        (key == name.as_str()).then(|| decode::<TargetRecord>(value, target_record::FORMAT))
+    };
+    read_to_mark(kafka, topics::TARGET, partition, &key, &mark, read, |offset, found| {
+        let Some(found) = found else { return };
+        if let Err(unreadable) = found {
+            pass_over(&mut malformed, topics::TARGET, partition, offset, unreadable);
         }
+        own = found;
     })
     .await?;
     let record = own.unwrap_or_else(|_| Some(assumed(clock::now())));
@@ -174,9 +177,41 @@ pub(crate) fn decode<T: DeserializeOwned>(value: Option<&[u8]>, known: u32) -> R
     serde_json::from_slice(value).map(Some).map_err(|_| Unreadable::Content)
 }
 
+/// A record of the partition of links, read: on the reading thread, so that whoever takes it has little left to do.
+enum Content {
+    /// Of a person.
+    Link(UserKey, Result<Option<Box<Link>>, Unreadable>),
+    /// Of a group, or of the groups of a person.
+    Groups(About, Option<Vec<u8>>),
+    /// Of another target.
+    Others,
+}
+
+impl Content {
+    fn read(target: &TargetName, key: &str, value: Option<&[u8]>) -> Self {
+        if let Some(user) = user_of_key(target, key) {
+            return Self::Link(user, decode_link(value).map(|link| link.map(Box::new)));
+        }
+        match group_record::about(target, key) {
+            Some(about) => Self::Groups(about, value.map(<[u8]>::to_vec)),
+            None => Self::Others,
+        }
+    }
+}
+
+/// As [`decode`]. There are a million of them: what is of this format is read in one go.
+fn decode_link(value: Option<&[u8]>) -> Result<Option<Link>, Unreadable> {
+    let text = value.and_then(|value| std::str::from_utf8(value).ok());
+    match text.map(serde_json::from_str::<Link>) {
+        Some(Ok(link)) if link.format <= link::FORMAT => Ok(Some(link)),
+        // A later format may look like this one.
+        _ => decode(value, link::FORMAT),
+    }
+}
+
 /// Takes the record of a person. One that cannot be read does not leave an older one standing.
-fn take_link(links: &mut Links, user: UserKey, value: Option<&[u8]>) -> Result<(), Unreadable> {
-    match decode(value, link::FORMAT) {
+fn take_link(links: &mut Links, user: UserKey, link: Result<Option<Link>, Unreadable>) -> Result<(), Unreadable> {
+    match link {
         Ok(link) => links.put(user, link),
         Err(unreadable) => {
             links.put_unreadable(user);
@@ -308,8 +343,7 @@ pub(crate) async fn read_some(
                     let found = targets
                         .iter()
                         .find_map(|target| Some((target, user_of_key(target, name)?)));
-                    let (Some((target, user)), Ok(link)) = (found, decode(record.value.as_deref(), link::FORMAT))
-                    else {
+                    let (Some((target, user)), Ok(link)) = (found, decode_link(record.value.as_deref())) else {
                         continue;
                     };
                     if !keep(&user) {
@@ -336,32 +370,40 @@ pub(crate) async fn read_some(
     }
 }
 
-async fn read_to_mark(
+/// `read` makes of key and value, on the reading thread, what `take` is given with the offset.
+async fn read_to_mark<T: Send + 'static>(
     kafka: &KafkaConfig,
     topic: &str,
     partition: i32,
     mark_key: &str,
     mark: &str,
-    mut take: impl FnMut(&str, &Record),
+    read: impl Fn(&str, Option<&[u8]>) -> T + Send + Sync + 'static,
+    mut take: impl FnMut(i64, T),
 ) -> Result<(), RestoreError> {
+    enum Found<T> {
+        Mark(Option<Mark>),
+        Record(i64, T),
+        Nameless,
+    }
     let topic = kafka.topic(topic);
-    let mut reader = TopicReader::start(kafka, &topic, Partitions::Only(vec![partition])).await?;
+    let mark_key = mark_key.to_owned();
+    let read = move |record: RecordRef<'_>| {
+        let value = record.value();
+        match record.key().and_then(|key| std::str::from_utf8(key).ok()) {
+            None => Found::Nameless,
+            Some(key) if key == mark_key => Found::Mark(value.and_then(|value| serde_json::from_slice(value).ok())),
+            Some(key) => Found::Record(record.offset(), read(key, value)),
+        }
+    };
+    let mut reader = TopicReader::start_with(kafka, &topic, Partitions::Only(vec![partition]), 1, read).await?;
     loop {
         match reader.next().await {
             Some(TopicInput::Records(records)) => {
-                for record in &records {
-                    let Some(name) = name_of(record) else {
-                        continue;
-                    };
-                    if name != mark_key {
-                        take(name, record);
-                    } else if record
-                        .value
-                        .as_deref()
-                        .and_then(|value| serde_json::from_slice::<Mark>(value).ok())
-                        .is_some_and(|found| found.mark == mark)
-                    {
-                        return Ok(());
+                for record in records {
+                    match record {
+                        Found::Mark(Some(found)) if found.mark == mark => return Ok(()),
+                        Found::Record(offset, content) => take(offset, content),
+                        Found::Mark(_) | Found::Nameless => {}
                     }
                 }
             }
@@ -379,12 +421,12 @@ pub(crate) fn name_of(record: &Record) -> Option<&str> {
     std::str::from_utf8(record.key.as_deref()?).ok()
 }
 
-fn pass_over(malformed: &mut u64, topic: &str, record: &Record, reason: Unreadable) {
+fn pass_over(malformed: &mut u64, topic: &str, partition: i32, offset: i64, reason: Unreadable) {
     *malformed += 1;
     warn!(
         topic,
-        partition = record.partition,
-        offset = record.offset,
+        partition,
+        offset,
         %reason,
         "a record could not be read; nothing is done about whom it speaks of"
     );
@@ -416,20 +458,27 @@ mod tests {
         let link = Link::unlinked(3, policy().hash);
         let good = serde_json::to_vec(&link).unwrap();
         let user = user_key(1);
+        let alike = serde_json::to_vec(&Link {
+            format: 2,
+            ..link.clone()
+        })
+        .unwrap();
         for (bad, why) in [
             (newer(&link), Unreadable::Newer),
+            // Nothing else of it is another: what it means may be.
+            (alike, Unreadable::Newer),
             (b"{".to_vec(), Unreadable::Content),
             (b"{\"format\":1}".to_vec(), Unreadable::Content),
             (b"{}".to_vec(), Unreadable::Content),
         ] {
             let mut links = Links::default();
-            take_link(&mut links, user, Some(&good)).unwrap();
-            assert_eq!(take_link(&mut links, user, Some(&bad)), Err(why));
+            take_link(&mut links, user, decode_link(Some(&good))).unwrap();
+            assert_eq!(take_link(&mut links, user, decode_link(Some(&bad))), Err(why));
             assert_eq!((links.get(&user), links.unreadable()), (None, 1));
-            take_link(&mut links, user, Some(&good)).unwrap();
-            assert_eq!((links.get(&user), links.unreadable()), (Some(&link), 0));
-            take_link(&mut links, user, Some(&bad)).unwrap_err();
-            take_link(&mut links, user, None).unwrap();
+            take_link(&mut links, user, decode_link(Some(&good))).unwrap();
+            assert_eq!((links.get(&user), links.unreadable()), (Some(link.clone()), 0));
+            take_link(&mut links, user, decode_link(Some(&bad))).unwrap_err();
+            take_link(&mut links, user, decode_link(None)).unwrap();
             assert_eq!((links.get(&user), links.unreadable()), (None, 0));
         }
     }

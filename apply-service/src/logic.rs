@@ -28,6 +28,7 @@ pub mod source;
 pub mod target_record;
 pub mod template;
 pub mod termination;
+pub mod uses;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -290,8 +290,10 @@ impl Running {
                     self.step(Input::Delivered { delivery, result });
                 }
                 () = self.subscription.changed(), if !draining && self.commanded && self.lane.takes_people() => {
-                    for user in self.subscription.take(FEED) {
-                        self.feed(user, false);
+                    for (user, differing) in self.subscription.take(FEED) {
+                        if !self.lane.is_unaffected(&user, &differing) {
+                            self.feed(user, false);
+                        }
                     }
                 }
                 () = std::future::ready(()), if !self.backlog.is_empty() && !draining && self.commanded && self.lane.takes_people() => {

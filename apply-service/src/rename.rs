@@ -15,7 +15,7 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use tracing::info;
-use usher_contract::TargetName;
+use usher_contract::{TargetName, UserKey};
 use usher_runtime::{
     clock,
     kafka::{KafkaConfig, OutRecord, TransactionBatch, TransactionalProducer},
@@ -118,7 +118,7 @@ pub(crate) async fn take_over(
     if !record.released {
         tokio::time::sleep(LEASE.saturating_sub(clock::monotonic().duration_since(fenced))).await;
     }
-    let moved: Vec<_> = links.iter().collect();
+    let moved: Vec<UserKey> = links.glances().map(|(user, _)| *user).collect();
     for batch in moved.chunks(BATCH_LINKS) {
         let link = |name: &TargetName, user, value| OutRecord {
             topic: kafka.topic(topics::LINK),
@@ -127,8 +127,9 @@ pub(crate) async fn take_over(
             headers: vec![],
             partition: Some(topics::partition_of_target(name)),
         };
-        let changes = batch.iter().flat_map(|(user, known)| {
-            let value = Some(serde_json::to_vec(known).unwrap_or_default());
+        let known = batch.iter().filter_map(|user| Some((user, links.get(user)?)));
+        let changes = known.flat_map(|(user, known)| {
+            let value = Some(serde_json::to_vec(&known).unwrap_or_default());
             [link(target, user, value), link(former, user, None)]
         });
         producer

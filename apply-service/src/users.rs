@@ -1,10 +1,13 @@
 //! The newest state of every person, as the `user-change` topic has it. Every replica holds all of it.
 //!
-//! Lanes are told *who* changed, never *what*: they take the newest state when they get to it. So a slow lane costs no
-//! memory beyond one key per person.
+//! Lanes are told *who* changed and *where*, never *to what*: they take the newest state when they get to it. So a slow lane costs
+//! no memory beyond one key per person. People are kept packed and unpacked when they are asked for.
+
+mod about;
+mod table;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -17,11 +20,13 @@ use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 use usher_contract::{Known, User, UserChange, UserId, UserKey, cloud_event::user_change_version};
 use usher_filter::People;
+use usher_packed::Differences;
 use usher_runtime::{
     kafka::{KafkaConfig, Partitions, Record, RecordRef, TopicInput, TopicReader},
     shutdown::CancellationToken,
 };
 
+use self::table::{Packed, Table};
 use crate::{metrics::Metrics, topics::USER_CHANGE};
 
 /// The version of the message that this service understands.
@@ -44,7 +49,7 @@ enum Malformed {
 #[derive(Debug)]
 enum Message {
     /// A newer state.
-    Change(UserKey, Arc<UserChange>),
+    Change(UserKey, Box<Packed>),
     /// Nobody any more.
     Erased(UserKey),
     /// What is known already, or older: nothing of it is looked at but its version.
@@ -87,7 +92,7 @@ pub struct UsersStatus {
 /// The newest state of every person.
 #[derive(Debug)]
 pub struct Users {
-    table: RwLock<HashMap<UserKey, Arc<UserChange>>>,
+    table: RwLock<Table>,
     caught_up: watch::Sender<bool>,
     subscribers: Mutex<Vec<Weak<Subscription>>>,
     /// Erasures that are read and not put yet: what comes behind one is not a repetition of what the table still has.
@@ -96,10 +101,10 @@ pub struct Users {
     last_malformed: Mutex<Option<String>>,
 }
 
-/// Who changed since one last asked.
+/// Who changed since one last asked, and what about them.
 #[derive(Debug, Default)]
 pub struct Subscription {
-    changed: Mutex<BTreeSet<UserKey>>,
+    changed: Mutex<BTreeMap<UserKey, Differences>>,
     wake: Notify,
 }
 
@@ -114,21 +119,29 @@ impl Subscription {
             woken.await;
         }
     }
-    /// Takes at most `limit` people who changed.
-    pub fn take(&self, limit: usize) -> Vec<UserKey> {
+    /// Takes at most `limit` people who changed, with everything that has changed about them since they were last taken.
+    pub fn take(&self, limit: usize) -> Vec<(UserKey, Differences)> {
         let mut changed = lock(&self.changed);
         if changed.len() <= limit {
             return std::mem::take(&mut *changed).into_iter().collect();
         }
-        let taken: Vec<UserKey> = changed.iter().take(limit).copied().collect();
-        for user in &taken {
-            changed.remove(user);
-        }
-        taken
+        let rest = changed.keys().nth(limit).copied();
+        let rest = rest.map_or_else(BTreeMap::new, |first| changed.split_off(&first));
+        std::mem::replace(&mut *changed, rest).into_iter().collect()
     }
-    /// Feeds people again although they did not change.
+    /// Feeds people again although they did not change: as if everything about them had.
     pub fn again(&self, users: impl IntoIterator<Item = UserKey>) {
-        lock(&self.changed).extend(users);
+        self.put(users.into_iter().map(|user| (user, Differences::EVERYTHING)));
+    }
+    fn put(&self, users: impl IntoIterator<Item = (UserKey, Differences)>) {
+        let mut changed = lock(&self.changed);
+        for (user, differing) in users {
+            changed
+                .entry(user)
+                .and_modify(|known| *known = known.and(differing))
+                .or_insert(differing);
+        }
+        drop(changed);
         self.wake.notify_one();
     }
 }
@@ -154,7 +167,7 @@ impl Users {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(user)
-            .cloned()
+            .map(Arc::new)
     }
 
     /// Everybody, in no order.
@@ -164,7 +177,6 @@ impl Users {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .keys()
-            .copied()
             .collect()
     }
 
@@ -176,12 +188,9 @@ impl Users {
     pub fn find(&self, text: &str, limit: usize) -> (Vec<Hit>, bool) {
         let text = text.trim().to_lowercase();
         let id = UserId::try_new(text.trim()).ok();
-        let people: Vec<Arc<UserChange>> = {
-            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            table.values().cloned().collect()
-        };
         let mut found: Vec<(u8, String, Hit)> = Vec::new();
-        for change in people {
+        // One by one: nobody waits for a whole look.
+        for change in self.keys().iter().filter_map(|user| self.get(user)) {
             if let Some(rank) = rank(&change, &text, id) {
                 let name = value(&change.user.display_name).unwrap_or_default().to_lowercase();
                 found.push((rank, name, Hit(change)));
@@ -235,7 +244,7 @@ impl Users {
                 return None;
             }
             let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            table.get(user).map(|known| known.version)
+            table.version(user)
         };
         let message = decode(record, known)
             .unwrap_or_else(|reason| Message::Malformed(record.partition(), record.offset(), reason));
@@ -254,8 +263,8 @@ impl Users {
                     // Erased: whoever has an account keeps it; there is nobody to decide about any more. Lanes are told, so
                     // that what is outstanding ends and the account is reported.
                     Message::Erased(user) => {
-                        if table.remove(&user).is_some() {
-                            changed.push(user);
+                        if table.remove(&user) {
+                            changed.push((user, Differences::EVERYTHING));
                         }
                         let mut erasing = lock(&self.erasing);
                         if let Some(count) = erasing.get_mut(&user) {
@@ -267,9 +276,8 @@ impl Users {
                     }
                     // A repeated or older record changes nothing.
                     Message::Change(user, change) => {
-                        if table.get(&user).is_none_or(|known| known.version < change.version) {
-                            table.insert(user, change);
-                            changed.push(user);
+                        if let Some(differing) = table.put(&change) {
+                            changed.push((user, differing));
                         }
                     }
                     Message::Repeated => {}
@@ -284,7 +292,7 @@ impl Users {
             return;
         }
         for subscriber in lock(&self.subscribers).iter().filter_map(Weak::upgrade) {
-            subscriber.again(changed.iter().copied());
+            subscriber.put(changed.iter().copied());
         }
     }
 
@@ -404,11 +412,7 @@ fn decode(record: &RecordRef<'_>, known: impl Fn(&UserKey) -> Option<u64>) -> Re
     if version.is_some_and(|version| known(&user).is_some_and(|known| version <= known)) {
         return Ok(Message::Repeated);
     }
-    let change: UserChange = serde_json::from_slice(value).map_err(|_| Malformed::Content)?;
-    if change.user.key() != user {
-        return Err(Malformed::OtherKey);
-    }
-    Ok(Message::Change(user, Arc::new(change)))
+    Packed::of_message(user, value).map(|packed| Message::Change(user, Box::new(packed)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

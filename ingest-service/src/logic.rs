@@ -2,8 +2,6 @@
 //!
 //! `decode` (change_event, bitmap) ▶ `normalize` ▶ `diff` ▶ `writer`. Snapshots and re-reads enter at `normalize`.
 
-#[cfg(test)]
-pub(crate) mod arbitrary;
 pub mod bitmap;
 pub mod bulk;
 pub mod change_event;

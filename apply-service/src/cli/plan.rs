@@ -171,7 +171,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                 let target = &executor.policy;
                 decide(&Question {
                     change: &change,
-                    link,
+                    link: link.as_ref(),
                     remote,
                     target,
                     accounts: &links,
@@ -216,9 +216,9 @@ struct Guarded {
 fn judge(executor: &Executor, links: &Links, record: Option<&TargetRecord>, plans: &[Entry]) -> Vec<Guarded> {
     let (policy, now) = (&executor.policy, clock::now());
     let imported = record.and_then(|record| record.imported).unwrap_or(links.linked() > 0);
-    let released = |user: &UserKey| match links.get(user).map(|link| &link.state) {
+    let released = |user: &UserKey| match links.get(user).map(|link| link.state) {
         Some(LinkState::Held { set, .. }) => record
-            .and_then(|record| record.held.get(set))
+            .and_then(|record| record.held.get(&set))
             .is_some_and(|set| set.approved.is_some()),
         _ => false,
     };
@@ -236,7 +236,7 @@ fn judge(executor: &Executor, links: &Links, record: Option<&TargetRecord>, plan
             *wanted.entry(budget).or_default() += 1;
         }
     }
-    let ledger = ledger(links.iter());
+    let ledger = ledger(links, &policy.guard.windows, now);
     let over = wanted.into_iter().filter_map(|(budget, wanted)| {
         let allowances = record.into_iter().flat_map(|record| &record.allowances);
         let allowed: u64 = allowances

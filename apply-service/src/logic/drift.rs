@@ -125,7 +125,7 @@ impl Survey {
             let Some(link) = links.link(&holder).filter(|link| at_rest(&holder, link)) else {
                 continue;
             };
-            if let Some(finding) = compare(&holder, link, account, target) {
+            if let Some(finding) = compare(&holder, &link, account, target) {
                 match finding {
                     Finding::WrongPerson(_) => self.report.wrong += 1,
                     Finding::Missing => self.report.missing += 1,
@@ -146,7 +146,7 @@ impl Survey {
     /// After the last page: whose account is not listed any more. Accounts that are off may be hidden by the target.
     pub fn missing<'a>(
         &mut self,
-        links: impl Iterator<Item = (&'a UserKey, &'a Link)>,
+        links: impl Iterator<Item = (&'a UserKey, Link)>,
         at_rest: impl Fn(&UserKey, &Link) -> bool,
     ) -> Vec<UserKey> {
         // A list without anybody says more about the list than about the accounts.
@@ -169,7 +169,7 @@ impl Survey {
 /// What is needed of the links.
 pub trait Holders: Accounts {
     /// What is known of a person.
-    fn link(&self, user: &UserKey) -> Option<&Link>;
+    fn link(&self, user: &UserKey) -> Option<Link>;
 }
 
 /// What differs at the account of one person; the heaviest finding.

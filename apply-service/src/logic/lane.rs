@@ -36,19 +36,19 @@ mod waking;
 mod whole;
 
 use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
 use usher_contract::{UserChange, UserKey};
+use usher_packed::Differences;
 
 use self::{circuit::Circuit, commits::Commits, guarding::Pass, pace::Pacer, queue::Queue, results::Accused};
 pub use self::{
     completeness::Completeness,
-    links::Links,
+    links::{Glance, Links},
     messages::{Answer, Batch, Effect, Input, OperationId},
     status::{CircuitStatus, LaneStatus},
 };
@@ -66,6 +66,7 @@ use super::{
     retry::{after, elapsed},
     scope::Everybody,
     target_record::{FORMAT, OwnerId, TargetRecord},
+    uses::Uses,
 };
 
 /// A write is not started, and a commit is asked for first, when the last commit is older. Below the five seconds of
@@ -166,6 +167,8 @@ impl FirstSync {
 #[derive(Debug)]
 pub struct Lane {
     target: Arc<TargetPolicy>,
+    /// What of a person matters here; `None`: everything.
+    uses: Option<Uses>,
     links: Links,
     record: TargetRecord,
     slots: HashMap<UserKey, Slot>,
@@ -200,8 +203,6 @@ pub struct Lane {
     /// Versions on the topic are behind what a link names, and since when: the table is not complete yet, or the topic has
     /// lost something.
     behind: BTreeMap<UserKey, Timestamp>,
-    /// Who has a link that may mean an account, and was not fed yet. Empty once everybody was.
-    unfed: HashSet<UserKey>,
     /// People with a link of whom there is no state any more, and those among them who are to be looked at.
     erased: BTreeSet<UserKey>,
     to_report: BTreeSet<UserKey>,
@@ -303,16 +304,15 @@ impl Lane {
             at: now,
         };
         let mut record = record;
-        guarding::find_sets_again(&mut record, links.iter(), now);
+        guarding::find_sets_again(&mut record, &links, now);
         let mut links = links;
         links
             .groups
             .begin(|set| record.held.contains_key(set), target.reconcile, now);
         let restored_day = record.day;
-        let unfed = links.iter().filter(|(_, link)| erased::may_be_on(link));
-        let unfed = unfed.map(|(user, _)| *user).collect();
+        links.await_everybody();
         Self {
-            ledger: guarding::ledger(links.iter()),
+            ledger: guarding::ledger(&links, &target.guard.windows, now),
             notifying: notifying::Notifying::over(links.iter()),
             passes: HashMap::new(),
             batch: true,
@@ -336,7 +336,6 @@ impl Lane {
             voiding: false,
             observed: HashMap::new(),
             behind: BTreeMap::new(),
-            unfed,
             erased: BTreeSet::new(),
             to_report: BTreeSet::new(),
             doubtful: BTreeSet::new(),
@@ -367,6 +366,7 @@ impl Lane {
             draining: false,
             drained: false,
             seen_at: now,
+            uses: Uses::of(&target),
             target,
         }
     }
@@ -494,12 +494,12 @@ impl Lane {
     }
 
     /// The link of a person, without the values where they are doubtful.
-    fn known(&self, user: &UserKey) -> Option<Cow<'_, Link>> {
+    fn known(&self, user: &UserKey) -> Option<Link> {
         let link = self.links.get(user)?;
         Some(if self.doubtful.contains(user) {
-            Cow::Owned(link.doubted())
+            link.doubted()
         } else {
-            Cow::Borrowed(link)
+            link
         })
     }
 
@@ -508,7 +508,7 @@ impl Lane {
         let link = self.known(&change.user.key());
         let mut plan = super::plan::plan(&super::plan::Question {
             change,
-            link: link.as_deref(),
+            link: link.as_ref(),
             remote,
             target: &self.target,
             accounts: &self.links,
@@ -543,6 +543,22 @@ impl Lane {
     #[must_use]
     pub fn takes_people(&self) -> bool {
         self.unrecorded() < RESULTS_MAX
+    }
+
+    /// Whether a person who differs by no more than this from the state last fed need not be fed: nothing was to be done about them
+    /// then, nothing has happened since that would be planned otherwise, and nothing that this target looks at differs.
+    #[must_use]
+    pub fn is_unaffected(&self, user: &UserKey, differing: &Differences) -> bool {
+        self.uses.is_some_and(|uses| !uses.meet(differing))
+            // While a predecessor's last writes are in doubt, each version counts.
+            && self.all_fed
+            && !self.suspects.contains_key(user)
+            && !self.doubtful.contains(user)
+            && !self.behind.contains_key(user)
+            && !self.erased.contains(user)
+            && !self.slots.contains_key(user)
+            && !self.commits.holds(user)
+            && self.links.rests(user)
     }
 
     /// The present state in numbers.

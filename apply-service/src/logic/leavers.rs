@@ -10,7 +10,6 @@ use usher_contract::{Known, UserChange, UserKey};
 
 use super::{
     lane::Links,
-    link::LinkState,
     plan::{Action, Question, Remote, plan},
     policy::{Mode, TargetPolicy},
     retry::elapsed,
@@ -37,9 +36,9 @@ impl Leavers {
             return 0;
         }
         let before = std::mem::take(&mut self.0);
-        for (user, link) in links.iter() {
-            let may_be_on = link.remote_id.is_some() && link.active != Some(false);
-            if !may_be_on || (link.state == LinkState::Settled && !pending(user)) {
+        for (user, glance) in links.glances() {
+            let may_be_on = glance.is_linked() && !glance.is_off();
+            if !may_be_on || (glance.is_settled() && !pending(user)) {
                 continue;
             }
             let Some(change) = state(user).filter(|change| has_left(change)) else {
@@ -47,7 +46,7 @@ impl Leavers {
             };
             let wanted = plan(&Question {
                 change: &change,
-                link: Some(link),
+                link: links.get(user).as_ref(),
                 remote: &Remote::NotLooked,
                 target,
                 accounts: links,
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
     use crate::logic::{
         account::RemoteId,
-        link::Link,
+        link::{Link, LinkState},
         testing::{Change, at, person, policy, user_key},
     };
 

@@ -2,7 +2,8 @@
 //! five targets with values would be gigabytes, and a leak of the topic would be a leak of people. The exception are lists
 //! that are written whole (`TargetPolicy::keeps_values`): what stands in them is nowhere else.
 
-use std::collections::BTreeMap;
+pub mod packed;
+mod written;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use super::{
     notification::{Notice, Onboarding},
     policy::ACTIVE,
 };
+
+pub use self::written::{Walk, WrittenAttributes};
 
 /// The format that this version writes. The previous one is still read; a later one is refused.
 pub const FORMAT: u32 = 1;
@@ -41,6 +44,11 @@ fn is_zero(number: &u8) -> bool {
 }
 
 impl Written {
+    /// Whether the target holds a value of this hash, as far as we know.
+    #[must_use]
+    pub fn holds(&self, hash: StateHash) -> bool {
+        self.hash == hash && !self.doubted
+    }
     /// Just written, or found equal.
     #[must_use]
     pub fn now(hash: StateHash, returned: Option<StateHash>, before: Option<&Self>) -> Self {
@@ -126,10 +134,10 @@ pub struct Link {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<StateHash>,
     /// Per attribute what was written.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub written: BTreeMap<AttributePath, Written>,
+    #[serde(default, skip_serializing_if = "WrittenAttributes::is_empty")]
+    pub written: WrittenAttributes,
     /// The values themselves, where the application holds nothing of its own: a list that is written whole is made of them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "AttributeValues::is_empty")]
     pub values: AttributeValues,
     /// An account is about to be made or taken over: committed before the request, so that a lost answer is found again
     /// even when the person has left meanwhile.
@@ -179,7 +187,7 @@ impl Link {
             remote_id: None,
             active: None,
             person: None,
-            written: BTreeMap::new(),
+            written: WrittenAttributes::default(),
             values: AttributeValues::new(),
             create_intent: false,
             user_version,
@@ -212,7 +220,7 @@ impl Link {
     #[must_use]
     pub fn doubted(&self) -> Self {
         Self {
-            written: BTreeMap::new(),
+            written: WrittenAttributes::default(),
             active: None,
             ..self.clone()
         }
@@ -224,7 +232,7 @@ impl Link {
         Self {
             remote_id: None,
             active: None,
-            written: BTreeMap::new(),
+            written: WrittenAttributes::default(),
             values: AttributeValues::new(),
             create_intent: false,
             state: LinkState::Settled,
@@ -234,10 +242,8 @@ impl Link {
 
     /// Whether the target holds this hash for the attribute, as far as we know.
     #[must_use]
-    pub fn holds(&self, path: &AttributePath, hash: StateHash) -> bool {
-        self.written
-            .get(path)
-            .is_some_and(|written| written.hash == hash && !written.doubted)
+    pub fn holds(&self, path: &str, hash: StateHash) -> bool {
+        self.written.named(path).is_some_and(|written| written.holds(hash))
     }
 }
 

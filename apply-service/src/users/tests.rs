@@ -1,5 +1,7 @@
 //! What is taken from the topic, what is passed over, and who is found.
 
+use usher_contract::FieldSet;
+
 use super::*;
 use crate::logic::testing::{Change, person, user_key};
 
@@ -34,7 +36,7 @@ async fn malformed_records_are_counted_and_the_rest_goes_on() {
         Some("user-change/3/3: key-of-somebody-else")
     );
     subscription.changed().await;
-    assert_eq!(subscription.take(10), [user_key(1)]);
+    assert_eq!(subscription.take(10), [(user_key(1), Differences::EVERYTHING)]);
 }
 
 #[test]
@@ -116,9 +118,42 @@ fn older_and_repeated_records_change_nothing() {
     assert!(users.get(&user_key(1)).is_none());
     assert_eq!(
         subscription.take(10),
-        [user_key(1)],
+        [(user_key(1), Differences::EVERYTHING)],
         "lanes are told of somebody erased"
     );
     users.take("t", &[record(4, &key, None, V1)], &metrics);
     assert!(subscription.take(10).is_empty());
+}
+
+#[test]
+fn what_has_changed_adds_up_until_it_is_taken() {
+    let (users, metrics) = (Users::default(), Metrics::new(&prometheus::Registry::new()).unwrap());
+    let put = |change: &UserChange| {
+        let text = serde_json::to_string(change).unwrap();
+        users.take(
+            "t",
+            &[record(0, &change.user.key().to_string(), Some(&text), V1)],
+            &metrics,
+        );
+    };
+    put(&person(1));
+    put(&person(2));
+    let subscription = users.subscribe();
+    let named = |names: &[&str]| Differences {
+        fields: FieldSet::of(names.iter().copied()),
+        ..Differences::NONE
+    };
+    put(&person(1).version(2).titled("CEO"));
+    put(&person(2).version(2));
+    put(&person(1).version(3).titled("CEO").named("ceo@acme.example"));
+    let hanging = ["title", "username", "email", "federationId"];
+    // At most so many, and the rest afterwards.
+    assert_eq!(subscription.take(1), [(user_key(1), named(&hanging))]);
+    subscription.again([user_key(2)]);
+    put(&person(2).version(3));
+    assert_eq!(subscription.take(1), [(user_key(2), Differences::EVERYTHING)]);
+    assert_eq!(subscription.take(1), []);
+    // Back as before: each step counts from the one that was taken.
+    put(&person(1).version(4).named("ceo@acme.example"));
+    assert_eq!(subscription.take(9), [(user_key(1), named(&["title"]))]);
 }

@@ -116,7 +116,7 @@ mod tests {
     use usher_contract::UserKey;
 
     use super::*;
-    use crate::logic::arbitrary;
+    use usher_packed::arbitrary;
 
     fn user() -> User {
         let key: UserKey = "00D000000000001EAA:005ZL000000M0x1".parse().unwrap();

@@ -309,7 +309,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::logic::arbitrary;
+    use usher_packed::arbitrary;
 
     fn key() -> UserKey {
         "00D000000000001EAA:005ZL000000M0x1".parse().unwrap()

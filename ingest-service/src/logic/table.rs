@@ -4,13 +4,9 @@
 //! whole person is unpacked only for the one that an observation concerns.
 //!
 //! Made for a million people: a person is a row of fixed size and one allocation of packed bytes. Values that repeat are
-//! kept once and counted. `benches/README.md` says how many bytes that makes.
+//! kept once and counted (`usher_packed`). `benches/README.md` says how many bytes that makes.
 
-mod bytes;
-mod intern;
-mod pack;
 mod row;
-mod view;
 
 use std::{
     fmt,
@@ -21,14 +17,9 @@ use hashbrown::HashTable;
 use jiff::Timestamp;
 use serde::Deserialize;
 use usher_contract::{Known, User, UserChange, UserId, UserKey};
+use usher_packed::{Loose, Pool, View, give_back, unpack};
 
-use self::{
-    intern::Pool,
-    pack::Loose,
-    row::{Key, Row},
-    view::View,
-};
-
+use self::row::{Key, Row};
 use super::polls::mark;
 
 /// What is known about a person without unpacking the state.
@@ -158,7 +149,7 @@ impl Packed {
                 permission_sets: mark(&view.permission_sets()),
                 ..head
             },
-            state: pack::pack(view),
+            state: Loose::of(view),
         }
     }
 }
@@ -182,7 +173,7 @@ impl Table {
     pub fn get(&self, id: UserId) -> Option<Published> {
         let row = &self.rows[self.place(Key::of(id))?];
         Some(Published {
-            user: pack::unpack(id, &row.state, &self.pool),
+            user: unpack(id, &row.state, &self.pool).0,
             head: row.head(),
         })
     }
@@ -216,12 +207,14 @@ impl Table {
     /// As [`Table::insert`], with the work of packing done already.
     pub fn put(&mut self, person: Packed) {
         let key = Key::of(person.id);
+        let known = self.place(key);
+        let before = known.map(|place| &*self.rows[place].state);
         // The new state first: what both use stays in the pool.
-        let state = person.state.settle(&mut self.pool, &mut self.scratch);
+        let state = person.state.settle(before, &mut self.pool, &mut self.scratch);
         let row = Row::new(key, &person.head, state);
-        if let Some(place) = self.place(key) {
+        if let Some(place) = known {
             let last = std::mem::replace(&mut self.rows[place], row);
-            pack::give_back(&last.state, &mut self.pool);
+            give_back(&last.state, &mut self.pool);
             return;
         }
         let place = u32::try_from(self.rows.len()).expect("**Invariant**: four billion people do not fit in memory");
@@ -248,7 +241,7 @@ impl Table {
         let (place, _) = found.remove();
         let moved = rows.len() - 1;
         let gone = rows.swap_remove(place as usize);
-        pack::give_back(&gone.state, pool);
+        give_back(&gone.state, pool);
         // The last row has moved into the gap.
         if let Some(row) = rows.get(place as usize)
             && let Some(entry) = index.find_mut(hasher.hash_one(row.key), |place| *place as usize == moved)

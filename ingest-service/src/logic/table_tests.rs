@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use proptest::{collection, option, prelude::*};
+use usher_packed::arbitrary::{moment, user, user_id};
 
 use super::*;
-use crate::logic::arbitrary::{moment, user, user_id};
 
 prop_compose! {
     fn head()(
@@ -53,15 +53,6 @@ proptest! {
         prop_assert_eq!(table.get(person.user.id), Some(restored));
         let other = UserKey::new(person.user.org_id, UserId::try_new("005ZZZZZZZZZZZZ").unwrap());
         prop_assert!(Packed::of_message(other, &message).is_none());
-    }
-
-    #[test]
-    fn whoever_is_unpacked_is_who_was_packed(user in user()) {
-        let mut pool = Pool::default();
-        let packed = pack::pack(&View::of(&user)).settle(&mut pool, &mut Vec::new());
-        prop_assert_eq!(&pack::unpack(user.id, &packed, &pool), &user);
-        pack::give_back(&packed, &mut pool);
-        prop_assert_eq!(pool.len(), 0);
     }
 }
 

@@ -4,10 +4,10 @@
 //! the first fifteen, so that it survives case-insensitive stores. Everything inside Usher uses 18 characters and
 //! compares them exactly (source: Salesforce "Record ID" documentation; check vectors in the tests).
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use thiserror::Error;
 
 /// Why a text is not an identifier. The text itself is not repeated: it may be personal.
@@ -104,6 +104,21 @@ impl fmt::Debug for RecordId {
     }
 }
 
+/// From a text, wherever it stands: one in the middle of a message is not copied first.
+pub(crate) fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(d: D) -> Result<T, D::Error> {
+    struct Lent<T>(PhantomData<T>);
+    impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Lent<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+    d.deserialize_str(Lent(PhantomData))
+}
+
 /// Text-shaped types share their serde and schema code.
 macro_rules! text_type {
     ($name:ident, $schema:literal, $pattern:literal) => {
@@ -114,8 +129,7 @@ macro_rules! text_type {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                let text = Cow::<'de, str>::deserialize(d)?;
-                text.parse().map_err(serde::de::Error::custom)
+                from_text(d)
             }
         }
         impl JsonSchema for $name {

@@ -242,6 +242,26 @@ impl FieldSet {
 }
 
 impl FieldSet {
+    /// Every field.
+    pub const ALL: Self = Self(u64::MAX);
+    /// No field.
+    pub const NONE: Self = Self(0);
+
+    /// The field at this place of [`User::FIELDS`].
+    #[must_use]
+    pub fn at(place: usize) -> Self {
+        Self(1 << place)
+    }
+    /// Whatever is in one or the other.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+    /// Whether something is in both.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
     /// Whether the field of this name is in the set.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

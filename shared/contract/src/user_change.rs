@@ -3,11 +3,11 @@
 //! Full state every time, so a message may be repeated, compacted away or superseded without harm. Within version 1
 //! fields are only added; golden files in `tests/golden` prove it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 use serde_json::Value;
 
 use crate::user::User;
@@ -75,7 +75,17 @@ impl ChangeKind {
 }
 impl<'de> Deserialize<'de> for ChangeKind {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Cow::<'de, str>::deserialize(d).map(|word| Self::from_word(&word))
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = ChangeKind;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a word")
+            }
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<ChangeKind, E> {
+                Ok(ChangeKind::from_word(word))
+            }
+        }
+        d.deserialize_str(Word)
     }
 }
 impl JsonSchema for ChangeKind {

@@ -47,7 +47,7 @@ enum Storey {
     /// Brokers, simulated systems, tidy: know nothing of ours.
     Proof,
     Contract,
-    /// The condition language: rules, like the contract, and knows its shapes.
+    /// The condition language, and people as bytes: pure, like the contract, and know its shapes.
     Filter,
     Runtime,
     Service,
@@ -58,7 +58,7 @@ enum Storey {
 fn storey(member: &Member) -> Storey {
     match member.folder.as_str() {
         "shared/contract" => Storey::Contract,
-        "shared/filter" => Storey::Filter,
+        "shared/filter" | "shared/packed" => Storey::Filter,
         "shared/runtime" => Storey::Runtime,
         "tests/kafka" | "tests/salesforce-sim" | "tests/target-sims" | "tests/tidy" => Storey::Proof,
         folder if folder.starts_with("tests/") => Storey::Whole,
@@ -148,6 +148,7 @@ mod tests {
         let places = [
             ("usher-contract", "shared/contract"),
             ("usher-filter", "shared/filter"),
+            ("usher-packed", "shared/packed"),
             ("usher-runtime", "shared/runtime"),
             ("ingest-service", "ingest-service"),
             ("apply-service", "apply-service"),
@@ -185,6 +186,7 @@ mod tests {
             ("usher-filter", "salesforce-sim", true),
             ("usher-filter", "tokio", true),
             ("apply-service", "usher-filter", false),
+            ("ingest-service", "usher-packed", false),
         ]);
         assert_eq!(violations(&fine), []);
     }
@@ -197,6 +199,7 @@ mod tests {
             ("usher-contract", "tokio", false),
             ("usher-contract", "usher-filter", false),
             ("usher-filter", "usher-runtime", false),
+            ("usher-packed", "usher-filter", false),
             ("usher-filter", "tokio", false),
             ("usher-runtime", "apply-service", false),
             ("ingest-service", "apply-service", false),

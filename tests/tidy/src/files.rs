@@ -47,6 +47,7 @@ pub fn is_pure(path: &Path) -> bool {
     is_code
         && (text.starts_with("shared/contract/src/")
             || text.starts_with("shared/filter/src/")
+            || text.starts_with("shared/packed/src/")
             || in_logic
             || text == "apply-service/src/connector/http/oauth.rs"
             || text == "apply-service/src/connector/scim.rs"
@@ -116,6 +117,7 @@ mod tests {
         for pure in [
             "shared/contract/src/user.rs",
             "shared/filter/src/check.rs",
+            "shared/packed/src/pack.rs",
             "ingest-service/src/logic.rs",
             "ingest-service/src/logic/writer/batch.rs",
             "apply-service/src/connector/scim.rs",

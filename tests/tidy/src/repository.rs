@@ -70,6 +70,7 @@ fn what_decides_is_pure() {
     for part in [
         "shared/contract/src",
         "shared/filter/src",
+        "shared/packed/src",
         "ingest-service/src/logic",
         "apply-service/src/logic",
         "apply-service/src/connector/scim",

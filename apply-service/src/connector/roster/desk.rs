@@ -147,7 +147,7 @@ impl Desk {
     pub fn begin(&self, links: &Links) {
         let mut book = Book::default();
         for (user, link) in links.iter() {
-            book.note(*user, Some(link));
+            book.note(*user, Some(&link));
         }
         let mut state = State {
             book,

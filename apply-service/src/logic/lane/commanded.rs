@@ -161,7 +161,6 @@ impl Lane {
         let mut link = self
             .links
             .get(&user)
-            .cloned()
             .unwrap_or_else(|| Link::unlinked(0, self.target.hash));
         change(&mut link);
         self.links.release(&user);

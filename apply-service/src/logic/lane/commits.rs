@@ -11,7 +11,7 @@ use super::{Batch, Effect, Lane, Stage};
 use crate::logic::{
     groups::Records,
     link::{Link, LinkState},
-    plan::{Accounts, Remote},
+    plan::Remote,
     retry::elapsed,
 };
 
@@ -180,7 +180,7 @@ impl Lane {
             // What was told and nothing else: over the link as it is.
             if let Some(link) = self.links.get(user) {
                 people.entry(*user).or_insert_with(|| Entry {
-                    link: link.clone(),
+                    link,
                     outcomes: vec![],
                     dead_letters: vec![],
                     intent: None,
@@ -191,7 +191,8 @@ impl Lane {
         }
         for (user, entry) in &mut people {
             // **Invariant**: every link that is written carries the newest notices, whatever it was made from.
-            self.notifying.stamp(user, self.links.get(user), &mut entry.link);
+            self.notifying
+                .stamp(user, self.links.get(user).as_ref(), &mut entry.link);
         }
         let mut batch = Batch {
             links: Vec::with_capacity(people.len()),
@@ -229,18 +230,19 @@ impl Lane {
         }
         let (mut ask, mut again, mut renamed) = (Vec::new(), Vec::new(), false);
         for (user, entry) in flying.people {
-            self.notifying.recorded(user, self.links.get(&user), &entry.link);
+            let before = self.links.get(&user);
+            self.notifying.recorded(user, before.as_ref(), &entry.link);
+            let before = before.and_then(|link| link.remote_id);
             if entry.only_notices {
                 self.links.put(user, Some(entry.link));
                 continue;
             }
             // Only somebody who had an account gives a name up: new accounts take names.
-            renamed |= entry.renames && self.links.account_of(&user).is_some();
+            renamed |= entry.renames && before.is_some();
             if entry.link.active != Some(true) || entry.link.remote_id.is_none() {
                 again.extend(self.claimants.remove(&user).into_iter().flatten());
             }
-            let news = entry.link.remote_id.is_some()
-                && (entry.renames || self.links.account_of(&user) != entry.link.remote_id);
+            let news = entry.link.remote_id.is_some() && (entry.renames || before != entry.link.remote_id);
             self.links.put(user, Some(entry.link));
             if news {
                 // Whoever left this person's account, or its name, out can be completed now.

@@ -32,7 +32,7 @@ pub(super) struct Drifting {
 }
 
 impl Holders for Links {
-    fn link(&self, user: &UserKey) -> Option<&Link> {
+    fn link(&self, user: &UserKey) -> Option<Link> {
         self.get(user)
     }
 }

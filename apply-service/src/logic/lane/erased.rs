@@ -6,16 +6,11 @@
 use jiff::Timestamp;
 use usher_contract::{Outcome, OutcomeResult, StateHash, UserKey};
 
-use super::{Lane, Mode, RESULTS_MAX, Stage};
-use crate::logic::link::{Link, LinkState};
+use super::{Glance, Lane, Mode, RESULTS_MAX, Stage};
+use crate::logic::link::{Link, LinkState, WrittenAttributes};
 
 const REASON: &str =
     "there is no state of this person any more (erased), and their account is not known to be off; it is left alone";
-
-/// Whether somebody may still get in through what this link speaks of.
-pub(super) fn may_be_on(link: &Link) -> bool {
-    (link.remote_id.is_some() && link.active != Some(false)) || link.create_intent
-}
 
 impl Lane {
     /// Takes note that there is no state of a person any more. A step under way is awaited.
@@ -38,7 +33,7 @@ impl Lane {
             Some(_) => {
                 self.erased.insert(user);
             }
-            None if self.links.get(&user).is_some() => {
+            None if self.links.glance(&user).is_some() => {
                 self.erased.insert(user);
                 self.to_report.insert(user);
             }
@@ -60,7 +55,7 @@ impl Lane {
     /// Everybody has been fed: whoever has a link and was not among them is not on the topic.
     pub(super) fn everybody_fed(&mut self) {
         self.all_fed = true;
-        let missing = std::mem::take(&mut self.unfed);
+        let missing = self.links.take_awaited();
         self.to_report.extend(missing.iter().copied());
         self.erased.extend(missing);
     }
@@ -75,13 +70,13 @@ impl Lane {
                 continue;
             }
             let Some(link) = self.links.get(&user) else { continue };
-            if !may_be_on(link) {
+            if !self.links.glance(&user).is_some_and(Glance::may_be_on) {
                 // Nothing of them is wanted any more, so nothing of them is kept.
                 if !link.values.is_empty() {
                     let link = Link {
                         values: [].into(),
-                        written: [].into(),
-                        ..link.clone()
+                        written: WrittenAttributes::default(),
+                        ..link
                     };
                     self.commits.note(user, link);
                 }
@@ -97,7 +92,7 @@ impl Lane {
                     reason: REASON.to_owned(),
                     at: now,
                 },
-                ..link.clone()
+                ..link
             };
             let id = format!("{}/{user}/{}/erased", self.target.name, link.user_version);
             let outcome = Outcome {
@@ -111,7 +106,7 @@ impl Lane {
 
     /// How many accounts of people without a state are not known to be off.
     pub(super) fn orphans(&self) -> usize {
-        let on = |user: &&UserKey| self.links.get(user).is_some_and(may_be_on);
+        let on = |user: &&UserKey| self.links.glance(user).is_some_and(Glance::may_be_on);
         self.erased.iter().filter(on).count()
     }
 }

@@ -204,7 +204,6 @@ impl Lane {
                 let mut link = self
                     .links
                     .get(&user)
-                    .cloned()
                     .unwrap_or_else(|| Link::unlinked(change.version, self.target.hash));
                 link.create_intent = true;
                 link.user_version = change.version;

@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use usher_contract::{Approval, OutcomeResult, UserChange, UserKey};
 
-use super::{Effect, FirstSync, Lane, Mode, RESULTS_MAX, Stage};
+use super::{Effect, FirstSync, Glance, Lane, Links, Mode, RESULTS_MAX, Stage};
 use crate::logic::{
     guard::{Budget, Ledger, Over},
-    link::{Link, LinkState},
+    link::LinkState,
     plan::{Action, Plan},
     retry::{after, elapsed},
     target_record::{Allowance, FIRST_SYNC, HeldSet, MOVED, TargetRecord},
@@ -32,19 +32,21 @@ pub(super) enum Pass {
     Allowed(usize),
 }
 
-/// What the links say was used.
-pub(crate) fn ledger<'a>(links: impl Iterator<Item = (&'a UserKey, &'a Link)>) -> Ledger {
+/// What the links say was used within the windows: of a million links nearly all were changed long ago.
+pub(crate) fn ledger(links: &Links, windows: &[Duration], now: Timestamp) -> Ledger {
     let mut ledger = Ledger::default();
-    for (user, link) in links.filter(|(_, link)| !link.released) {
+    let longest = windows.iter().max().copied().unwrap_or_default();
+    let within = |at: &Timestamp| elapsed(*at, now) <= longest;
+    for (user, link) in links.iter().filter(|(_, link)| !link.released) {
         let removal = if link.removal_inferred {
             Budget::InferredRemovals
         } else {
             Budget::StatedRemovals
         };
-        if let Some(at) = link.removed_at {
+        if let Some(at) = link.removed_at.filter(within) {
             ledger.count(removal, *user, at);
         }
-        if let Some(at) = link.changed_at.filter(|at| Some(*at) != link.removed_at) {
+        if let Some(at) = link.changed_at.filter(|at| Some(*at) != link.removed_at && within(at)) {
             ledger.count(Budget::Changes, *user, at);
         }
     }
@@ -52,23 +54,19 @@ pub(crate) fn ledger<'a>(links: impl Iterator<Item = (&'a UserKey, &'a Link)>) -
 }
 
 /// Sets that links speak of and the record does not know (it could not be read): they are held as before.
-pub(super) fn find_sets_again<'a>(
-    record: &mut TargetRecord,
-    links: impl Iterator<Item = (&'a UserKey, &'a Link)>,
-    now: Timestamp,
-) {
-    for (_, link) in links {
-        if let LinkState::Held { set, budget, .. } = &link.state
-            && !record.held.contains_key(set)
+pub(super) fn find_sets_again(record: &mut TargetRecord, links: &Links, now: Timestamp) {
+    for (user, _) in links.glances().filter(|(_, glance)| !glance.is_settled()) {
+        if let Some(LinkState::Held { set, budget, .. }) = links.get(user).map(|link| link.state)
+            && !record.held.contains_key(&set)
         {
             let found = HeldSet {
-                budget: *budget,
+                budget,
                 reason: "held before the target's own record was lost".to_owned(),
                 at: now,
                 open_until: now,
                 approved: None,
             };
-            record.held.insert(set.clone(), found);
+            record.held.insert(set, found);
         }
     }
 }
@@ -178,9 +176,9 @@ impl Lane {
 
     /// Whether somebody is a member of a set that an operator has released.
     fn is_released(&self, user: &UserKey, budget: Budget) -> bool {
-        match self.links.get(user).map(|link| &link.state) {
+        match self.links.get(user).map(|link| link.state) {
             Some(LinkState::Held { set, budget: held, .. }) => {
-                *held == budget && self.record.held.get(set).is_some_and(|set| set.approved.is_some())
+                held == budget && self.record.held.get(&set).is_some_and(|set| set.approved.is_some())
             }
             _ => false,
         }
@@ -193,9 +191,12 @@ impl Lane {
             Action::Look if plan.active => Some(Budget::Changes),
             _ => plan.budget(),
         };
-        match self.links.get(user).map(|link| &link.state) {
+        if self.links.glance(user).is_none_or(Glance::is_settled) {
+            return false;
+        }
+        match self.links.get(user).map(|link| link.state) {
             Some(LinkState::Held { set, budget, .. }) => {
-                wanted == Some(*budget) && self.record.held.get(set).is_some_and(|set| set.approved.is_none())
+                wanted == Some(budget) && self.record.held.get(&set).is_some_and(|set| set.approved.is_none())
             }
             _ => false,
         }
@@ -366,8 +367,8 @@ impl Lane {
         }
         let linked: Vec<UserKey> = self
             .links
-            .iter()
-            .filter(|(user, link)| link.remote_id.is_some() && !self.commits.holds(user))
+            .glances()
+            .filter(|(user, glance)| glance.is_linked() && !self.commits.holds(user))
             .map(|(user, _)| *user)
             .take(RESULTS_MAX)
             .collect();

@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use usher_contract::UserKey;
 use usher_filter::{Fields, Filter, People as _, Truth};
 
-use super::{Answer, Effect, FirstSync, Flight, Lane, Mode, pace::Waits};
+use super::{Answer, Effect, FirstSync, Flight, Glance, Lane, Mode, pace::Waits};
 use crate::{
     connector::{Failure, Operation, Refusal},
     logic::{
         command::Verb,
-        link::Link,
         notification::{Channel, Notice, NoticeKind, NoticeState, Onboarding, Undelivered, notice_id},
     },
 };
@@ -101,8 +100,8 @@ impl Lane {
         };
         let clock = self.target.scope.clock(now);
         let (mut chosen, mut unknown) = (Vec::new(), 0);
-        let on = |link: &Link| link.remote_id.is_some() && link.active != Some(false);
-        for (user, _) in self.links.iter().filter(|(_, link)| on(link)) {
+        let on = |(_, glance): &(&UserKey, Glance)| glance.is_linked() && !glance.is_off();
+        for (user, _) in self.links.glances().filter(on) {
             self.everybody.look(*user, &mut |person| match filter
                 .as_ref()
                 .map(|filter| filter.evaluate(person, &self.everybody, &clock))

@@ -78,10 +78,10 @@ pub(super) struct Notifying {
 
 impl Notifying {
     /// Over what was restored.
-    pub(super) fn over<'a>(links: impl Iterator<Item = (&'a UserKey, &'a Link)>) -> Self {
+    pub(super) fn over<'a>(links: impl Iterator<Item = (&'a UserKey, Link)>) -> Self {
         let mut notifying = Self::default();
         for (user, link) in links {
-            notifying.recorded(*user, None, link);
+            notifying.recorded(*user, None, &link);
         }
         notifying
     }
@@ -178,7 +178,7 @@ impl Lane {
     pub(super) fn told(&self, user: &UserKey) -> Told {
         match self.notifying.told.get(user) {
             Some(told) => told.clone(),
-            None => Told::of(self.links.get(user)),
+            None => Told::of(self.links.get(user).as_ref()),
         }
     }
 
@@ -197,7 +197,7 @@ impl Lane {
         let (links, commits) = (&self.links, &self.commits);
         self.notifying
             .told
-            .retain(|user, _| links.get(user).is_some() || commits.holds(user));
+            .retain(|user, _| links.glance(user).is_some() || commits.holds(user));
     }
 
     /// Who is to be told of the account that this plan makes.
@@ -223,7 +223,7 @@ impl Lane {
                 let link = self.links.get(report);
                 let assigned = link
                     .filter(|link| link.remote_id.is_some() && link.active != Some(false))
-                    .and_then(|link| link.assignment.as_ref());
+                    .and_then(|link| link.assignment);
                 let mut on = false;
                 if let Some(assigned) = assigned {
                     self.everybody
@@ -268,7 +268,7 @@ impl Lane {
         // where the target keeps it.
         let intended = |link: &Link| link.create_intent && link.remote_id.is_none();
         let found_again = matches!(plan.action, Action::Adopt | Action::Deactivate)
-            && self.links.get(&user).is_some_and(intended)
+            && self.links.get(&user).as_ref().is_some_and(intended)
             && !(self.target.matching.keeps_external_ids && plan.changed.iter().any(|path| path.0 == EXTERNAL_ID));
         let made = plan.action == Action::Create || found_again;
         self.tell(user, |told| {
@@ -380,7 +380,7 @@ impl Lane {
             return Prepared::Void("notify does not want it any more".to_owned());
         }
         if let NoticeKind::Webhook { endpoint } = &notice.kind {
-            let account = link.and_then(|link| link.remote_id.as_ref());
+            let account = link.as_ref().and_then(|link| link.remote_id.as_ref());
             return Prepared::Send(Delivery::Webhook {
                 endpoint: endpoint.clone(),
                 id: notice.id.clone(),
@@ -568,7 +568,7 @@ impl Lane {
         };
         let outcome = Outcome {
             user: Some(user),
-            user_version: self.links.get(&user).map_or(0, |link| link.user_version),
+            user_version: self.links.version(&user).unwrap_or_default(),
             attempt: attempts.saturating_add(1),
             error_code: refusal.map(|refusal| refusal.code.clone()),
             error: refusal.map(|refusal| refusal.reason.clone()),
@@ -600,7 +600,7 @@ impl Lane {
         let users = self.notifying.due.values().flatten().map(|(_, user, _)| user);
         let notices = users
             .filter_map(|user| self.links.get(user))
-            .flat_map(|link| &link.notices);
+            .flat_map(|link| link.notices);
         let since = notices.filter_map(|notice| match notice.state {
             NoticeState::Owed { since, .. } => Some(since),
             NoticeState::Intended | NoticeState::Sent { .. } | NoticeState::Failed { .. } => None,

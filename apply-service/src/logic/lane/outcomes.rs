@@ -16,12 +16,12 @@ use crate::{
 impl Lane {
     /// The number of the attempt at this wish, from 1; it survives restarts because the link counts.
     pub(super) fn attempt(&self, user: &UserKey, desired: StateHash) -> u32 {
-        match self.links.get(user).map(|link| &link.state) {
+        match self.links.get(user).map(|link| link.state) {
             Some(LinkState::Retrying {
                 desired: tried,
                 attempts,
                 ..
-            }) if *tried == desired => attempts.saturating_add(1),
+            }) if tried == desired => attempts.saturating_add(1),
             _ => 1,
         }
     }

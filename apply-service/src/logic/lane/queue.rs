@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use usher_contract::{UserChange, UserKey};
 
-use super::{CLOCKS_APART, Lane, Mode, OUTSTANDING_EVERY, Slot, Stage};
+use super::{CLOCKS_APART, Glance, Lane, Mode, OUTSTANDING_EVERY, Slot, Stage};
 use crate::logic::{
     link::LinkState,
     plan::{Action, Plan, Remote},
@@ -66,18 +66,14 @@ impl Lane {
     /// Takes note of the newest state of a person. An older one changes nothing.
     pub(super) fn consider(&mut self, change: Arc<UserChange>, again: bool, now: Timestamp) {
         let user = change.user.key();
-        self.unfed.remove(&user);
+        self.links.was_fed(&user);
         self.erased.remove(&user);
         // What is known about them cannot be read: whatever was done could be wrong.
         if self.links.is_unreadable(&user) {
             return;
         }
         // The link names a version that the table does not have yet: acting would undo something newer.
-        if self
-            .links
-            .get(&user)
-            .is_some_and(|link| link.user_version > change.version)
-        {
+        if self.links.version(&user).is_some_and(|known| known > change.version) {
             self.behind.entry(user).or_insert(now);
             return;
         }
@@ -127,12 +123,13 @@ impl Lane {
     /// written once. Only states from about the time of its death are concerned; everybody else's link is right.
     fn suspect(&mut self, change: &UserChange) {
         let user = change.user.key();
-        let Some(linked) = self.links.get(&user).filter(|link| link.remote_id.is_some()) else {
+        if !self.links.glance(&user).is_some_and(Glance::is_linked) {
             return;
-        };
+        }
+        let known = self.links.version(&user).unwrap_or_default();
         let recent = |since| after(change.cause.observed_at, CLOCKS_APART) >= since;
         if !self.all_fed && self.unrecorded_since.is_some_and(recent) {
-            match change.version - linked.user_version {
+            match change.version - known {
                 0 => {}
                 1 => {
                     self.suspects.insert(user, change.version);
@@ -175,6 +172,8 @@ impl Lane {
             return;
         }
         let plan = self.plan(&slot.newest, &Remote::NotLooked, slot.again, now);
+        // Until it is settled that nothing is to be done.
+        self.links.stir(&user);
         self.due.set(user, plan.next_change);
         self.note_groups(&slot.newest, &plan, slot.again, now);
         // What is not done in this mode is counted: nothing is asked in `observe`, nothing is written in `link`.
@@ -227,8 +226,11 @@ impl Lane {
 
     /// A retry of the same wish waits; a newer wish replaces it.
     fn next_try(&self, user: &UserKey, plan: &Plan) -> Option<Timestamp> {
-        match &self.links.get(user)?.state {
-            LinkState::Retrying { desired, next_try, .. } if *desired == plan.desired => Some(*next_try),
+        if self.links.glance(user)?.is_settled() {
+            return None;
+        }
+        match self.links.get(user)?.state {
+            LinkState::Retrying { desired, next_try, .. } if desired == plan.desired => Some(next_try),
             _ => None,
         }
     }

@@ -151,7 +151,7 @@ impl Lane {
             took,
             now,
         );
-        let mut link = link_after(plan, before.as_deref(), account, shown, change, &self.target, now);
+        let mut link = link_after(plan, before.as_ref(), account, shown, change, &self.target, now);
         link.released |= released;
         link.person = self.person_of(change);
         self.owe_notices(user, plan, now);
@@ -392,8 +392,8 @@ impl Lane {
         if definite && fresh && matches!(plan.action, Action::Create | Action::Adopt | Action::Relink) {
             link.create_intent = false;
         }
-        let since = match self.links.get(&user).map(|link| &link.state) {
-            Some(LinkState::Retrying { desired, since, .. }) if *desired == plan.desired => *since,
+        let since = match self.links.get(&user).map(|link| link.state) {
+            Some(LinkState::Retrying { desired, since, .. }) if desired == plan.desired => since,
             _ => now,
         };
         let given_up = elapsed(since, now) >= self.target.retry.give_up_after;
@@ -463,9 +463,7 @@ impl Lane {
     }
 
     pub(super) fn link_or_new(&self, user: &UserKey, change: &UserChange) -> Link {
-        self.known(user).map_or_else(
-            || Link::unlinked(change.version, self.target.hash),
-            std::borrow::Cow::into_owned,
-        )
+        self.known(user)
+            .unwrap_or_else(|| Link::unlinked(change.version, self.target.hash))
     }
 }

@@ -38,7 +38,7 @@ impl Lane {
         }
         let link = self.known(&user);
         if plan.reported {
-            let said = matches!(link.as_deref().map(|link| &link.state), Some(LinkState::Skipped { desired, .. }) if *desired == plan.desired);
+            let said = matches!(link.as_ref().map(|link| &link.state), Some(LinkState::Skipped { desired, .. }) if *desired == plan.desired);
             if !said {
                 let mut link = self.link_or_new(&user, &change);
                 link.state = LinkState::Skipped {
@@ -83,7 +83,7 @@ impl Lane {
                 person,
                 left_at,
                 active_since,
-                ..link.into_owned()
+                ..link
             };
             forget_manual(&mut link, &self.target);
             self.conflicts.remove(&user);
@@ -91,6 +91,9 @@ impl Lane {
             return self.commits.note(user, link);
         }
         self.slots.remove(&user);
+        if plan.action == Action::Noop && plan.missing.is_empty() {
+            self.links.rest(&user);
+        }
     }
 }
 

@@ -475,9 +475,9 @@ proptest! {
         for (id, times) in &world.told {
             prop_assert!(*times <= 1 + world.crashes, "{} {} times after {} crashes", id, times, world.crashes);
         }
-        let books = world.lane.links.iter().flat_map(|(_, link)| &link.notices);
+        let books = world.lane.links.iter().flat_map(|(_, link)| link.notices);
         let open = books.filter(|notice| !matches!(notice.state, crate::logic::notification::NoticeState::Sent { .. }));
-        prop_assert_eq!(open.collect::<Vec<_>>(), Vec::<&crate::logic::notification::Notice>::new());
+        prop_assert_eq!(open.collect::<Vec<_>>(), Vec::<crate::logic::notification::Notice>::new());
         // A new owner finds nothing to do.
         world.crash();
         let looks: Vec<_> = world.open.iter().filter(|(_, operation)| operation.is_write()).collect();

@@ -11,4 +11,5 @@ mod leaving;
 mod notifying;
 mod order;
 mod scope;
+mod unaffected;
 mod world;

@@ -409,7 +409,7 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped<'_>)
         return unlinked(q, plan, key, mapped);
     };
     let mut differing = difference(mapped, Known::Link(link), |_| true);
-    if !link.holds(&path(EXTERNAL_ID), hash(&Value::String(key.user.to_string()))) {
+    if !link.holds(EXTERNAL_ID, StateHash::of_string(key.user.as_str())) {
         differing
             .0
             .push((path(EXTERNAL_ID), Value::String(key.user.to_string())));

@@ -30,6 +30,10 @@ pub(super) struct Difference(
 
 pub(super) fn difference(mapped: &Mapped<'_>, known: Known<'_>, wants: impl Fn(&AttributePath) -> bool) -> Difference {
     let mut difference = Difference(Vec::new(), Vec::new());
+    let mut written = match known {
+        Known::Link(link) => Some(link.written.walk()),
+        Known::Nothing | Known::Account(_) => None,
+    };
     for (path, wanted, write) in mapped.iter().filter(|(path, _, _)| wants(path)) {
         let value = match wanted {
             Wanted::Value(value) => value,
@@ -41,7 +45,10 @@ pub(super) fn difference(mapped: &Mapped<'_>, known: Known<'_>, wants: impl Fn(&
         }
         let holds = match known {
             Known::Nothing => value.is_null(),
-            Known::Link(link) => link.holds(path, hash(value)),
+            Known::Link(_) => written
+                .as_mut()
+                .and_then(|written| written.find(path))
+                .is_some_and(|written| written.holds(hash(value))),
             Known::Account(account) => same(account.values.get(path), value),
         };
         if !holds {

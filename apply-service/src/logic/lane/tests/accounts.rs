@@ -89,7 +89,7 @@ fn an_older_table_than_the_link_acts_on_nothing() {
     world.settle();
     let links = {
         let mut links = Links::default();
-        links.put(user_key(1), world.lane.links.get(&user_key(1)).cloned());
+        links.put(user_key(1), world.lane.links.get(&user_key(1)));
         links
     };
     let mut after = World::over(policy(), links, world.record.clone());
@@ -404,7 +404,7 @@ fn somebody_back_while_their_erasure_is_recorded_is_worked_on_once() {
 fn nothing_is_done_about_somebody_whose_link_cannot_be_read() {
     let world = with_people(1..=1);
     let mut links = Links::default();
-    links.put(user_key(1), world.lane.links.get(&user_key(1)).cloned());
+    links.put(user_key(1), world.lane.links.get(&user_key(1)));
     links.put_unreadable(user_key(1));
     let mut after = World::over(policy(), links, world.record.clone());
     after.accounts = world.accounts.clone();

@@ -643,7 +643,7 @@ fn in_observe_memberships_are_only_counted() {
         std::sync::Arc::new(observing),
         {
             let mut links = crate::logic::lane::Links::default();
-            let link = world.lane.links().get(&user_key(1)).cloned();
+            let link = world.lane.links().get(&user_key(1));
             links.put(user_key(1), link);
             links
         },

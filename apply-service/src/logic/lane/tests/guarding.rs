@@ -336,8 +336,8 @@ fn a_first_import_does_not_use_up_the_budget_of_a_successor() {
     world.give(Input::AllFed);
     world.pass(30);
     assert_eq!(world.lane.links.linked(), 40);
-    let ledger = super::super::ledger(world.lane.links.iter());
     let hour = std::time::Duration::from_secs(3600);
+    let ledger = super::super::ledger(&world.lane.links, &[hour], world.now);
     assert_eq!(ledger.spent(Budget::Changes, hour, world.now), 0);
 }
 

@@ -146,7 +146,7 @@ impl Told {
 
     fn states(&self, n: u32) -> Vec<String> {
         let link = self.world.lane.links.get(&user_key(n));
-        let notices = link.map(|link| link.notices.as_slice()).unwrap_or_default();
+        let notices = link.map(|link| link.notices).unwrap_or_default();
         notices
             .iter()
             .map(|notice| {

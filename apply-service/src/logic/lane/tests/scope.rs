@@ -199,7 +199,7 @@ fn what_a_manager_holds_is_written_for_the_reports_once_the_managers_account_has
     // Started again, nothing is written anew.
     let mut links = Links::default();
     for n in 1..=3 {
-        links.put(user_key(n), world.lane.links().get(&user_key(n)).cloned());
+        links.put(user_key(n), world.lane.links().get(&user_key(n)));
     }
     let mut after = World::over(target, links, world.record.clone());
     let lane = std::mem::replace(&mut after.lane, World::new(policy()).lane);

@@ -1,14 +1,15 @@
-//! Numbers, texts and JSON values as bytes, and back. Used only inside the table: nothing of this is ever written out.
+//! Numbers, texts and JSON values as bytes, and back. Nothing of this is ever written out, so whatever is read was put by the same
+//! process: reading panics where that does not hold.
+#![allow(clippy::missing_panics_doc, reason = "said above, of all of them")]
 
 use jiff::{Timestamp, civil::Date};
 use serde_json::{Map, Number, Value};
-use usher_contract::RecordId;
 
 /// Bytes that were packed here are unpacked here, so they are never cut short or malformed.
-const INTACT: &str = "**Invariant**: packed bytes are read as they were written";
+pub(crate) const INTACT: &str = "**Invariant**: packed bytes are read as they were written";
 
 /// Seven bits per byte, low ones first.
-pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
+pub fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
@@ -17,31 +18,35 @@ pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Small numbers of either sign stay short.
-fn put_signed(out: &mut Vec<u8>, number: i64) {
+pub fn put_signed(out: &mut Vec<u8>, number: i64) {
     put_number(out, (number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
 }
 
-pub(super) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+/// A text with its length in front.
+pub fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     put_number(out, text.len() as u64);
     out.extend_from_slice(text);
 }
 
 /// The last three of the 18 characters follow from the others.
-pub(super) fn put_id(out: &mut Vec<u8>, id: &str) {
+pub fn put_id(out: &mut Vec<u8>, id: &str) {
     out.extend_from_slice(&id.as_bytes()[..15]);
 }
 
-pub(super) fn put_timestamp(out: &mut Vec<u8>, at: Timestamp) {
+/// To the nanosecond.
+pub fn put_timestamp(out: &mut Vec<u8>, at: Timestamp) {
     put_signed(out, at.as_second());
     put_signed(out, at.subsec_nanosecond().into());
 }
 
-pub(super) fn put_date(out: &mut Vec<u8>, day: Date) {
+/// A day.
+pub fn put_date(out: &mut Vec<u8>, day: Date) {
     out.extend_from_slice(&day.year().to_le_bytes());
     out.extend([day.month().cast_unsigned(), day.day().cast_unsigned()]);
 }
 
-pub(super) fn put_value(out: &mut Vec<u8>, value: &Value) {
+/// Any JSON value, numbers to the bit.
+pub fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => out.push(0),
         Value::Bool(flag) => out.push(1 + u8::from(*flag)),
@@ -79,24 +84,29 @@ pub(super) fn put_value(out: &mut Vec<u8>, value: &Value) {
 
 /// Reads what was put, in the same order.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn bytes(&mut self, count: usize) -> &'a [u8] {
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(count);
         self.0 = rest;
         taken
     }
-    fn array<const N: usize>(&mut self) -> [u8; N] {
+    /// So many bytes.
+    pub fn array<const N: usize>(&mut self) -> [u8; N] {
         self.bytes(N).try_into().expect(INTACT)
     }
-    pub(super) fn byte(&mut self) -> u8 {
+    /// One byte.
+    pub fn byte(&mut self) -> u8 {
         self.bytes(1)[0]
     }
-    pub(super) fn fixed(&mut self) -> u64 {
+    /// Eight bytes.
+    pub fn fixed(&mut self) -> u64 {
         u64::from_le_bytes(self.array())
     }
-    pub(super) fn number(&mut self) -> u64 {
+    /// What [`put_number`] has put.
+    pub fn number(&mut self) -> u64 {
         let (mut number, mut shift) = (0, 0);
         loop {
             let byte = self.byte();
@@ -107,32 +117,37 @@ impl<'a> Reader<'a> {
             shift += 7;
         }
     }
-    pub(super) fn count(&mut self) -> usize {
+    /// A number of things that fit in memory.
+    pub fn count(&mut self) -> usize {
         usize::try_from(self.number()).expect(INTACT)
     }
-    fn signed(&mut self) -> i64 {
+    /// What [`put_signed`] has put.
+    pub fn signed(&mut self) -> i64 {
         let number = self.number();
         (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
     }
-    pub(super) fn text(&mut self) -> &'a [u8] {
+    /// What [`put_text`] has put.
+    pub fn text(&mut self) -> &'a [u8] {
         let length = self.count();
         self.bytes(length)
     }
-    pub(super) fn id(&mut self) -> RecordId {
-        let text = std::str::from_utf8(self.bytes(15)).expect(INTACT);
-        RecordId::try_new(text).expect(INTACT)
+    /// The first fifteen characters that [`put_id`] has put: all that the contract's ids need.
+    pub fn short_id(&mut self) -> &'a str {
+        text(self.bytes(15))
     }
-    pub(super) fn timestamp(&mut self) -> Timestamp {
-        let second = self.signed();
-        let nanosecond = i32::try_from(self.signed()).expect(INTACT);
-        Timestamp::new(second, nanosecond).expect(INTACT)
+    /// What [`put_timestamp`] has put.
+    pub fn timestamp(&mut self) -> Timestamp {
+        let (second, nanosecond) = (self.signed(), self.signed());
+        moment(second, nanosecond)
     }
-    pub(super) fn date(&mut self) -> Date {
+    /// What [`put_date`] has put.
+    pub fn date(&mut self) -> Date {
         let year = i16::from_le_bytes(self.array());
         let [month, day] = self.array();
         Date::new(year, month.cast_signed(), day.cast_signed()).expect(INTACT)
     }
-    pub(super) fn value(&mut self) -> Value {
+    /// What [`put_value`] has put.
+    pub fn value(&mut self) -> Value {
         match self.byte() {
             0 => Value::Null,
             1 => Value::Bool(false),
@@ -157,7 +172,21 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The moment of [`Timestamp::as_second`] and [`Timestamp::subsec_nanosecond`].
+#[must_use]
+pub fn moment(second: i64, nanosecond: i64) -> Timestamp {
+    let nanosecond = i32::try_from(nanosecond).expect(INTACT);
+    Timestamp::new(second, nanosecond).expect(INTACT)
+}
+
 /// Text that was text when it was put.
-pub(super) fn owned(bytes: &[u8]) -> String {
-    std::str::from_utf8(bytes).expect(INTACT).to_owned()
+#[must_use]
+pub fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect(INTACT)
+}
+
+/// The same, copied.
+#[must_use]
+pub fn owned(bytes: &[u8]) -> String {
+    text(bytes).to_owned()
 }

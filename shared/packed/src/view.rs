@@ -1,5 +1,6 @@
-//! A person as the table packs them: texts borrowed from a [`User`], or from the message itself, so that nothing is
+//! A person as they are packed: texts borrowed from a [`User`], or from the message itself, so that nothing is
 //! copied on the way from a topic into the table.
+#![allow(missing_docs, reason = "the fields are those of `User`")]
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -13,10 +14,12 @@ use usher_contract::{GroupRef, Known, NamedRef, OrgId, RecordId, Source, User, U
 
 /// Text that is copied only where the message has escapes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Text<'a>(Cow<'a, str>);
+pub struct Text<'a>(Cow<'a, str>);
 
 impl Text<'_> {
-    pub(super) fn as_str(&self) -> &str {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -42,12 +45,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 
 /// As [`NamedRef`] and [`GroupRef`]; a role is always direct.
 #[derive(Debug, PartialEq, Deserialize)]
-pub(super) struct Reference<'a> {
-    pub(super) id: RecordId,
+pub struct Reference<'a> {
+    pub id: RecordId,
     #[serde(default, borrow)]
-    pub(super) name: Known<Text<'a>>,
+    pub name: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) direct: bool,
+    pub direct: bool,
 }
 
 impl Reference<'_> {
@@ -62,75 +65,75 @@ impl Reference<'_> {
 /// As [`User`], by the same names. A property holds the two together.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
-pub(super) struct View<'a> {
-    pub(super) id: UserId,
-    pub(super) org_id: OrgId,
+pub struct View<'a> {
+    pub id: UserId,
+    pub org_id: OrgId,
     #[serde(default)]
-    pub(super) source: Source,
+    pub source: Source,
     #[serde(default)]
-    pub(super) removed: bool,
+    pub removed: bool,
     #[serde(default)]
-    pub(super) username: Known<Text<'a>>,
+    pub username: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) email: Known<Text<'a>>,
+    pub email: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) given_name: Known<Text<'a>>,
+    pub given_name: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) family_name: Known<Text<'a>>,
+    pub family_name: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) display_name: Known<Text<'a>>,
+    pub display_name: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) title: Known<Text<'a>>,
+    pub title: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) department: Known<Text<'a>>,
+    pub department: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) division: Known<Text<'a>>,
+    pub division: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) company: Known<Text<'a>>,
+    pub company: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) employee_number: Known<Text<'a>>,
+    pub employee_number: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) phone: Known<Text<'a>>,
+    pub phone: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) mobile_phone: Known<Text<'a>>,
+    pub mobile_phone: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) extension: Known<Text<'a>>,
+    pub extension: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) active: Known<bool>,
+    pub active: Known<bool>,
     #[serde(default)]
-    pub(super) frozen: Known<bool>,
+    pub frozen: Known<bool>,
     #[serde(default)]
-    pub(super) listed: Known<bool>,
+    pub listed: Known<bool>,
     #[serde(default)]
-    pub(super) time_zone: Known<Text<'a>>,
+    pub time_zone: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) locale: Known<Text<'a>>,
+    pub locale: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) locale_key: Known<Text<'a>>,
+    pub locale_key: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) language: Known<Text<'a>>,
+    pub language: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) user_type: Known<Text<'a>>,
+    pub user_type: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) federation_id: Known<Text<'a>>,
+    pub federation_id: Known<Text<'a>>,
     #[serde(default)]
-    pub(super) manager_id: Known<UserId>,
+    pub manager_id: Known<UserId>,
     #[serde(default)]
-    pub(super) profile: Known<Reference<'a>>,
+    pub profile: Known<Reference<'a>>,
     #[serde(default)]
-    pub(super) role: Known<Reference<'a>>,
+    pub role: Known<Reference<'a>>,
     #[serde(default)]
-    pub(super) groups: Known<Vec<Reference<'a>>>,
+    pub groups: Known<Vec<Reference<'a>>>,
     #[serde(default)]
-    pub(super) permission_sets: Known<Vec<Reference<'a>>>,
+    pub permission_sets: Known<Vec<Reference<'a>>>,
     #[serde(default)]
-    pub(super) termination_date: Known<Date>,
+    pub termination_date: Known<Date>,
     #[serde(default)]
-    pub(super) created_at: Known<Timestamp>,
+    pub created_at: Known<Timestamp>,
     #[serde(default)]
-    pub(super) modified_at: Known<Timestamp>,
+    pub modified_at: Known<Timestamp>,
     #[serde(default)]
-    pub(super) custom: BTreeMap<Text<'a>, Cow<'a, Value>>,
+    pub custom: BTreeMap<Text<'a>, Cow<'a, Value>>,
 }
 
 fn text(text: &Known<String>) -> Known<Text<'_>> {
@@ -156,7 +159,9 @@ fn group(group: &GroupRef) -> Reference<'_> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(user: &'a User) -> Self {
+    /// Of somebody.
+    #[must_use]
+    pub fn of(user: &'a User) -> Self {
         // Every field by name: one that is added later does not compile until it is packed.
         let User {
             id,
@@ -238,7 +243,8 @@ impl<'a> View<'a> {
     }
 
     /// The groups in the form that marks are made of.
-    pub(super) fn groups(&self) -> Known<Vec<GroupRef>> {
+    #[must_use]
+    pub fn groups(&self) -> Known<Vec<GroupRef>> {
         let group = |group: &Reference<'_>| {
             let NamedRef { id, name } = group.named();
             let direct = group.direct;
@@ -248,7 +254,8 @@ impl<'a> View<'a> {
     }
 
     /// The permission sets, likewise.
-    pub(super) fn permission_sets(&self) -> Known<Vec<NamedRef>> {
+    #[must_use]
+    pub fn permission_sets(&self) -> Known<Vec<NamedRef>> {
         self.permission_sets
             .as_ref()
             .map(|sets| sets.iter().map(Reference::named).collect())

@@ -1,4 +1,5 @@
 //! Drawn people for properties: every field unknown, empty or anything that its type can hold.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "for tests only")]
 
 use jiff::{Timestamp, civil::Date};
 use proptest::{array, collection, prelude::*};
@@ -31,12 +32,12 @@ fn id(prefix: &'static str) -> impl Strategy<Value = RecordId> {
         .prop_map(move |rest| RecordId::try_new(&format!("{prefix}{rest}")).unwrap())
 }
 /// A user id; often one of a few.
-pub(crate) fn user_id() -> impl Strategy<Value = UserId> {
+pub fn user_id() -> impl Strategy<Value = UserId> {
     id("005").prop_map(|id| UserId::try_new(id.as_str()).unwrap())
 }
 
 /// Any moment to the nanosecond.
-pub(crate) fn moment() -> impl Strategy<Value = Timestamp> {
+pub fn moment() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         (Timestamp::MIN.as_nanosecond()..=Timestamp::MAX.as_nanosecond())
             .prop_map(|nanosecond| Timestamp::from_nanosecond(nanosecond).unwrap()),
@@ -57,7 +58,8 @@ fn group() -> impl Strategy<Value = GroupRef> {
     (id("00G"), known(text()), any::<bool>()).prop_map(|(id, name, direct)| GroupRef { id, name, direct })
 }
 
-fn json() -> impl Strategy<Value = Value> {
+/// Any JSON.
+pub fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -76,7 +78,7 @@ fn json() -> impl Strategy<Value = Value> {
 
 prop_compose! {
     /// Anybody.
-    pub(crate) fn user()(
+    pub fn user()(
         (user, org, source_removed) in (user_id(), id("00D"), any::<bool>()),
         texts in array::uniform20(known(text())),
         (composed, like_login) in (any::<bool>(), any::<bool>()),
@@ -109,7 +111,7 @@ prop_compose! {
 }
 
 /// Two states of one person: alike, different in a few fields, or in all.
-pub(crate) fn two_states() -> impl Strategy<Value = (User, User)> {
+pub fn two_states() -> impl Strategy<Value = (User, User)> {
     (user(), user(), 0..5).prop_map(move |(one, other, how)| {
         let mut next = one.clone();
         match how {

@@ -6,10 +6,11 @@
 use std::hash::{BuildHasher as _, RandomState};
 
 use hashbrown::HashTable;
+use usher_contract::RecordId;
 
 /// The pool.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pool {
+pub struct Pool {
     entries: Vec<Entry>,
     /// Places of `entries` that hold nothing.
     free: Vec<u32>,
@@ -20,13 +21,18 @@ pub(super) struct Pool {
 #[derive(Debug, Clone)]
 struct Entry {
     bytes: Box<[u8]>,
+    /// The record id that the value begins with, if it does: computed once, because everybody is in groups.
+    id: Option<RecordId>,
     /// A use takes a byte of memory or more, so four billion of them do not fit.
     uses: u32,
 }
 
 impl Pool {
     /// One more use of this value; gives its number.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> u32 {
+    ///
+    /// # Panics
+    /// With four billion values, which do not fit in memory.
+    pub fn take(&mut self, bytes: &[u8]) -> u32 {
         let Self {
             entries,
             free,
@@ -38,8 +44,10 @@ impl Pool {
             entries[*number as usize].uses += 1;
             return *number;
         }
+        let id = bytes.get(..15).and_then(|id| std::str::from_utf8(id).ok());
         let entry = Entry {
             bytes: bytes.into(),
+            id: id.and_then(|id| RecordId::try_new(id).ok()),
             uses: 1,
         };
         let number = match free.pop() {
@@ -58,13 +66,25 @@ impl Pool {
         number
     }
 
+    /// As [`Pool::take`], where the value is likely to be that of a number which is in use.
+    pub(crate) fn take_like(&mut self, bytes: &[u8], likely: Option<u32>) -> u32 {
+        match likely.filter(|number| self.get(*number) == bytes) {
+            Some(number) => {
+                self.entries[number as usize].uses += 1;
+                number
+            }
+            None => self.take(bytes),
+        }
+    }
+
     /// One use less.
-    pub(super) fn give_back(&mut self, number: u32) {
+    pub fn give_back(&mut self, number: u32) {
         let entry = &mut self.entries[number as usize];
         entry.uses -= 1;
         if entry.uses > 0 {
             return;
         }
+        entry.id = None;
         let bytes = std::mem::take(&mut entry.bytes);
         if let Ok(found) = self
             .index
@@ -76,14 +96,26 @@ impl Pool {
     }
 
     /// The value of a number that is in use.
-    pub(super) fn get(&self, number: u32) -> &[u8] {
+    #[must_use]
+    pub fn get(&self, number: u32) -> &[u8] {
         &self.entries[number as usize].bytes
     }
 
+    /// The record id that the value of a number in use begins with.
+    pub(crate) fn id(&self, number: u32) -> Option<RecordId> {
+        self.entries[number as usize].id
+    }
+
     /// How many values are in use.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// Whether no value is in use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
     }
 }
 
@@ -102,6 +134,23 @@ mod tests {
         assert_eq!(pool.len(), 0);
         let legal = pool.take(b"Legal");
         assert_eq!((legal, pool.get(legal)), (sales, &b"Legal"[..]));
+    }
+
+    #[test]
+    fn what_is_likely_is_taken_only_when_it_is_the_value() {
+        let mut pool = Pool::default();
+        let (sales, legal) = (pool.take(b"Sales"), pool.take(b"Legal"));
+        assert_eq!(pool.take_like(b"Sales", Some(sales)), sales);
+        assert_eq!(pool.take_like(b"Sales", Some(legal)), sales);
+        assert_eq!(pool.take_like(b"Legal", None), legal);
+        for number in [sales, sales, sales, legal] {
+            pool.give_back(number);
+        }
+        assert_eq!(
+            (pool.len(), pool.get(legal)),
+            (1, &b"Legal"[..]),
+            "every use is counted"
+        );
     }
 
     #[test]
