@@ -548,7 +548,10 @@ async fn the_org_resets_a_password_when_it_is_asked_to_and_nobody_keeps_the_answ
             aoife.0
         )]
     );
-    assert_eq!(scene.scim.with(|scim| scim.resets.clone()), std::slice::from_ref(&aoife.0));
+    assert_eq!(
+        scene.scim.with(|scim| scim.resets.clone()),
+        std::slice::from_ref(&aoife.0)
+    );
 
     // Whoever is switched off or gone is sent nothing.
     let refused = scene.run(Operation::Invite(bran)).await;
