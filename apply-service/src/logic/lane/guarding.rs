@@ -112,6 +112,12 @@ impl Lane {
         }
     }
 
+    /// Whether somebody is counted already, or need not be: a person counts once, however often they are tried.
+    fn has_passed(&self, user: &UserKey, budget: Budget) -> bool {
+        let passed = self.passes.get(user).is_some_and(|(passed, _)| *passed == budget);
+        passed || self.ledger.has(budget, *user)
+    }
+
     /// What was begun had no effect.
     pub(super) fn unpass(&mut self, user: UserKey) {
         match self.passes.remove(&user) {
@@ -220,6 +226,7 @@ impl Lane {
             if let Some(budget) = budget
                 && !self.is_released(&user, budget)
                 && !self.is_first_import(action)
+                && !self.has_passed(&user, budget)
             {
                 wanted.entry(budget).or_default().push(user);
             }

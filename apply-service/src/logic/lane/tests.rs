@@ -11,5 +11,6 @@ mod leaving;
 mod notifying;
 mod order;
 mod scope;
+mod spent;
 mod unaffected;
 mod world;

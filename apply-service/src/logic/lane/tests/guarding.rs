@@ -12,7 +12,7 @@ use crate::logic::{
     testing::{Change, at, person, policy, user_key},
 };
 
-fn guarded() -> TargetPolicy {
+pub(super) fn guarded() -> TargetPolicy {
     TargetPolicy {
         guard: Guard::default(),
         ..policy()
@@ -20,7 +20,7 @@ fn guarded() -> TargetPolicy {
 }
 
 /// Forty people with accounts; the guard lets five removals and twenty changes through.
-fn forty() -> World {
+pub(super) fn forty() -> World {
     let mut world = World::new(guarded());
     for n in 1..=40 {
         world.change(person(n));
@@ -39,7 +39,13 @@ fn by(reason: &str) -> Approval {
     }
 }
 
-fn order(world: &mut World, offset: i64, verb: Verb) {
+pub(super) fn order(world: &mut World, offset: i64, verb: Verb) {
+    tell(world, offset, verb);
+    world.settle();
+}
+
+/// The command is taken, and nothing is answered yet.
+pub(super) fn tell(world: &mut World, offset: i64, verb: Verb) {
     let command = Command {
         format: FORMAT,
         id: format!("c{offset}"),
@@ -50,16 +56,15 @@ fn order(world: &mut World, offset: i64, verb: Verb) {
     };
     let command = Box::new(command);
     world.give(Input::Command { offset, command });
-    world.settle();
 }
 
-fn the_set(world: &World) -> String {
+pub(super) fn the_set(world: &World) -> String {
     let held: Vec<&String> = world.lane.record.held.keys().collect();
     assert_eq!(held.len(), 1, "{held:?}");
     held[0].clone()
 }
 
-fn off(world: &World) -> usize {
+pub(super) fn off(world: &World) -> usize {
     let switched_off = |values: &&crate::logic::account::AttributeValues| {
         values
             .iter()
@@ -69,7 +74,7 @@ fn off(world: &World) -> usize {
 }
 
 /// The same world under a new owner, who knows only what was committed.
-fn taken_over(world: World, target: TargetPolicy) -> World {
+pub(super) fn taken_over(world: World, target: TargetPolicy) -> World {
     let mut links = Links::default();
     for (user, link) in world.lane.links.iter() {
         links.put(*user, Some(link.clone()));
@@ -85,7 +90,7 @@ fn taken_over(world: World, target: TargetPolicy) -> World {
 }
 
 /// Everybody is fed as a start does it, and what follows happens.
-fn start(world: &mut World) {
+pub(super) fn start(world: &mut World) {
     for change in world.people.values().cloned().collect::<Vec<_>>() {
         world.give(Input::User { change, again: false });
     }
