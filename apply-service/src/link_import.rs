@@ -102,12 +102,25 @@ pub(crate) fn parse(text: &str, target: &TargetName) -> Result<BTreeMap<UserKey,
     }
 }
 
-/// What of a link is true elsewhere: the account and what it holds. Versions count from one on a new topic, sets and next
-/// tries belong to the record and the time that they come from.
+/// What of a link is true elsewhere: the account and what it holds. Versions count from one on a new topic, sets, releases
+/// and next tries belong to the record and the time that they come from.
 fn fresh(link: Link) -> Link {
     let state = match link.state {
         LinkState::Held { .. } | LinkState::Retrying { .. } => LinkState::Settled,
-        state => state,
+        LinkState::Rejected {
+            desired,
+            code,
+            reason,
+            at,
+            approved: _,
+        } => LinkState::Rejected {
+            desired,
+            code,
+            reason,
+            at,
+            approved: None,
+        },
+        state @ (LinkState::Settled | LinkState::Skipped { .. }) => state,
     };
     Link {
         format: link::FORMAT,
@@ -240,6 +253,22 @@ mod tests {
         let one = &links[&user_key(1)];
         assert_eq!((one.user_version, &one.state), (0, &LinkState::Settled));
         assert_eq!(one.remote_id, Some(RemoteId("a".into())));
+
+        let refused = |approved| LinkState::Rejected {
+            desired: policy().hash,
+            code: "http-400".into(),
+            reason: "because".into(),
+            at: at(0),
+            approved,
+        };
+        let mut released = line(1, "a");
+        released.link.state = refused(Some(policy().hash));
+        let links = parse(&text(&[released]), &policy().name).unwrap();
+        assert_eq!(
+            links[&user_key(1)].state,
+            refused(None),
+            "an operator released it there"
+        );
     }
 
     #[test]

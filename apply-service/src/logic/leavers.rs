@@ -98,6 +98,7 @@ mod tests {
         LinkState::Rejected {
             desired: policy().hash,
             code: "x".into(),
+            approved: None,
             reason: "y".into(),
             at: at(1),
         }

@@ -84,6 +84,10 @@ pub enum LinkState {
         since: Timestamp,
         /// Stable code of the last failure.
         code: String,
+        /// Hash of what an operator has released ([`Plan::released_as`](super::plan::Plan::released_as)): the guard does
+        /// not look at it again. Versions before this was written hold such a person again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approved: Option<StateHash>,
     },
     /// Refused until the desired state, the configuration or an operator changes it.
     Rejected {
@@ -95,6 +99,9 @@ pub enum LinkState {
         reason: String,
         /// When.
         at: Timestamp,
+        /// As with `Retrying`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approved: Option<StateHash>,
     },
     /// Kept back by the guard, as a member of a held set.
     Held {
@@ -176,6 +183,17 @@ pub struct Link {
     /// An operator had released the last change or removal: the guard does not count it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
+}
+
+impl LinkState {
+    /// What an operator has released and is not done yet.
+    #[must_use]
+    pub fn approved(&self) -> Option<StateHash> {
+        match self {
+            Self::Retrying { approved, .. } | Self::Rejected { approved, .. } => *approved,
+            Self::Settled | Self::Held { .. } | Self::Skipped { .. } => None,
+        }
+    }
 }
 
 impl Link {
@@ -288,12 +306,14 @@ mod tests {
                 next_try: at(9),
                 since: at(1),
                 code: "http-503".into(),
+                approved: Some(StateHash::of_text("released")),
             },
             LinkState::Rejected {
                 desired: hash,
                 code: "x".into(),
                 reason: "y".into(),
                 at: at(1),
+                approved: None,
             },
         ] {
             let link = Link {
@@ -303,6 +323,24 @@ mod tests {
             };
             let text = serde_json::to_string(&link).unwrap();
             assert_eq!(serde_json::from_str::<Link>(&text).unwrap(), link, "{text}");
+        }
+    }
+
+    #[test]
+    fn states_of_before_there_were_releases_in_them_are_read_and_none_is_made_up() {
+        let hash = StateHash::of_text("x");
+        let retrying = format!(
+            r#"{{"is":"retrying","desired":"{hash}","attempts":1,"nextTry":"{0}","since":"{0}","code":"http-503"}}"#,
+            at(1)
+        );
+        let rejected = format!(
+            r#"{{"is":"rejected","desired":"{hash}","code":"x","reason":"y","at":"{}"}}"#,
+            at(1)
+        );
+        for text in [retrying, rejected] {
+            let state: LinkState = serde_json::from_str(&text).unwrap();
+            assert_eq!(state.approved(), None);
+            assert_eq!(serde_json::to_string(&state).unwrap(), text);
         }
     }
 }

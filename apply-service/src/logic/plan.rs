@@ -209,6 +209,19 @@ impl Plan {
             Action::Look | Action::Noop | Action::Wait | Action::Skip => None,
         }
     }
+
+    /// What an operator releases: that the account is off, or else what it is to hold. Whoever is to be off has been
+    /// released however their record is tidied up meanwhile.
+    #[must_use]
+    pub fn released_as(&self) -> StateHash {
+        match self.action {
+            Action::Delete => StateHash::of_text("delete"),
+            Action::Deactivate => StateHash::of_text("deactivate"),
+            // The account of a leaver is looked for first, and perhaps not found clearly.
+            Action::Look | Action::Skip if !self.active => StateHash::of_text("deactivate"),
+            _ => self.desired,
+        }
+    }
 }
 
 impl fmt::Display for Plan {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use usher_contract::{Approval, OutcomeResult, UserChange, UserKey};
+use usher_contract::{Approval, OutcomeResult, StateHash, UserChange, UserKey};
 
 use super::{Effect, FirstSync, Glance, Lane, Links, Mode, RESULTS_MAX, Stage};
 use crate::logic::{
@@ -26,7 +26,9 @@ const OPEN_FOR: Duration = Duration::from_secs(60);
 pub(super) enum Pass {
     /// Within the budget: counted.
     Counted,
-    /// An operator has released it, or it is of the first import: not counted.
+    /// It is of the first import: not counted.
+    Imported,
+    /// An operator has released it: not counted.
     Released,
     /// Used an allowance: not counted.
     Allowed(usize),
@@ -75,18 +77,19 @@ impl Lane {
     /// Whether this action may be carried out now; counted at once, so that what is under way counts, too.
     pub(super) fn pass(&mut self, user: UserKey, plan: &Plan, now: Timestamp) -> Result<Option<Pass>, Over> {
         let Some(budget) = plan.budget() else { return Ok(None) };
-        // A repeated try of the same has passed already.
+        // A repeated try of the same has passed already. What was released may be something else than what is wanted now.
         if let Some((passed, pass)) = self.passes.get(&user).copied()
             && passed == budget
+            && pass != Pass::Released
         {
             return Ok(Some(pass));
         }
-        if self.is_released(&user, budget) {
+        if self.is_released(&user, plan) {
             return Ok(Some(Pass::Released));
         }
         if self.is_first_import(plan.action) {
             // The link says so: a successor that counts the links must not take the import for changes.
-            return Ok(Some(Pass::Released));
+            return Ok(Some(Pass::Imported));
         }
         self.ledger.prune(&self.target.guard.windows, now);
         if self.ledger.has(budget, user) {
@@ -114,8 +117,8 @@ impl Lane {
 
     /// Whether somebody is counted already, or need not be: a person counts once, however often they are tried.
     fn has_passed(&self, user: &UserKey, budget: Budget) -> bool {
-        let passed = self.passes.get(user).is_some_and(|(passed, _)| *passed == budget);
-        passed || self.ledger.has(budget, *user)
+        let passed = |(passed, pass): &(Budget, Pass)| *passed == budget && *pass != Pass::Released;
+        self.passes.get(user).is_some_and(passed) || self.ledger.has(budget, *user)
     }
 
     /// What was begun had no effect.
@@ -127,14 +130,22 @@ impl Lane {
                     allowance.used = allowance.used.saturating_sub(1);
                 }
             }
-            Some((_, Pass::Released)) | None => {}
+            Some((_, Pass::Imported | Pass::Released)) | None => {}
         }
     }
 
     /// What was begun has ended: whether the guard need not count it.
     pub(super) fn passed_released(&mut self, user: UserKey) -> bool {
         let pass = self.passes.remove(&user);
-        matches!(pass, Some((_, Pass::Released | Pass::Allowed(_))))
+        matches!(pass, Some((_, Pass::Imported | Pass::Released | Pass::Allowed(_))))
+    }
+
+    /// What a failed try leaves in the link: an operator has let this through, by a release or by an allowance that it
+    /// has used up. It stays so until it is done or something else is wanted.
+    pub(super) fn released_for(&self, user: &UserKey, plan: &Plan) -> Option<StateHash> {
+        let allowed =
+            matches!(self.passes.get(user), Some((budget, Pass::Allowed(_))) if plan.budget() == Some(*budget));
+        (allowed || self.is_released(user, plan)).then(|| plan.released_as())
     }
 
     /// What operators have allowed on top of a budget and is not used yet.
@@ -180,13 +191,22 @@ impl Lane {
         }
     }
 
-    /// Whether somebody is a member of a set that an operator has released.
-    fn is_released(&self, user: &UserKey, budget: Budget) -> bool {
+    /// Whether an operator has released what is wanted: as a member of a set, or before a try that has failed.
+    fn is_released(&self, user: &UserKey, plan: &Plan) -> bool {
+        if self.links.glance(user).is_none_or(Glance::is_settled) {
+            return false;
+        }
         match self.links.get(user).map(|link| link.state) {
             Some(LinkState::Held { set, budget: held, .. }) => {
-                held == budget && self.record.held.get(&set).is_some_and(|set| set.approved.is_some())
+                let wanted = match plan.action {
+                    // What comes of it is not known before the look, or was not clear after it.
+                    Action::Look | Action::Skip => held.is_removal() != plan.active,
+                    _ => plan.budget() == Some(held),
+                };
+                wanted && self.record.held.get(&set).is_some_and(|set| set.approved.is_some())
             }
-            _ => false,
+            Some(state) => state.approved() == Some(plan.released_as()),
+            None => false,
         }
     }
 
@@ -224,7 +244,7 @@ impl Lane {
                 _ => plan.budget(),
             };
             if let Some(budget) = budget
-                && !self.is_released(&user, budget)
+                && !self.is_released(&user, &plan)
                 && !self.is_first_import(action)
                 && !self.has_passed(&user, budget)
             {

@@ -387,8 +387,10 @@ impl Lane {
             .get_mut(&user)
             .is_some_and(|slot| std::mem::take(&mut slot.fresh_intent));
         if definite {
+            // An allowance that had no effect is given back; a release is not used up.
             self.unpass(user);
         }
+        let approved = self.released_for(&user, plan);
         if definite && fresh && matches!(plan.action, Action::Create | Action::Adopt | Action::Relink) {
             link.create_intent = false;
         }
@@ -420,6 +422,7 @@ impl Lane {
                     next_try,
                     since,
                     code: refusal.code.clone(),
+                    approved,
                 };
                 (OutcomeResult::Retry, None)
             }
@@ -430,6 +433,7 @@ impl Lane {
                     code: refusal.code.clone(),
                     reason: refusal.reason.clone(),
                     at: now,
+                    approved,
                 };
                 (
                     OutcomeResult::Rejected,

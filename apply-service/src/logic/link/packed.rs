@@ -334,14 +334,24 @@ pub(crate) mod tests {
     }
 
     fn state() -> impl Strategy<Value = LinkState> {
-        let tried = (state_hash(), any::<u32>(), moment(), moment(), any::<String>());
-        let refused = (state_hash(), any::<String>(), any::<String>(), moment());
+        let released = || option::of(state_hash());
+        let tried = (
+            state_hash(),
+            any::<u32>(),
+            moment(),
+            moment(),
+            any::<String>(),
+            released(),
+        );
+        let refused = (state_hash(), any::<String>(), any::<String>(), moment(), released());
         prop_oneof![
             3 => Just(LinkState::Settled),
-            1 => tried.prop_map(|(desired, attempts, next_try, since, code)| LinkState::Retrying {
-                desired, attempts, next_try, since, code,
+            1 => tried.prop_map(|(desired, attempts, next_try, since, code, approved)| LinkState::Retrying {
+                desired, attempts, next_try, since, code, approved,
             }),
-            1 => refused.prop_map(|(desired, code, reason, at)| LinkState::Rejected { desired, code, reason, at }),
+            1 => refused.prop_map(|(desired, code, reason, at, approved)| LinkState::Rejected {
+                desired, code, reason, at, approved,
+            }),
             1 => (any::<String>(), moment()).prop_map(|(set, at)| LinkState::Held {
                 set, budget: Budget::InferredRemovals, action: "deactivate".to_owned(), at,
             }),

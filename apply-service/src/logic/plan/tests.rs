@@ -266,6 +266,7 @@ fn what_was_refused_waits_for_a_change() {
     let state = LinkState::Rejected {
         desired,
         code: "http-400".into(),
+        approved: None,
         reason: "no".into(),
         at: at(0),
     };
