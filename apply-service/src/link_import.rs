@@ -219,6 +219,7 @@ mod tests {
         link_table::testing_record,
         logic::{
             guard::Budget,
+            link::Release,
             testing::{at, policy, user_key},
         },
     };
@@ -262,7 +263,14 @@ mod tests {
             approved,
         };
         let mut released = line(1, "a");
-        released.link.state = refused(Some(policy().hash));
+        released.link.state = refused(Some(Release {
+            what: policy().hash,
+            by: Approval {
+                actor: "ada".into(),
+                reason: "r".into(),
+                at: at(0),
+            },
+        }));
         let links = parse(&text(&[released]), &policy().name).unwrap();
         assert_eq!(
             links[&user_key(1)].state,

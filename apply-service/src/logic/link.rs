@@ -7,7 +7,7 @@ mod written;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use usher_contract::{StateHash, TargetName, UserKey};
+use usher_contract::{Approval, StateHash, TargetName, UserKey};
 
 use super::{
     account::{AttributePath, AttributeValues, RemoteId},
@@ -84,10 +84,10 @@ pub enum LinkState {
         since: Timestamp,
         /// Stable code of the last failure.
         code: String,
-        /// Hash of what an operator has released ([`Plan::released_as`](super::plan::Plan::released_as)): the guard does
-        /// not look at it again. Versions before this was written hold such a person again.
+        /// What an operator has released: the guard does not look at it again. Versions before this was written hold such
+        /// a person again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        approved: Option<StateHash>,
+        approved: Option<Release>,
     },
     /// Refused until the desired state, the configuration or an operator changes it.
     Rejected {
@@ -101,7 +101,7 @@ pub enum LinkState {
         at: Timestamp,
         /// As with `Retrying`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        approved: Option<StateHash>,
+        approved: Option<Release>,
     },
     /// Kept back by the guard, as a member of a held set.
     Held {
@@ -185,12 +185,22 @@ pub struct Link {
     pub released: bool,
 }
 
+/// What an operator has let through, of one person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// Hash of it: [`Plan::released_as`](super::plan::Plan::released_as).
+    pub what: StateHash,
+    /// Who, and why.
+    pub by: Approval,
+}
+
 impl LinkState {
     /// What an operator has released and is not done yet.
     #[must_use]
-    pub fn approved(&self) -> Option<StateHash> {
+    pub fn approved(&self) -> Option<&Release> {
         match self {
-            Self::Retrying { approved, .. } | Self::Rejected { approved, .. } => *approved,
+            Self::Retrying { approved, .. } | Self::Rejected { approved, .. } => approved.as_ref(),
             Self::Settled | Self::Held { .. } | Self::Skipped { .. } => None,
         }
     }
@@ -306,7 +316,14 @@ mod tests {
                 next_try: at(9),
                 since: at(1),
                 code: "http-503".into(),
-                approved: Some(StateHash::of_text("released")),
+                approved: Some(Release {
+                    what: StateHash::of_text("released"),
+                    by: Approval {
+                        actor: "ada".into(),
+                        reason: "planned".into(),
+                        at: at(0),
+                    },
+                }),
             },
             LinkState::Rejected {
                 desired: hash,

@@ -6,12 +6,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use usher_contract::{Approval, OutcomeResult, StateHash, UserChange, UserKey};
+use usher_contract::{Approval, Outcome, OutcomeResult, UserChange, UserKey};
 
 use super::{Effect, FirstSync, Glance, Lane, Links, Mode, RESULTS_MAX, Stage};
 use crate::logic::{
     guard::{Budget, Ledger, Over},
-    link::LinkState,
+    link::{LinkState, Release},
     plan::{Action, Plan},
     retry::{after, elapsed},
     target_record::{Allowance, FIRST_SYNC, HeldSet, MOVED, TargetRecord},
@@ -142,10 +142,20 @@ impl Lane {
 
     /// What a failed try leaves in the link: an operator has let this through, by a release or by an allowance that it
     /// has used up. It stays so until it is done or something else is wanted.
-    pub(super) fn released_for(&self, user: &UserKey, plan: &Plan) -> Option<StateHash> {
-        let allowed =
-            matches!(self.passes.get(user), Some((budget, Pass::Allowed(_))) if plan.budget() == Some(*budget));
-        (allowed || self.is_released(user, plan)).then(|| plan.released_as())
+    pub(super) fn released_for(&self, user: &UserKey, plan: &Plan) -> Option<Release> {
+        let by = self.released_by(user, plan)?;
+        let what = plan.released_as();
+        Some(Release { what, by })
+    }
+
+    /// Who has let this through, if the guard did not by itself.
+    pub(super) fn released_by(&self, user: &UserKey, plan: &Plan) -> Option<Approval> {
+        match self.passes.get(user) {
+            Some((budget, Pass::Allowed(index))) if plan.budget() == Some(*budget) => {
+                self.record.allowances.get(*index).map(|allowance| allowance.by.clone())
+            }
+            _ => self.release_of(user, plan),
+        }
     }
 
     /// What operators have allowed on top of a budget and is not used yet.
@@ -191,22 +201,29 @@ impl Lane {
         }
     }
 
-    /// Whether an operator has released what is wanted: as a member of a set, or before a try that has failed.
+    /// Whether an operator has released what is wanted.
     fn is_released(&self, user: &UserKey, plan: &Plan) -> bool {
+        self.release_of(user, plan).is_some()
+    }
+
+    /// Who has released what is wanted: as a member of a set, or before a try that has failed.
+    fn release_of(&self, user: &UserKey, plan: &Plan) -> Option<Approval> {
         if self.links.glance(user).is_none_or(Glance::is_settled) {
-            return false;
+            return None;
         }
-        match self.links.get(user).map(|link| link.state) {
-            Some(LinkState::Held { set, budget: held, .. }) => {
+        match self.links.get(user)?.state {
+            LinkState::Held { set, budget: held, .. } => {
                 let wanted = match plan.action {
                     // What comes of it is not known before the look, or was not clear after it.
                     Action::Look | Action::Skip => held.is_removal() != plan.active,
                     _ => plan.budget() == Some(held),
                 };
-                wanted && self.record.held.get(&set).is_some_and(|set| set.approved.is_some())
+                self.record.held.get(&set).filter(|_| wanted)?.approved.clone()
             }
-            Some(state) => state.approved() == Some(plan.released_as()),
-            None => false,
+            state => {
+                let release = state.approved()?;
+                (release.what == plan.released_as()).then(|| release.by.clone())
+            }
         }
     }
 
@@ -329,9 +346,7 @@ impl Lane {
             if !std::mem::take(&mut self.record.first_sync_waits) {
                 return Err("no first sync waits for approval".to_owned());
             }
-            let words = format!("the first sync begins: {}", by.reason);
-            let outcome = self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now);
-            self.commits.tell(outcome);
+            self.tell_release(format!("the first sync begins: {}", by.reason), by, now);
             return Ok(Vec::new());
         }
         if id == MOVED {
@@ -344,8 +359,7 @@ impl Lane {
                 self.links.linked(),
                 by.reason
             );
-            let outcome = self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now);
-            self.commits.tell(outcome);
+            self.tell_release(words, by, now);
             return Ok(Vec::new());
         }
         let known: Vec<String> = self.record.held.keys().cloned().collect();
@@ -382,9 +396,16 @@ impl Lane {
                 by.reason
             )
         };
-        let outcome = self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now);
-        self.commits.tell(outcome);
+        self.tell_release(words, by, now);
         Ok(members)
+    }
+
+    fn tell_release(&mut self, words: String, by: &Approval, now: Timestamp) {
+        let outcome = Outcome {
+            actor: Some(by.actor.clone()),
+            ..self.target_outcome("approve", OutcomeResult::Released, vec![words], None, now)
+        };
+        self.commits.tell(outcome);
     }
 
     /// Gives up every link, some at a time; then the application is new, and begins with a first sync.

@@ -39,6 +39,11 @@ impl Lane {
         now: Timestamp,
     ) -> Outcome {
         let desired = plan.desired.to_string();
+        let acted = !matches!(result, OutcomeResult::Held | OutcomeResult::Skipped);
+        let released = self.released_by(&user, plan).filter(|_| acted);
+        let why = released
+            .as_ref()
+            .map(|by| format!("released by an operator: {}", by.reason));
         Outcome {
             id: format!(
                 "{}/{user}/{}/{}/{attempt}/{}",
@@ -50,7 +55,7 @@ impl Lane {
             user: Some(user),
             target: self.target.name.clone(),
             action: plan.action.as_str().to_owned(),
-            reasons: plan.reasons.clone(),
+            reasons: plan.reasons.iter().cloned().chain(why).collect(),
             changed: plan.changed.iter().map(ToString::to_string).collect(),
             values: self.recorded_values(plan),
             result,
@@ -63,7 +68,7 @@ impl Lane {
             at: now,
             trace_id: Some(TraceContext::of(change).trace_id),
             cause: Some(change.cause.clone()),
-            actor: None,
+            actor: released.map(|by| by.actor),
         }
     }
 

@@ -139,7 +139,6 @@ impl Lane {
         took: Duration,
         now: Timestamp,
     ) {
-        let released = self.passed_released(user);
         let before = self.known(&user);
         let outcome = self.outcome(
             user,
@@ -152,7 +151,7 @@ impl Lane {
             now,
         );
         let mut link = link_after(plan, before.as_ref(), account, shown, change, &self.target, now);
-        link.released |= released;
+        link.released |= self.passed_released(user);
         link.person = self.person_of(change);
         self.owe_notices(user, plan, now);
         if let Some(onboarding) = shown.and_then(|shown| shown.onboarding) {
@@ -213,7 +212,6 @@ impl Lane {
             link.state = LinkState::Settled;
             link.removed_at = Some(now);
             link.removal_inferred = plan.inferred;
-            link.released = self.passed_released(user);
             let outcome = self.outcome(
                 user,
                 plan,
@@ -224,6 +222,7 @@ impl Lane {
                 took,
                 now,
             );
+            link.released = self.passed_released(user);
             self.stage(user, Stage::Recording);
             self.commits.record(user, link, outcome, None, false);
         } else {

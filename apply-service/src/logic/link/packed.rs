@@ -322,9 +322,12 @@ pub(crate) mod tests {
     use proptest::{collection, option, prelude::*};
     use usher_packed::arbitrary::{json, moment};
 
+    use usher_contract::Approval;
+
     use super::*;
     use crate::logic::{
         guard::Budget,
+        link::Release,
         notification::{NoticeKind, NoticeState},
         testing::user_key,
     };
@@ -334,7 +337,11 @@ pub(crate) mod tests {
     }
 
     fn state() -> impl Strategy<Value = LinkState> {
-        let released = || option::of(state_hash());
+        let release = |(what, actor, reason, at): (StateHash, String, String, Timestamp)| Release {
+            what,
+            by: Approval { actor, reason, at },
+        };
+        let released = || option::of((state_hash(), any::<String>(), any::<String>(), moment()).prop_map(release));
         let tried = (
             state_hash(),
             any::<u32>(),

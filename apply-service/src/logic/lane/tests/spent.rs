@@ -1,5 +1,7 @@
 //! What the guard has let through once, and what an operator has released: neither is counted or held a second time.
 
+use usher_contract::{Outcome, OutcomeResult};
+
 use super::{
     guarding::{forty, guarded, off, order, start, taken_over, tell, the_set},
     world::{World, refusal},
@@ -67,6 +69,31 @@ fn released_in_vain(world: &mut World) {
     tell(world, 0, Verb::Approve { set });
     turned_away(world);
     assert_eq!(in_states(world), (0, 3));
+    let said = |outcome: &&Outcome| outcome.result == OutcomeResult::Released;
+    let said: Vec<&Outcome> = world.outcomes.iter().filter(said).collect();
+    assert!(
+        matches!(said[..], [one] if one.actor.as_deref() == Some("ada")),
+        "{said:?}"
+    );
+    assert_eq!(answerable(world, OutcomeResult::Retry).len(), 3);
+}
+
+/// Whose outcomes of this kind say which operator let them through, and why.
+fn answerable(world: &World, result: OutcomeResult) -> Vec<u32> {
+    let why = |outcome: &Outcome| {
+        outcome
+            .reasons
+            .iter()
+            .any(|words| words == "released by an operator: because")
+    };
+    let by = |outcome: &&Outcome| outcome.result == result && outcome.actor.as_deref() == Some("ada") && why(outcome);
+    let users: Vec<_> = world
+        .outcomes
+        .iter()
+        .filter(by)
+        .filter_map(|outcome| outcome.user)
+        .collect();
+    (1..=60).filter(|n| users.contains(&user_key(*n))).collect()
 }
 
 fn eight_leavers() -> World {
@@ -183,6 +210,7 @@ fn what_was_released_is_not_held_again_by_another_owner() {
         5,
         "what was released does not count"
     );
+    assert_eq!(answerable(&world, OutcomeResult::Done), [6, 7, 8]);
 }
 
 #[test]
@@ -259,9 +287,29 @@ fn who_was_let_through_by_an_allowance_is_not_held_by_another_owner() {
     }
     turned_away(&mut world);
     assert_eq!(in_states(&world), (3, 2));
+    assert_eq!(answerable(&world, OutcomeResult::Retry), [9, 10]);
     let mut world = taken_over(world, guarded());
     start(&mut world);
     assert_eq!((off(&world), in_states(&world)), (7, (3, 0)));
+    assert_eq!(answerable(&world, OutcomeResult::Done), [9, 10]);
+}
+
+#[test]
+fn who_is_let_through_by_an_allowance_or_a_release_is_answered_for_at_once_and_nobody_else() {
+    let mut world = eight_leavers();
+    world.pass(60);
+    let set = the_set(&world);
+    order(&mut world, 0, Verb::Approve { set });
+    let allow = Verb::Allow {
+        removals: 1,
+        for_seconds: 3600,
+    };
+    order(&mut world, 1, allow);
+    world.change(person(9).version(2).inactive());
+    world.change(person(20).version(2).titled("B"));
+    world.pass(5);
+    assert_eq!(off(&world), 9);
+    assert_eq!(answerable(&world, OutcomeResult::Done), [6, 7, 8, 9]);
 }
 
 #[test]
