@@ -290,10 +290,16 @@ impl Running {
                     self.step(Input::Delivered { delivery, result });
                 }
                 () = self.subscription.changed(), if !draining && self.commanded && self.lane.takes_people() => {
+                    let mut fed = false;
                     for (user, differing) in self.subscription.take(FEED) {
                         if !self.lane.is_unaffected(&user, &differing) {
+                            fed = true;
                             self.feed(user, false);
                         }
+                    }
+                    // However many are passed over in a row: what is due does not wait for them.
+                    if !fed {
+                        self.step(Input::Tick);
                     }
                 }
                 () = std::future::ready(()), if !self.backlog.is_empty() && !draining && self.commanded && self.lane.takes_people() => {

@@ -41,7 +41,7 @@ impl Leavers {
             if !may_be_on || (glance.is_settled() && !pending(user)) {
                 continue;
             }
-            let Some(change) = state(user).filter(|change| has_left(change)) else {
+            let Some(change) = state(user) else {
                 continue;
             };
             let wanted = plan(&Question {
@@ -57,8 +57,14 @@ impl Leavers {
                 again: true,
                 now,
             });
-            if wanted.action == Action::Deactivate {
-                let said = change.cause.committed_at.unwrap_or(change.cause.observed_at);
+            // Stated leavers: those who are gone or inactive however it was found out, and whom a date or a freeze switches off.
+            if wanted.action == Action::Deactivate && (has_left(&change) || !wanted.inferred) {
+                let said = if has_left(&change) {
+                    change.cause.committed_at.unwrap_or(change.cause.observed_at)
+                } else {
+                    // Their day came after the message: it counts from when it was first seen to have come.
+                    now
+                };
                 let since = before.get(user).map_or(said, |known| said.min(*known));
                 self.0.insert(*user, since);
             }
@@ -124,6 +130,23 @@ mod tests {
         edited.cause.committed_at = Some(at(3500));
         assert_eq!(look(edited, 3601), 1);
         assert_eq!(look(person(1).version(10), 3602), 0, "came back");
+    }
+
+    #[test]
+    fn whoever_is_frozen_counts_from_when_it_was_seen_where_that_switches_off() {
+        let (links, mut leavers) = (links(rejected(), true), Leavers::default());
+        let mut frozen = person(1);
+        frozen.user.frozen = Known::Value(true);
+        let frozen = Arc::new(frozen);
+        let mut acting = policy();
+        acting.lifecycle.frozen = crate::logic::policy::Disposition::Deactivate;
+        let mut look = |policy: &TargetPolicy, now: i64| {
+            leavers.overdue(&links, policy, |_| Some(Arc::clone(&frozen)), |_| false, HOUR, at(now))
+        };
+        assert_eq!(look(&acting, 7200), 0, "seen now");
+        assert_eq!(look(&acting, 7200 + 3599), 0);
+        assert_eq!(look(&acting, 7200 + 3600), 1);
+        assert_eq!(look(&policy(), 7200 + 3700), 0, "kept");
     }
 
     #[test]

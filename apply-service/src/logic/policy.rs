@@ -332,7 +332,7 @@ pub const USER_NAME: &str = "userName";
 pub const WORK_EMAIL: &str = "emails[type eq \"work\"].value";
 
 impl TargetPolicy {
-    /// How many managers up the rules look: those of scope, and rows that take something from the manager.
+    /// How many managers up the rules look: those of scope, filters of assignments, and rows that take something from the manager.
     #[must_use]
     pub fn managers_read(&self) -> usize {
         let settings = self.assignments.iter().flat_map(|assignment| &assignment.rows);
@@ -342,7 +342,12 @@ impl TargetPolicy {
                 if fields.iter().any(|field| matches!(field, SourceField::OfManager(_))))
         };
         let rows = self.attributes.iter().chain(settings).chain(logins).any(of_manager);
-        self.scope.managers().max(usize::from(rows))
+        let filters = self
+            .assignments
+            .iter()
+            .filter_map(|assignment| assignment.filter.as_ref());
+        let filters = filters.map(|filter| filter.reads().managers).max().unwrap_or(0);
+        self.scope.managers().max(filters).max(usize::from(rows))
     }
 
     /// The paths that a plan compares with what an account holds.

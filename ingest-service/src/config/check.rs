@@ -52,6 +52,12 @@ impl Config {
             url::Url::parse(&self.pubsub.endpoint).is_ok(),
             "pubsub.endpoint: not an address",
         );
+        // Events of other objects would become dead letters, each with a debt about everyone.
+        need(
+            self.pubsub.channel != "/data/ChangeEvents",
+            "pubsub.channel: /data/ChangeEvents carries every object; name /data/UserChangeEvent, or a channel of your own in which User is the \
+             only object",
+        );
         need(
             (1..=100).contains(&self.pubsub.window),
             "pubsub.window: 1 to 100, Salesforce allows no more",

@@ -36,6 +36,15 @@ fn all_mistakes_are_named_with_the_way_out() {
 }
 
 #[test]
+fn a_channel_of_every_object_is_refused() {
+    let shown = with(&format!("{GOOD}pubsub: {{ channel: /data/ChangeEvents }}\n"))
+        .unwrap_err()
+        .to_string();
+    assert!(shown.contains("carries every object"), "{shown}");
+    assert!(with(&format!("{GOOD}pubsub: {{ channel: /data/People__chn }}\n")).is_ok());
+}
+
+#[test]
 fn a_typo_is_shown_with_file_line_caret_and_nearest_name() {
     let shown = with("salesforce:\n  urll: x\n").unwrap_err().to_string();
     assert!(

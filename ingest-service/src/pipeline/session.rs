@@ -380,8 +380,14 @@ impl Session<'_> {
                 .as_ref()
                 .err()
                 .map(|why| format!("reading {} fails: {why}", job.name()));
-            // A listing that proves nothing is no success as long as there has been none: it is tried again, not at once.
-            let accepted = !job.listing || self.writer.position().snapshot.is_some();
+            // A listing that proves nothing is no success as long as there has been none, or a debt waits for it: it is tried
+            // again, not at once.
+            let owed = self
+                .writer
+                .owes_everyone()
+                .is_some_and(|owed| owed.touched_since.is_none());
+            let waited_for = job.kind == SurveyKind::Query && owed && self.writer.snapshot_problem().is_some();
+            let accepted = !waited_for && (!job.listing || self.writer.position().snapshot.is_some());
             let well = result.is_ok() && accepted;
             self.schedule.ended(job, well, clock::now(), surveys::rest);
         }

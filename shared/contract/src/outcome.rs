@@ -39,7 +39,7 @@ pub enum OutcomeResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// Deterministic: equal for the same attempt.
+    /// Deterministic: equal for the same attempt and its result, and for nothing else.
     pub id: String,
     /// Who; absent for an outcome that concerns the whole target.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -102,7 +102,7 @@ impl Loose {
         packer
     }
 
-    /// Where something of the caller's own may be appended: [`crate::unpack`] gives it back.
+    /// Where something of the caller's own may be appended: [`crate::unpack()`] gives it back.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.rest
     }

@@ -30,6 +30,7 @@ pub(super) struct Commits {
     /// A commit is wanted although there may be nothing to record.
     asked: bool,
     flying: Option<Flying>,
+    told: Told,
     /// When the last successful commit *began*: a predecessor that was stopped in between must not think it younger.
     last: Option<Timestamp>,
 }
@@ -45,6 +46,37 @@ struct Entry {
     renames: bool,
     /// Nothing but notices: whoever is under way goes on.
     only_notices: bool,
+}
+
+/// The ids of outcomes of the last moments: several of one moment may be about the same.
+#[derive(Debug, Default)]
+struct Told {
+    ids: BTreeMap<String, u32>,
+    /// Those of the minute before.
+    before: BTreeMap<String, u32>,
+    since: Option<Timestamp>,
+}
+
+impl Told {
+    /// Numbers those that would have the id of another: subscribers take two of one id for one.
+    fn apart(&mut self, outcomes: &mut [Outcome]) {
+        for outcome in outcomes {
+            // An id holds its time: what was told long ago has another one.
+            if self
+                .since
+                .is_none_or(|since| elapsed(since, outcome.at) > Duration::from_secs(60))
+            {
+                self.before = std::mem::take(&mut self.ids);
+                self.since = Some(outcome.at);
+            }
+            let before = self.before.get(&outcome.id).copied().unwrap_or(0);
+            let number = self.ids.entry(outcome.id.clone()).or_insert(before);
+            *number += 1;
+            if *number > 1 {
+                outcome.id = format!("{}/{number}", outcome.id);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -207,6 +239,7 @@ impl Lane {
             batch.outcomes.append(&mut entry.outcomes);
             batch.dead_letters.append(&mut entry.dead_letters);
         }
+        commits.told.apart(&mut batch.outcomes);
         commits.flying = Some(Flying {
             people,
             intents,

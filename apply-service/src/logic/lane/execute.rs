@@ -165,6 +165,8 @@ impl Lane {
         };
         let change = Arc::clone(&slot.newest);
         let plan = self.plan(&change, remote, slot.again, now);
+        // A newer state that came while this person was looked up may change its answer at another time than the one before.
+        self.due.set(user, plan.next_change);
         self.remember_missing(user, &plan.missing);
         if self.target.mode == Mode::Link && plan.action.acts() && plan.action != Action::Look {
             self.link_only(user, plan, remote, &change, now);

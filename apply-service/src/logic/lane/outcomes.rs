@@ -46,11 +46,14 @@ impl Lane {
             .map(|by| format!("released by an operator: {}", by.reason));
         Outcome {
             id: format!(
-                "{}/{user}/{}/{}/{attempt}/{}",
+                "{}/{user}/{}/{}/{attempt}/{}/{}/{}",
                 self.target.name,
                 change.version,
                 plan.action.as_str(),
-                &desired[..8]
+                &desired[..8],
+                // What is held and done later, or refused and tried again by an operator, counts its attempts anew.
+                format!("{result:?}").to_lowercase(),
+                now.as_millisecond()
             ),
             user: Some(user),
             target: self.target.name.clone(),
@@ -122,7 +125,9 @@ impl Lane {
         refusal: Option<&Refusal>,
         now: Timestamp,
     ) -> Outcome {
-        let id = format!("{}/{action}/{now}", self.target.name);
+        // Several may be told of one moment.
+        let about = StateHash::of_text(&reasons.join("\n")).to_string();
+        let id = format!("{}/{action}/{now}/{}", self.target.name, &about[..8]);
         Outcome {
             error_code: refusal.map(|refusal| refusal.code.clone()),
             error: refusal.map(|refusal| refusal.reason.clone()),

@@ -31,6 +31,10 @@ fn a_field_of_the_manager_is_a_source_and_managers_are_followed_for_it() {
     assert_eq!(target(GOOD).managers_read(), 0);
     let filtered = GOOD.replace("filter: all", "filter: \"Manager.Manager.Title = 'CEO'\"");
     assert_eq!(target(&filtered).managers_read(), 2);
+    let assigned = format!(
+        "{GOOD}assignments:\n  - {{ name: crew, filter: \"Manager.Email = 'boss@acme.example'\" }}\n  - {{ name: rest, filter: all }}\n"
+    );
+    assert_eq!(target(&assigned).managers_read(), 1);
     // Who leaves the hierarchy to the application leaves all of it.
     let left = with_row("{ from: manager.email }") + "organization: { managers: false }\n";
     let left = target(&left);

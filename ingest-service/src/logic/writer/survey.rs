@@ -238,8 +238,12 @@ impl Writer {
                 self.pay_everyone(&running);
             }
             SurveyKind::Query => {
-                self.baseline = false;
-                self.pay_everyone(&running);
+                // Of an answer that lacks people nobody knows whom else it lacks: it pays nothing, and whoever comes first in a later
+                // one was there before.
+                if self.proves_absence(&running, accept_size).is_ok() {
+                    self.baseline = false;
+                    self.pay_everyone(&running);
+                }
                 self.complete_snapshot(&running, accept_size, now);
             }
             SurveyKind::Report => self.complete_snapshot(&running, accept_size, now),
@@ -261,15 +265,14 @@ impl Writer {
         }
     }
 
+    fn proves_absence(&self, running: &Running, accept_size: bool) -> Result<(), String> {
+        let last = self.position.snapshot.as_ref().map(|snapshot| snapshot.rows);
+        snapshot::complete(running.rows(), last.filter(|_| running.survey.listing && !accept_size))
+    }
+
     fn complete_snapshot(&mut self, running: &Running, accept_size: bool, now: Timestamp) {
         let survey = running.survey;
-        let last = self
-            .position
-            .snapshot
-            .as_ref()
-            .map(|snapshot| snapshot.rows)
-            .filter(|_| survey.listing && !accept_size);
-        if let Err(why) = snapshot::complete(running.rows(), last) {
+        if let Err(why) = self.proves_absence(running, accept_size) {
             self.snapshot_problem = Some(format!("the last snapshot is incomplete: {why}"));
             return;
         }

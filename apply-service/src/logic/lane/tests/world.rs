@@ -33,6 +33,8 @@ pub(super) struct World {
     pub(super) given: std::collections::BTreeSet<String>,
     pub(super) writes: Vec<String>,
     pub(super) outcomes: Vec<Outcome>,
+    /// Their ids: subscribers take two of one id for one.
+    told: std::collections::BTreeSet<String>,
     pub(super) dead_letters: usize,
     pub(super) drained: bool,
     pub(super) record: Option<TargetRecord>,
@@ -69,6 +71,7 @@ impl World {
             given: std::collections::BTreeSet::new(),
             writes: vec![],
             outcomes: vec![],
+            told: std::collections::BTreeSet::new(),
             dead_letters: 0,
             drained: false,
             record: None,
@@ -201,6 +204,9 @@ impl World {
         let Some(batch) = self.batch.take() else {
             return false;
         };
+        for outcome in &batch.outcomes {
+            assert!(self.told.insert(outcome.id.clone()), "told under one id: {outcome:?}");
+        }
         self.outcomes.extend(batch.outcomes);
         self.dead_letters += batch.dead_letters.len();
         self.record = Some(batch.record);

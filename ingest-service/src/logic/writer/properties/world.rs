@@ -289,7 +289,8 @@ impl World {
                     } else {
                         SurveyKind::Query
                     },
-                    false,
+                    // A size that is not believed pays nothing until an operator says that it is right.
+                    true,
                 );
             }
             self.step(Input::Tick);

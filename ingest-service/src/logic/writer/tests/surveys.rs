@@ -168,3 +168,37 @@ fn a_report_alone_gives_nobody_access_back() {
     assert_eq!(bench.state(3).active, Known::Value(false));
     assert!(bench.state(3).removed, "it shows people outside the population");
 }
+
+#[test]
+fn an_answer_that_lacks_people_neither_pays_what_is_owed_nor_ends_the_baseline() {
+    let everyone: Vec<(u32, RawUser)> = (1..=10).map(|who| (who, raw("Sales", true))).collect();
+    let mut bench = Bench::new();
+    bench.snapshot(SurveyKind::Query, 0, &[]);
+    bench.snapshot(SurveyKind::Query, 10, &everyone);
+    assert_eq!(bench.kinds(), [ChangeKind::Discovered; 10], "they were there before");
+    bench.messages.clear();
+
+    let header = Header {
+        change_type: ChangeType::Overflow,
+        concerned: Concerned::Everyone,
+        committed_at: at(500),
+        commit_number: 500,
+        transaction_key: "tx".into(),
+        commit_user: id(1).to_string(),
+    };
+    bench.received(Ok(ChangeEvent {
+        header,
+        delta: Delta::default(),
+        reread: Some("gap overflow"),
+    }));
+    bench.settle();
+    for rows in [&everyone[..0], &everyone[..5]] {
+        bench.snapshot(SurveyKind::Query, 1000, rows);
+        assert!(bench.writer.owes_everyone().is_some(), "half of them were not seen");
+        assert!(bench.topics.owed.contains_key(&Debtor::Everyone));
+    }
+    let changed: Vec<(u32, RawUser)> = (1..=10).map(|who| (who, raw("EMEA", true))).collect();
+    bench.snapshot(SurveyKind::Query, 2000, &changed);
+    assert_eq!(bench.kinds(), [ChangeKind::Updated; 10]);
+    assert!(bench.writer.owes_everyone().is_none() && bench.topics.owed.is_empty());
+}
