@@ -4,6 +4,7 @@
 //! consumer reports as end of partition.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -68,6 +69,25 @@ impl Kafka {
                 panic!("cannot create topic {topic}: {code}");
             }
         }
+        // The controller has answered; the broker learns of it a moment later, on a busy machine much later.
+        let (admin, partitions) = (Arc::new(admin), usize::try_from(partitions).unwrap_or_default());
+        let led = async {
+            loop {
+                let (admin, topic) = (Arc::clone(&admin), name.to_owned());
+                let led = blocking(move || {
+                    let metadata = admin.inner().fetch_metadata(Some(&topic), TIMEOUT).ok()?;
+                    let found = metadata.topics().iter().find(|found| found.name() == topic)?;
+                    let parts = found.partitions();
+                    (parts.len() == partitions && parts.iter().all(|part| part.leader() >= 0)).then_some(())
+                });
+                if led.await.is_some() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let led = tokio::time::timeout(TIMEOUT, led).await;
+        led.unwrap_or_else(|_| panic!("topic {name} was created and has no leaders"));
     }
 
     /// Gives a topic more partitions, as an operator might; panics when the broker refuses.
