@@ -21,11 +21,12 @@ use clap::{Args, Parser, Subcommand};
 use tracing::error;
 use usher_contract::{TargetName, UserKey};
 use usher_runtime::{
+    config::ConfigError,
     shutdown::{CancellationToken, ServiceError, chain, until_ended},
     telemetry,
 };
 
-use crate::{App, Config, config::DEFAULTS, reload::Watch};
+use crate::{App, Config, config::DEFAULTS, policy, reload::Watch};
 
 /// EX_USAGE of sysexits.h: the command line itself is wrong.
 const USAGE: u8 = 64;
@@ -58,8 +59,11 @@ enum Command {
     Check,
     /// Obtain the first consent of a target that authorizes by a refresh token, save the token and try the connection.
     Connect(connect::Connect),
-    /// Show the configuration in effect, or every key with its explanation.
+    /// Show the configuration in effect, or every key with its explanation: of the service, or of a policy file.
     PrintConfig {
+        /// Of which file; of `policy` every key with its explanation.
+        #[arg(value_enum, default_value = "service")]
+        of: init::Of,
         /// The commented defaults instead of the configuration in effect.
         #[arg(long)]
         defaults: bool,
@@ -159,8 +163,12 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    if let Command::PrintConfig { defaults: true } = cli.command {
-        return print(DEFAULTS);
+    match cli.command {
+        Command::PrintConfig {
+            of: init::Of::Policy, ..
+        } => return print(&policy::manual()),
+        Command::PrintConfig { defaults: true, .. } => return print(DEFAULTS),
+        _ => {}
     }
     let files = cli.files;
     let command = match remote(cli.command, &files) {
@@ -169,7 +177,7 @@ pub fn main() -> ExitCode {
     };
     let config = match Config::load(files.config.as_deref(), files.policy.as_deref()) {
         Ok(config) => config,
-        Err(error) => return complain(&error.to_string()),
+        Err(error) => return complain(&with_policy(&error, &files, &command)),
     };
     if let Err(problem) = telemetry::init(&config.log) {
         return complain(&problem);
@@ -189,6 +197,19 @@ pub fn main() -> ExitCode {
             Err(_) => complain("the configuration cannot be shown"),
         },
     }
+}
+
+/// Everything that is wrong at once: what the policy folder says wrongly does not wait until the service's file is right.
+fn with_policy(error: &ConfigError, files: &Files, command: &Local) -> String {
+    let mut problems = error.0.clone();
+    let reads = matches!(command, Local::Run | Local::Check | Local::Plan(_) | Local::Probe(_));
+    let folder = Config::folder_meant(files.config.as_deref(), files.policy.as_deref());
+    if let Some(folder) = folder.filter(|_| reads)
+        && let Err(error) = policy::load(&folder)
+    {
+        problems.extend(error.0);
+    }
+    problems.join("\n")
 }
 
 /// What this process does itself, with the whole configuration.

@@ -13,6 +13,7 @@ use usher_runtime::{
     kafka::{KafkaConfig, TopicMode},
     telemetry::LogConfig,
     tls::TlsConfig,
+    yaml::{Document, Problem},
 };
 
 use crate::notifier::{MailConfig, MailTls, WebhookConfig};
@@ -124,8 +125,18 @@ impl Config {
         if problems.is_empty() {
             Ok(config)
         } else {
-            Err(ConfigError(problems))
+            Err(ConfigError(placed(problems, file)))
         }
+    }
+
+    /// The policy folder that is meant, as far as that can be told when the rest of the configuration is wrong.
+    #[must_use]
+    pub fn folder_meant(file: Option<&Path>, policy: Option<&Path>) -> Option<PathBuf> {
+        if let Some(folder) = policy {
+            return Some(folder.to_owned());
+        }
+        let written = document(file?)?.value();
+        written.pointer("/policy/folder")?.as_str().map(PathBuf::from)
     }
 
     /// Everything that is wrong although each value fits by itself.
@@ -183,10 +194,40 @@ impl Config {
     }
 }
 
+fn document(file: &Path) -> Option<Document> {
+    let text = std::fs::read_to_string(file).ok()?;
+    Document::parse(&file.display().to_string(), &text).ok()
+}
+
+/// Problems that begin with their key, with the line of the file that has it and a caret.
+fn placed(problems: Vec<String>, file: Option<&Path>) -> Vec<String> {
+    let Some(document) = file.and_then(document) else {
+        return problems;
+    };
+    let shown = |problem: String| {
+        let end = problem.find([' ', ':']).unwrap_or(problem.len());
+        let (key, words) = problem.split_at(end);
+        // Of a list: `webhooks.hr.url` stands below `webhooks`.
+        let steps: Vec<&str> = key.split('.').collect();
+        let place = (1..=steps.len())
+            .rev()
+            .find_map(|length| document.place_at(&steps[..length]));
+        match place {
+            Some(place) => document.show(&Problem {
+                place: Some(place),
+                path: key.to_owned(),
+                message: words.trim_start_matches([':', ' ']).to_owned(),
+            }),
+            None => problem,
+        }
+    };
+    problems.into_iter().map(shown).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use usher_runtime::{config::load_text, yaml::Document};
+    use usher_runtime::config::load_text;
 
     use super::*;
 

@@ -11,14 +11,14 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
-use usher_contract::{TargetName, UserChange, UserKey};
+use usher_contract::{TargetName, UserKey};
 
 use crate::{
     logic::{
         lane::Links,
         link::{Link, LinkState},
-        map::origins,
         notification::{Notice, NoticeState, Onboarding},
+        origins::origins,
         plan::{Plan, Question, Remote, plan as decide},
         policy::TargetPolicy,
         target_record::{FirstSyncReport, HeldSet, TargetRecord},
@@ -64,9 +64,9 @@ pub(crate) struct PlanView {
 }
 
 impl PlanView {
-    fn of(plan: &Plan, change: &UserChange, target: &TargetPolicy) -> Self {
+    fn of(plan: &Plan, question: &Question<'_>) -> Self {
         Self {
-            sources: origins(change, target, &plan.changed),
+            sources: origins(question, plan),
             action: plan.action.as_str().to_owned(),
             account: plan.account.as_ref().map(ToString::to_string),
             changed: plan.changed.iter().map(ToString::to_string).collect(),
@@ -211,9 +211,10 @@ impl Known<'_> {
 
     fn plan(&self, user: &UserKey) -> Option<PlanView> {
         let change = self.users.get(user)?;
-        let plan = decide(&Question {
+        let link = self.links.get(user);
+        let question = Question {
             change: &change,
-            link: self.links.get(user).as_ref(),
+            link: link.as_ref(),
             remote: &Remote::NotLooked,
             target: self.policy,
             accounts: self.links,
@@ -221,8 +222,8 @@ impl Known<'_> {
             reimported_at: self.record.and_then(|record| record.reimported_at),
             again: false,
             now: self.now,
-        });
-        Some(PlanView::of(&plan, &change, self.policy))
+        };
+        Some(PlanView::of(&decide(&question), &question))
     }
 
     /// How somebody stands.

@@ -19,6 +19,7 @@ pub mod link;
 pub mod map;
 pub mod matching;
 pub mod notification;
+pub mod origins;
 pub mod ownership;
 pub mod plan;
 pub mod policy;

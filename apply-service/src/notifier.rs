@@ -127,11 +127,11 @@ fn now() -> Instant {
 pub(crate) fn lacking(policy: &Policy, config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     for target in policy.targets.values() {
-        let (notify, file) = (&target.policy.notify, target.file.display());
+        let (notify, spot) = (&target.policy.notify, &target.spots.notify);
         if notify.mails() && config.mail.is_none() {
-            problems.push(format!(
-                "{file}: notify sends mail, and the service's configuration has no mail server; see `mail` in \
-                 `apply-service print-config --defaults`"
+            problems.push(spot.say(
+                "notify sends mail, and the service's configuration has no mail server; see `mail` in `apply-service \
+                 print-config --defaults`",
             ));
         }
         for endpoint in notify
@@ -144,9 +144,9 @@ pub(crate) fn lacking(policy: &Policy, config: &Config) -> Vec<String> {
                 || "name it there under `webhooks` with its url and secretFiles".to_owned(),
                 |name| format!("did you mean `{name}`?"),
             );
-            problems.push(format!(
-                "{file}: notify tells the webhook `{endpoint}`, which the service's configuration does not have; {hint}"
-            ));
+            problems.push(spot.say(&format!(
+                "notify tells the webhook `{endpoint}`, which the service's configuration does not have; {hint}"
+            )));
         }
     }
     problems

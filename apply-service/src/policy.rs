@@ -13,6 +13,7 @@ mod keys;
 mod layers;
 mod lifecycle;
 mod limits;
+mod manual;
 mod notify;
 #[cfg(test)]
 mod rest_tests;
@@ -21,6 +22,7 @@ mod roster;
 mod roster_tests;
 mod schema;
 mod scope;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,7 @@ use usher_runtime::yaml::Document;
 use self::layers::Layers;
 pub use self::{
     connection::{Connection, Dialect},
+    manual::manual,
     schema::policy_file as schema,
 };
 use crate::logic::policy::{Mode, TargetPolicy};
@@ -95,6 +98,34 @@ pub struct Target {
     pub shared_with: BTreeSet<TargetName>,
     /// Where it is written.
     pub file: PathBuf,
+    /// Where what is said of it together with others stands.
+    pub spots: Spots,
+}
+
+/// Places of a target's file that problems are about which only several files say together.
+#[derive(Debug, Clone)]
+pub struct Spots {
+    /// `connection`.
+    pub connection: Spot,
+    /// `formerly`.
+    pub formerly: Spot,
+    /// `notify.onCreate`.
+    pub notify: Spot,
+}
+
+/// How a problem at one place is shown: what stands before its words, and after them.
+#[derive(Debug, Clone)]
+pub struct Spot {
+    before: String,
+    after: String,
+}
+
+impl Spot {
+    /// A problem at this place.
+    #[must_use]
+    pub fn say(&self, message: &str) -> String {
+        format!("{}{message}{}", self.before, self.after)
+    }
 }
 
 /// A folder that was read without a problem.
@@ -216,13 +247,13 @@ fn shared_applications(policy: &Policy) -> Vec<String> {
             let (name, other_name) = (&one.policy.name, &other.policy.name);
             let declared = one.shared_with.contains(other_name) || other.shared_with.contains(name);
             if one.policy.tenant == other.policy.tenant && !declared {
-                problems.push(format!(
-                    "{}: connection: {other_name} ({}) writes to the same application; two targets of one application fight \
-                     over its accounts. Take one out, tell them apart by connection.tenant, or, when nobody belongs to both, \
-                     say connection.sharedWith: [{other_name}]",
-                    one.file.display(),
+                let message = format!(
+                    "{other_name} ({}) writes to the same application; two targets of one application fight over its accounts. \
+                     Take one out, tell them apart by connection.tenant, or, when nobody belongs to both, say \
+                     connection.sharedWith: [{other_name}]",
                     other.file.display()
-                ));
+                );
+                problems.push(one.spots.connection.say(&message));
             }
         }
     }
@@ -237,19 +268,19 @@ fn renames(policy: &Policy) -> Vec<String> {
         let Some(formerly) = &target.policy.formerly else {
             continue;
         };
-        let file = target.file.display();
         if let Some(other) = policy.targets.get(formerly) {
-            problems.push(format!(
-                "{file}: formerly: {formerly} is the name of a target of this folder ({}); a name that is still in use \
-                 cannot be taken over",
+            let message = format!(
+                "{formerly} is the name of a target of this folder ({}); a name that is still in use cannot be taken over",
                 other.file.display()
-            ));
+            );
+            problems.push(target.spots.formerly.say(&message));
         }
         if let Some(other) = former.insert(formerly, &target.file) {
-            problems.push(format!(
-                "{file}: formerly: {} says so too; only one of them can be {formerly} under a new name ({name})",
+            let message = format!(
+                "{} says so too; only one of them can be {formerly} under a new name ({name})",
                 other.display()
-            ));
+            );
+            problems.push(target.spots.formerly.say(&message));
         }
     }
     problems

@@ -75,6 +75,81 @@ fn the_manual_is_in_the_binary() {
 }
 
 #[test]
+fn the_manual_of_a_policy_file_is_in_the_binary_as_well() {
+    let output = run(&["print-config", "policy"]);
+    assert_eq!(output.status.code(), Some(0));
+    let shown = text(&output);
+    for key in [
+        "scope:",
+        "  filter:",
+        "lifecycle:",
+        "  deleteAfter:",
+        "assignments:",
+        "  managersControlCapture:",
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(key));
+        assert!(line.is_some_and(|line| line.contains(" # ")), "{key}: {shown}");
+    }
+}
+
+#[test]
+fn mistakes_of_the_service_and_of_the_policy_are_shown_in_one_run_each_at_its_place() {
+    let files = Files::new(
+        "kafka:\n  bootstrapServers: ''\nshutdown: { graceSeconds: 0 }\n",
+        &policy("https://h.example").replace("scope", "scoop"),
+    );
+    for command in ["check", "run", "plan"] {
+        let output = files.run(&[command]);
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        let shown = text(&output);
+        for words in [
+            "usher.yaml:2:3: kafka.bootstrapServers: is empty; name at least one broker",
+            "  |   bootstrapServers: ''\n  |   ^",
+            "usher.yaml:3:13: shutdown.graceSeconds: must be at least 1",
+            "helpdesk.yaml:6:1: scoop: unknown key; did you mean `scope`?",
+        ] {
+            assert!(shown.contains(words), "{command}: {words}: {shown}");
+        }
+    }
+    // The folder that the file names, also when other keys of it are wrong.
+    let folder = files.path("policy");
+    std::fs::write(
+        files.path("usher.yaml"),
+        format!("kafkaa: {{}}\npolicy: {{ folder: '{folder}' }}\n"),
+    )
+    .expect("a file");
+    let shown = text(&run(&["check", "--config", &files.path("usher.yaml")]));
+    assert!(
+        shown.contains("kafkaa: unknown key") && shown.contains("scoop: unknown key"),
+        "{shown}"
+    );
+    // What only several files say together has its place, too: here beside a target of another name.
+    let files = Files::new(
+        "kafka: { bootstrapServers: '127.0.0.1:1' }\n",
+        &policy("https://h.example"),
+    );
+    let other = policy("https://h.example").replace("helpdesk", "crm") + "formerly: helpdesk\n";
+    std::fs::write(files.path("policy/zz.yaml"), other).expect("a file");
+    let mails = "target: post\npreset: scim\nmode: observe\nsources: ['00D000000000001EAA']\nscope: { filter: all }\n\
+                 connection: { baseUrl: 'https://post.example', auth: none }\nnotify: { onCreate: { user: true } }\n";
+    let shown = text(&files.run(&["check"]));
+    for words in [
+        "helpdesk.yaml:5:1: connection: crm (",
+        "zz.yaml:8:1: formerly: helpdesk is the name of a target of this folder",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    std::fs::remove_file(files.path("policy/zz.yaml")).expect("a file");
+    std::fs::write(files.path("policy/post.yaml"), mails).expect("a file");
+    let shown = text(&files.run(&["check"]));
+    assert!(
+        shown.contains("post.yaml:7:")
+            && shown.contains("notify sends mail, and the service's configuration has no mail server"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_configuration_with_typos_is_shown_whole() {
     let files = Files::new("kafka:\n  bootstrapServer: x\nhtpp: {}\n", &policy("https://h.example"));
     let output = files.run(&["check"]);

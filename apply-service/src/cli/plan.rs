@@ -19,7 +19,7 @@ use crate::{
         guard::{Budget, Over},
         lane::{Answer, Links, ledger, look_up, match_values},
         link::LinkState,
-        map::origins,
+        origins::origins,
         plan::{Action, Plan, Question, Remote, plan as decide},
         policy::Mode,
         target_record::TargetRecord,
@@ -153,9 +153,10 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
         let begun = plans.len();
         let mut links = by_target.remove(name).unwrap_or_default();
         for change in users.keys().iter().filter_map(|user| users.get(user)) {
+            let link = links.get(&change.user.key());
             links
                 .addresses
-                .note(&change.user, &target.policy, &*users, clock::now());
+                .note(&change, link.as_ref(), &target.policy, &*users, clock::now());
         }
         let executor = targets::executor(target, &metrics, &Arc::default()).map_err(|error| chain(&error))?;
         if let Some(desk) = executor.desk() {
@@ -166,37 +167,39 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
             let Some(change) = users.get(user) else {
                 continue;
             };
-            let ask = |remote: &Remote| {
-                let link = links.get(user);
-                let target = &executor.policy;
-                decide(&Question {
-                    change: &change,
-                    link: link.as_ref(),
-                    remote,
-                    target,
-                    accounts: &links,
-                    people: &*users,
-                    reimported_at: records.get(name).and_then(|record| record.reimported_at),
-                    again: false,
-                    now: clock::now(),
-                })
+            let link = links.get(user);
+            let question = Question {
+                change: &change,
+                link: link.as_ref(),
+                remote: &Remote::NotLooked,
+                target: &executor.policy,
+                accounts: &links,
+                people: &*users,
+                reimported_at: records.get(name).and_then(|record| record.reimported_at),
+                again: false,
+                now: clock::now(),
             };
             let mut entry = Entry {
                 target: name.clone(),
                 list: executor.desk().is_some(),
                 user: *user,
                 version: change.version,
-                plan: ask(&Remote::NotLooked),
+                plan: decide(&question),
                 sources: BTreeMap::new(),
                 not_looked: None,
             };
             if args.look && entry.plan.action == Action::Look {
                 match look(&executor, &match_values(&change, &executor.policy, &links)).await {
-                    Ok(remote) => entry.plan = ask(&remote),
+                    Ok(remote) => {
+                        entry.plan = decide(&Question {
+                            remote: &remote,
+                            ..question
+                        });
+                    }
                     Err(reason) => entry.not_looked = Some(reason),
                 }
             }
-            entry.sources = origins(&change, &executor.policy, &entry.plan.changed);
+            entry.sources = origins(&question, &entry.plan);
             plans.push(entry);
         }
         // The guard looks at everybody: of one person it says nothing.

@@ -14,6 +14,7 @@ pub(crate) fn is_ours_to_mend(code: &str) -> bool {
             | "token-refused"
             | "token-unavailable"
             | "token-unsaved"
+            | "own-organization"
     )
 }
 

@@ -12,6 +12,7 @@
 //! | `credential-unreadable` | a secret is missing or unusable | no |
 //! | `token-refused`, `token-unsaved` | no access token; see `oauth` and `token` | no |
 //! | `token-unavailable` | no access token now | no |
+//! | `own-organization` | the credential belongs to an organization whose people these are | no |
 //! | `lease-expired` | a write came too late after the last commit | no |
 //! | `address`, `request-unsendable` | the request cannot be sent as it is | no |
 //! | `timeout`, `connection-lost`, `answer-too-large` | no complete answer | perhaps |
@@ -20,7 +21,7 @@
 //! environment.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     error::Error,
     fmt,
     path::PathBuf,
@@ -35,6 +36,7 @@ use reqwest::{
 };
 use serde::Serialize;
 
+use usher_contract::OrgId;
 use usher_runtime::clock;
 
 use super::{Completed, Draft, Exchange, Failure, HttpAnswer, Moment, Refusal, Reply, Request, Step, lease::Lease};
@@ -47,6 +49,7 @@ pub(crate) mod consent;
 mod credential;
 mod endpoint;
 mod oauth;
+mod organization;
 mod pace;
 mod secrets;
 mod token;
@@ -120,6 +123,7 @@ pub struct HttpSender {
     credential: Credential,
     credential_expires_at: Option<Timestamp>,
     secrets: Secrets,
+    own_organizations: BTreeSet<OrgId>,
     /// The target's own limit of requests.
     pace: Option<Pace>,
     request_timeout: Duration,
@@ -171,7 +175,8 @@ impl HttpSender {
         let tokens = token_url.map(|url| {
             let endpoint = HttpEndpoint::new(Arc::clone(&clients), request_timeout);
             let (auth, oauth) = (config.auth.clone(), config.oauth.clone());
-            TokenSource::new(auth, oauth, url, Arc::new(endpoint), Arc::new(now), request_timeout * 2)
+            let own = config.own_organizations.clone();
+            TokenSource::new(auth, oauth, url, Arc::new(endpoint), Arc::new(now), request_timeout * 2).refusing(own)
         });
         Ok(Self {
             clients,
@@ -179,6 +184,7 @@ impl HttpSender {
             credential: Credential::new(config.auth, tokens),
             credential_expires_at: config.credential_expires_at,
             secrets: Secrets::new(config.secrets),
+            own_organizations: config.own_organizations,
             pace: config.requests_per_second.map(Pace::new),
             request_timeout,
             max_body_bytes: config.max_body_bytes,
@@ -280,6 +286,12 @@ impl HttpSender {
         answer
     }
 
+    /// Nothing is sent to the organization whose people these are, whichever token leads there.
+    fn refuse_own(&self, credential: Option<&Header>) -> Result<(), Refusal> {
+        let token = credential.and_then(|(_, value)| value.to_str().ok()?.strip_prefix("Bearer "));
+        organization::refuse_own(token.and_then(organization::of_token), &self.own_organizations)
+    }
+
     async fn attempt(
         &self,
         request: &Outgoing,
@@ -292,6 +304,9 @@ impl HttpSender {
             Some(pace) => Some(pace.place().await),
             None => None,
         };
+        if let Err(refusal) = self.refuse_own(credential) {
+            return HttpAnswer::NotSent(refusal);
+        }
         let built = match request {
             Outgoing::Request(request) => self.build(request, credential),
             Outgoing::Draft(draft) => {

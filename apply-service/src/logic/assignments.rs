@@ -14,7 +14,7 @@ use usher_filter::{Filter, People, Truth};
 use super::{
     account::AttributePath,
     link::Link,
-    policy::{AttributeRule, TargetPolicy},
+    policy::{AttributeRule, TargetPolicy, Write},
 };
 
 /// One assignment.
@@ -34,8 +34,53 @@ pub struct Assignment {
     pub capture: BTreeSet<AttributePath>,
     /// Settings that do not take effect, in words: their seat is not granted.
     pub pending: Vec<String>,
+    /// What these would write: what an account holds there stays until the seat is granted again.
+    pub waiting: BTreeSet<AttributePath>,
     /// The hash of the settings.
     pub settings: StateHash,
+}
+
+/// Where a setting of the target is written: what assignments give there and give no more is taken back, also when no
+/// assignment of the policy names it any longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingPlace {
+    /// Of the path, before the item or the key.
+    pub before: String,
+    /// After it; `None`: there is no item, and `before` is the path.
+    pub after: Option<String>,
+}
+
+impl SettingPlace {
+    /// Whether a path is one of this setting.
+    #[must_use]
+    pub fn holds(&self, path: &AttributePath) -> bool {
+        let Some(after) = &self.after else {
+            return path.0 == self.before;
+        };
+        let rest = path.0.strip_prefix(self.before.as_str());
+        rest.and_then(|rest| rest.strip_suffix(after.as_str()))
+            .is_some_and(|item| !item.is_empty())
+    }
+}
+
+/// The settings of an account that its assignment does not give: those of others, and those that were taken out of the
+/// policy. What waits for its seat is none of them, nor is what managers decide about.
+pub fn taken_back<'a>(assignment: &Assignment, link: &'a Link, target: &TargetPolicy) -> Vec<&'a AttributePath> {
+    let of_assignments = || target.assignments.iter().flat_map(|other| &other.rows);
+    let once = |path: &AttributePath| of_assignments().any(|row| row.path == *path && row.write == Write::OnCreate);
+    let is_setting = |path: &AttributePath| {
+        of_assignments().any(|row| row.path == *path) || target.settings_at.iter().any(|place| place.holds(path))
+    };
+    let everybodys = |path: &AttributePath| {
+        let log_ins = target.scope.access.iter().flat_map(|access| &access.rows);
+        target.attributes.iter().chain(log_ins).any(|row| row.path == *path)
+    };
+    let ours =
+        |path: &AttributePath| assignment.waiting.contains(path) || assignment.rows.iter().any(|row| row.path == *path);
+    let written = link.written.iter().map(|(path, _)| path);
+    written
+        .filter(|path| is_setting(path) && !ours(path) && !everybodys(path) && !once(path))
+        .collect()
 }
 
 /// What was pushed to an account last. Kept in the link.
@@ -181,6 +226,7 @@ mod tests {
             rows: vec![],
             capture: BTreeSet::new(),
             pending: vec![],
+            waiting: BTreeSet::new(),
             settings: StateHash::of_text(name),
         }
     }

@@ -387,10 +387,7 @@ impl Lane {
         }
         match input {
             Input::User { change, again } => {
-                let touched = self
-                    .links
-                    .addresses
-                    .note(&change.user, &self.target, &self.everybody, now);
+                let touched = self.note_address(&change, now);
                 effects.extend((!touched.is_empty()).then_some(Effect::Again(touched)));
                 self.note_manager(&change, &mut effects);
                 self.consider(change, again, now);

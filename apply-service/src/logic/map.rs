@@ -2,16 +2,14 @@
 //!
 //! What is unknown or refers to somebody who is not there yet is left out; it is never written as blank.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
-use usher_contract::{Known, User, UserChange, UserKey};
+use usher_contract::{Known, User, UserKey};
 use usher_filter::People;
 
 use super::{
     account::{AttributePath, RemoteId},
     gate::with_primary_domain,
-    policy::{ACTIVE, AttributeRule, TargetPolicy, ValueMap, ValueSource, WhenBlank, Write},
+    policy::{AttributeRule, TargetPolicy, ValueMap, ValueSource, WhenBlank, Write},
     source::{SourceField, is_blank},
     template::Template,
 };
@@ -48,29 +46,28 @@ pub enum Wanted {
 
 /// Everything an account should hold besides `active` and our key, in the order of the target's rows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Mapped<'a>(Vec<(&'a AttributeRule, Wanted)>);
+pub struct Mapped<'a>(Vec<(&'a AttributePath, Wanted, Write)>);
 
 impl<'a> Mapped<'a> {
     /// Each attribute, with what it should hold and when that is written.
     pub fn iter(&self) -> impl Iterator<Item = (&'a AttributePath, &Wanted, Write)> {
-        self.0.iter().map(|(rule, wanted)| (&rule.path, wanted, rule.write))
+        self.0.iter().map(|(path, wanted, write)| (*path, wanted, *write))
     }
     /// Adds rows that are not everybody's: settings of an assignment.
     pub fn add(&mut self, user: &User, target: &TargetPolicy, rows: &'a [AttributeRule], others: Others<'_>) {
         let user = &*with_primary_domain(user, &target.gate);
-        self.0
-            .extend(rows.iter().map(|rule| (rule, wanted(user, rule, target, others))));
+        self.0.extend(rows.iter().map(|rule| row(user, rule, target, others)));
     }
     /// Adds that an attribute is to hold nothing.
-    pub fn clear(&mut self, row: &'a AttributeRule) {
-        self.0.push((row, Wanted::Clear));
+    pub fn clear(&mut self, path: &'a AttributePath) {
+        self.0.push((path, Wanted::Clear, Write::Always));
     }
     /// What one attribute should hold.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Wanted> {
         self.0
             .iter()
-            .find_map(|(rule, wanted)| (rule.path.0 == path).then_some(wanted))
+            .find_map(|(own, wanted, _)| (own.0 == path).then_some(wanted))
     }
 }
 
@@ -78,7 +75,16 @@ impl<'a> Mapped<'a> {
 pub fn map<'a>(user: &User, target: &'a TargetPolicy, others: Others<'_>) -> Mapped<'a> {
     let user = &*with_primary_domain(user, &target.gate);
     let rows = target.attributes.iter();
-    Mapped(rows.map(|rule| (rule, wanted(user, rule, target, others))).collect())
+    Mapped(rows.map(|rule| row(user, rule, target, others)).collect())
+}
+
+fn row<'a>(
+    user: &User,
+    rule: &'a AttributeRule,
+    target: &TargetPolicy,
+    others: Others<'_>,
+) -> (&'a AttributePath, Wanted, Write) {
+    (&rule.path, wanted(user, rule, target, others), rule.write)
 }
 
 /// The value that a row gives for a person; `None` when it gives none, or it is not decided.
@@ -193,30 +199,10 @@ fn translated(value: Value, map: &ValueMap) -> Option<Value> {
     map.values.get(&word).or(map.default.as_ref()).cloned()
 }
 
-/// Where each of these attributes of a plan comes from: source field, row of the policy, version of the message. Names,
-/// never values.
+/// Where the value of a row comes from for this person, in words and without values. `read` gives the fields, those of the
+/// manager as well where the people are at hand.
 #[must_use]
-pub fn origins(change: &UserChange, target: &TargetPolicy, paths: &[AttributePath]) -> BTreeMap<String, String> {
-    let settings = || target.assignments.iter().flat_map(|assignment| &assignment.rows);
-    let of = |path: &AttributePath| match target
-        .attributes
-        .iter()
-        .chain(settings())
-        .find(|rule| rule.path == *path)
-    {
-        Some(rule) => origin(&change.user, rule),
-        None if path.0 == ACTIVE => "the life cycle".to_owned(),
-        None => "the person's key".to_owned(),
-    };
-    paths
-        .iter()
-        .map(|path| (path.to_string(), format!("{}; message {}", of(path), change.version)))
-        .collect()
-}
-
-/// Where the value of a row comes from for this person, in words and without values.
-#[must_use]
-pub fn origin(user: &User, rule: &AttributeRule) -> String {
+pub fn origin(user: &User, rule: &AttributeRule, read: &dyn Fn(&SourceField) -> Known<Value>) -> String {
     let mapped = if rule.values.values.is_empty() {
         ""
     } else {
@@ -227,9 +213,7 @@ pub fn origin(user: &User, rule: &AttributeRule) -> String {
     } else {
         "all sources are blank"
     };
-    let source = match found(user, rule, &|field| field.read(user)) {
-        // Whoever asks has nobody else at hand: the name says it.
-        Found::Unknown(field @ SourceField::OfManager(_)) => format!("{field}{mapped}"),
+    let source = match found(user, rule, read) {
         Found::Value(_, SourceOf::Field(field)) => format!("{field}{mapped}"),
         Found::Value(_, SourceOf::Constant) => "constant".to_owned(),
         Found::Value(_, SourceOf::Template(template)) => {
@@ -320,8 +304,11 @@ mod tests {
         target.gate.domains = vec!["other.example".to_owned(), "acme.example".to_owned()];
         target.gate.convert_to = Some("other.example".to_owned());
         assert_eq!(with(&user, &target, &people), Wanted::Value(json!("u2@other.example")));
-        let said = origin(&user, &target.attributes[0]);
+        let read = |field: &SourceField| field.read_among(&user, &people, &User::clone);
+        let said = origin(&user, &target.attributes[0], &read);
         assert!(said.starts_with("manager.email; row"), "{said}");
+        let said = origin(&user, &target.attributes[0], &|field| field.read(&user));
+        assert!(said.starts_with("manager.email is unknown; row"), "{said}");
     }
 
     #[test]
@@ -505,11 +492,9 @@ mod tests {
         user.department = Known::Value("Sales".into());
         let mut rule = row("title", &["title", "department"]);
         rule.row = "policy/gong.yaml:12".into();
-        assert_eq!(origin(&user, &rule), "department; row policy/gong.yaml:12");
+        let said = |rule: &AttributeRule| origin(&user, rule, &|field| field.read(&user));
+        assert_eq!(said(&rule), "department; row policy/gong.yaml:12");
         rule.source = ValueSource::Template(Template::parse("{{ department }} {{ title }}").unwrap());
-        assert_eq!(
-            origin(&user, &rule),
-            "template over department, title; row policy/gong.yaml:12"
-        );
+        assert_eq!(said(&rule), "template over department, title; row policy/gong.yaml:12");
     }
 }

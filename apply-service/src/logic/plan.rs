@@ -4,6 +4,8 @@
 //! choose at execution. What it deliberately leaves out: pace, retries and order, which are the lane's.
 
 mod apply;
+#[cfg(test)]
+mod causes_tests;
 mod decide;
 mod difference;
 #[cfg(test)]
@@ -50,8 +52,9 @@ pub trait Accounts {
             leave: Vec::new(),
         }
     }
-    /// Somebody else who would have the same e-mail address after the conversion to the primary domain.
-    fn sharing_address(&self, _user: &UserKey) -> Option<UserKey> {
+    /// Somebody else who would have the same e-mail address after the conversion to the primary domain, and when they will
+    /// not any more, as far as that is known.
+    fn sharing_address(&self, _user: &UserKey, _now: Timestamp) -> Option<(UserKey, Option<Timestamp>)> {
         None
     }
     /// Whether this person may take over the account of that one: both are the same person by the configured field, and

@@ -11,8 +11,15 @@ use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
 use super::{
-    account::AttributePath, assignments::Assignment, groups::rules::GroupRules, guard::Guard, notification::Notify,
-    scope::Scope, source::SourceField, template::Template, termination::Termination,
+    account::AttributePath,
+    assignments::{Assignment, SettingPlace},
+    groups::rules::GroupRules,
+    guard::Guard,
+    notification::Notify,
+    scope::Scope,
+    source::SourceField,
+    template::Template,
+    termination::Termination,
 };
 
 /// How far a target is switched on.
@@ -300,6 +307,8 @@ pub struct TargetPolicy {
     pub unshown: BTreeSet<AttributePath>,
     /// Who gets which settings, uppermost first; empty: the target has none.
     pub assignments: Vec<Assignment>,
+    /// Where settings of this target are written, those of managers aside.
+    pub settings_at: Vec<SettingPlace>,
     /// In which groups people are to be; `None`: groups are not our business.
     pub groups: Option<GroupRules>,
     /// What becomes of leavers.

@@ -6,10 +6,13 @@
 use std::{fmt, sync::Arc};
 
 use jiff::{Timestamp, civil::Weekday, tz::TimeZone};
-use usher_contract::{User, UserKey};
+use usher_contract::{Known, RecordId, User, UserKey};
 use usher_filter::{Clock, Filter, People, Truth};
 
-use super::policy::{AttributeRule, TargetPolicy};
+use super::{
+    groups::rules::folded,
+    policy::{AttributeRule, TargetPolicy},
+};
 
 /// Whether a person is of an organization that the target lists. A sandbox org never reaches a target that does not.
 #[must_use]
@@ -56,10 +59,57 @@ pub struct Access {
     pub group: String,
     /// How its members log in, where that matters to the application.
     pub login: Option<String>,
-    /// Whether somebody is in the group.
-    pub filter: Filter,
+    /// Who is in the group.
+    pub members: Members,
     /// What is written for its members.
     pub rows: Vec<AttributeRule>,
+}
+
+/// Who is in a public group, directly or through what is nested in it: as `groups` counts them. A filter over GroupMember
+/// is about rows of that table, which are direct memberships alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Members {
+    /// Of the group with this id.
+    OfId(RecordId),
+    /// Of every group with this name, whatever its case.
+    OfName(String),
+}
+
+impl Members {
+    /// Of the group that somebody writes by its name or its id.
+    #[must_use]
+    pub fn of(group: &str) -> Self {
+        match RecordId::try_new(group) {
+            Ok(id) if group.starts_with("00G") => Self::OfId(id),
+            _ => Self::OfName(folded(group)),
+        }
+    }
+
+    /// Whether somebody is; `None` when the groups, or the name of one that it might be, are unknown.
+    #[must_use]
+    pub fn has(&self, user: &User) -> Option<bool> {
+        let groups = match &user.groups {
+            Known::Unknown => return None,
+            Known::Empty => return Some(false),
+            Known::Value(groups) => groups,
+        };
+        let mut open = false;
+        for group in groups {
+            let is = match (self, &group.name) {
+                (Self::OfId(id), _) => group.id == *id,
+                (Self::OfName(name), Known::Value(own)) => folded(own) == *name,
+                (Self::OfName(_), Known::Empty) => false,
+                (Self::OfName(_), Known::Unknown) => {
+                    open = true;
+                    false
+                }
+            };
+            if is {
+                return Some(true);
+            }
+        }
+        (!open).then_some(false)
+    }
 }
 
 impl Access {
@@ -133,10 +183,9 @@ impl Scope {
             let mut open = Vec::new();
             let mut lets_in = false;
             for access in &self.access {
-                match access.filter.evaluate(user, people, clock) {
-                    Truth::True => lets_in = true,
-                    Truth::False => {}
-                    Truth::Unknown(_) => open.extend(access.filter.unknowns(user, people, clock)),
+                match access.members.has(user) {
+                    Some(is) => lets_in |= is,
+                    None => open.push("groups"),
                 }
             }
             if !lets_in && open.is_empty() {
@@ -159,10 +208,9 @@ impl Scope {
     /// The uppermost access policy that lets somebody in. Of one who belongs: another one above it that is unknown waits
     /// until it is known.
     #[must_use]
-    pub fn access_of(&self, user: &User, people: &dyn People, now: Timestamp) -> Option<&Access> {
-        let clock = self.clock(now);
+    pub fn access_of(&self, user: &User) -> Option<&Access> {
         let mut lets_in = self.access.iter();
-        lets_in.find(|access| access.filter.evaluate(user, people, &clock) == Truth::True)
+        lets_in.find(|access| access.members.has(user) == Some(true))
     }
 
     /// How many managers up the rules look: whoever they are to somebody, their changes concern that person.

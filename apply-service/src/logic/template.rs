@@ -1,9 +1,10 @@
 //! Templates of the mapping: text with fields of the person in it, `{{ givenName }} {{ familyName | upper }}`.
 //!
-//! Sandboxed: no I/O, no clock, no other template, no functions; only the filters below. Bounded: the text, what one
-//! rendering may do, and what comes out. A field that is unknown makes the whole unknown; a blank one is the empty text.
-//! The language is Jinja's; what is not needed for one value (`set`, macros, repetition) is refused, because it is what
-//! lets a short text grow without end.
+//! Sandboxed: no I/O, no clock, no other template, no functions; only the filters below. Bounded where it is evaluated,
+//! whatever the text looks like: fuel pays for instructions and for every byte that operators and filters make, before it is
+//! made (`'x' * 1000000000` is out of fuel, not out of memory); filters of our own look at the size of what they would make;
+//! what comes out ends at its bound. A field that is unknown makes the whole unknown; a blank one is the empty text. The
+//! language is Jinja's; statements that one value does not need (`set`, macros) are refused.
 
 use std::{
     collections::BTreeSet,
@@ -21,8 +22,14 @@ use super::source::SourceField;
 
 /// Characters of a template. Longer ones are programs.
 const TEXT_MAX: usize = 2_000;
-/// Instructions of one rendering.
+/// What one rendering may do: an instruction is one, 64 bytes that operators and filters take or make are one (the library's
+/// measure). So at most 640 kB are made, however a template is written; a larger number allows more of both.
 const FUEL: u64 = 10_000;
+/// Bytes of a field that a template takes: what comes out is shorter, and only what is cut out of a text is longer. Larger
+/// values are work and memory for nothing.
+const INPUT_MAX: usize = 65_536;
+/// Characters of a format of dates. Each of its parts may ask for up to 255 characters.
+const FORMAT_MAX: usize = 200;
 /// Bytes that may come out: more than any attribute of an account takes.
 const OUTPUT_MAX: usize = 4_096;
 /// The only statements.
@@ -75,7 +82,7 @@ impl Template {
         if text.chars().count() > TEXT_MAX {
             return Err(wrong(format!("a template has at most {TEXT_MAX} characters")));
         }
-        refuse_growth(text).map_err(wrong)?;
+        refuse_statements(text).map_err(wrong)?;
         let mut environment = environment();
         environment
             .add_template_owned("row", text.to_owned())
@@ -111,7 +118,10 @@ impl Template {
         for sample in ["", "x"] {
             let context = template.context(|_| Value::String(sample.to_owned()));
             match template.run(&context) {
-                Err(error) if is_name(error.kind()) => return Err(wrong(in_words(&error))),
+                // What is too much for a letter is too much for everybody.
+                Err(error) if is_name(error.kind()) || is_too_much(error.kind()) => {
+                    return Err(wrong(in_words(&error)));
+                }
                 Ok(_) | Err(_) => {}
             }
         }
@@ -134,6 +144,9 @@ impl Template {
             let value = match field.read(user) {
                 Known::Unknown => return Ok(Err(field)),
                 Known::Empty => Value::String(String::new()),
+                Known::Value(Value::String(text)) if text.len() > INPUT_MAX => {
+                    return Err(format!("reads {field}, which has more than {INPUT_MAX} bytes"));
+                }
                 Known::Value(value) => value,
             };
             place(&mut values, &field.to_string(), value);
@@ -213,33 +226,20 @@ pub(crate) fn place(values: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
-/// What lets a short text grow: everything but conditions, loops over what is there, and values.
-pub(crate) fn refuse_growth(text: &str) -> Result<(), String> {
-    let mut rest = text;
-    while let Some(start) = rest.find('{') {
-        rest = &rest[start + 1..];
-        let (statement, end) = match rest.as_bytes().first() {
-            Some(b'%') => (true, "%}"),
-            Some(b'{') => (false, "}}"),
-            _ => continue,
-        };
-        let inside = &rest[1..];
-        let inside = &inside[..inside.find(end).unwrap_or(inside.len())];
-        if statement {
-            let word = inside
-                .trim_start_matches(['-', '+'])
-                .split_whitespace()
-                .next()
-                .unwrap_or("");
-            if !STATEMENTS.contains(&word) {
-                return Err(format!(
-                    "`{word}` is not supported here; there are {}",
-                    STATEMENTS.join(", ")
-                ));
-            }
-        }
-        if inside.contains('*') {
-            return Err("repetition with `*` is not supported".to_owned());
+/// Refuses every statement but conditions and loops over what is there: one value needs no more. Each `{%` counts, also one that
+/// stands inside of quotes. (How much is done is bounded by fuel and not here.)
+pub(crate) fn refuse_statements(text: &str) -> Result<(), String> {
+    for statement in text.split("{%").skip(1) {
+        let word = statement
+            .trim_start_matches(['-', '+'])
+            .split_whitespace()
+            .next()
+            .unwrap_or("");
+        if !STATEMENTS.contains(&word) {
+            return Err(format!(
+                "`{word}` is not supported here; there are {}",
+                STATEMENTS.join(", ")
+            ));
         }
     }
     Ok(())
@@ -281,12 +281,20 @@ pub(crate) fn environment() -> Environment<'static> {
     env
 }
 
+fn too_long() -> Error {
+    Error::new(ErrorKind::InvalidOperation, "too long")
+}
+
+/// Its size is known beforehand: nothing is made that is too long.
 fn replace(text: String, from: String, to: String) -> Result<String, Error> {
-    let grown = text.replace(&from, &to);
-    if grown.len() > OUTPUT_MAX {
-        return Err(Error::new(ErrorKind::InvalidOperation, "too long"));
+    let times = text.matches(from.as_str()).count();
+    let grown = times
+        .checked_mul(to.len())
+        .and_then(|more| more.checked_add(text.len() - times * from.len()));
+    match grown {
+        Some(bytes) if bytes <= INPUT_MAX => Ok(text.replace(&from, &to)),
+        _ => Err(too_long()),
     }
-    Ok(grown)
 }
 
 fn part(email: &str, take: impl for<'a> Fn((&'a str, &'a str)) -> &'a str) -> String {
@@ -301,6 +309,9 @@ fn date_format(text: String, format: String) -> Result<String, Error> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(String::new());
+    }
+    if format.chars().count() > FORMAT_MAX {
+        return Err(too_long());
     }
     let wrong = |_| Error::new(ErrorKind::InvalidOperation, "date_format: not a date, or not a format");
     if let Ok(date) = text.parse::<civil::Date>() {
@@ -348,6 +359,10 @@ pub(crate) fn is_name(kind: ErrorKind) -> bool {
         kind,
         ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest | ErrorKind::UnknownMethod
     )
+}
+
+fn is_too_much(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::OutOfFuel | ErrorKind::WriteFailure)
 }
 
 /// Without what the error quotes: it may be a person's value. Names of filters are of the template.
@@ -463,7 +478,9 @@ mod tests {
             ("{{ now() }}", "now"),
             ("{% set x = givenName %}{{ x }}", "`set` is not supported here"),
             ("{% include 'x' %}", "`include` is not supported here"),
-            ("{{ 'x' * 1000000 }}{{ givenName }}", "repetition"),
+            ("{{ 'x' * 1000000 }}{{ givenName }}", "does too much"),
+            ("{{ 'x' * 5000 }}{{ givenName }}", "gives too much text"),
+            ("{{ '{% set x = 1 %}' }}{{ givenName }}", "`set` is not supported here"),
             ("the same for all", "names no field"),
             ("{{ manager }}", "use managerId"),
         ] {

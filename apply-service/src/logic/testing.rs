@@ -162,6 +162,7 @@ pub(crate) fn policy() -> TargetPolicy {
             row("userName", &["username"]),
         ],
         assignments: vec![],
+        settings_at: vec![],
         groups: None,
         lifecycle: Lifecycle {
             removed: Disposition::Deactivate,

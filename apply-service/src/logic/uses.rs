@@ -49,8 +49,11 @@ impl Uses {
             uses.add("listed")?;
         }
         let filters = rules.filter.iter().chain(&rules.skip);
-        for filter in filters.chain(rules.access.iter().map(|access| &access.filter)) {
+        for filter in filters {
             uses.add_filter(filter)?;
+        }
+        if !rules.access.is_empty() {
+            uses.add("groups")?;
         }
         for row in target
             .attributes
@@ -366,6 +369,7 @@ mod tests {
             rows: vec![],
             capture: Default::default(),
             pending: vec![],
+            waiting: [].into(),
             settings: policy().hash,
         });
         let mut named = policy();

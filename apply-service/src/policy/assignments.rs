@@ -3,7 +3,8 @@
 //! ```yaml
 //! settings:                                   # mostly in the preset: what a setting means here
 //!   profile: { attribute: 'roles[primary eq "True"].value', needs: gong }      # has no effect without this seat
-//!   seats: { attribute: 'entitlements[type eq "{item}"].value', value: "true" }  # a list: one attribute per item
+//!   seats: { attribute: 'entitlements[type eq "{item}"].value', value: "true" }  # a list: one attribute per item; also
+//!                                             # { from: custom.Seats__c, items: [gong] } and { gong: { from: custom.Gong__c } }
 //!   workspaces: { attribute: 'roles[type eq "{key}"].value' }                  # a map: one attribute per key
 //! assignments:                                # the uppermost whose filter holds
 //!   - { name: sellers, filter: "Profile.Name = 'Sales User'", updates: automatic, set: { seats: [gong], profile: AE } }
@@ -22,13 +23,16 @@ use super::{attributes, layers::Layers};
 use crate::{
     connector::Connector,
     logic::{
-        assignments::Assignment,
-        policy::{AttributeRule, Write},
+        account::AttributePath,
+        assignments::{Assignment, SettingPlace},
+        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, USER_NAME, Write},
     },
 };
 
 /// The setting whose items are seats, which other settings may need.
 const SEATS: &str = "seats";
+/// The seats that a field of the source may list.
+const ITEMS: &str = "items";
 /// Whether managers decide what is captured.
 const CONTROL: [&str; 2] = ["organization", "managersControlCapture"];
 
@@ -64,6 +68,32 @@ struct Entry {
 enum Updates {
     Automatic,
     Manual,
+}
+
+/// Where settings are written. What managers decide about is none of ours once it was written.
+pub(super) fn places(layers: &Layers<'_>, connector: &dyn Connector) -> Vec<SettingPlace> {
+    /// Stands for an item or a key: letters alone, so that it can stand wherever one can.
+    const STAND_IN: &str = "usherStandIn";
+    // Mistakes are said with the assignments.
+    let quiet = &mut Vec::new();
+    let meanings: BTreeMap<String, Meaning> = layers.decode(&["settings"], quiet).unwrap_or_default();
+    let managers = layers.decode(&CONTROL, quiet) == Some(true);
+    let kept = meanings.values().filter(|meaning| !(managers && meaning.capture));
+    kept.map(|meaning| {
+        let whole = meaning.attribute.replace("{item}", STAND_IN).replace("{key}", STAND_IN);
+        let path = connector.check_path(&whole).map_or(whole, |path| path.0);
+        match path.split_once(STAND_IN) {
+            Some((before, after)) => SettingPlace {
+                before: before.to_owned(),
+                after: Some(after.to_owned()),
+            },
+            None => SettingPlace {
+                before: path,
+                after: None,
+            },
+        }
+    })
+    .collect()
 }
 
 /// What is needed to read settings.
@@ -111,6 +141,12 @@ pub(super) fn assignments(
         reading.warnings.push(layers.problem(
             &CONTROL,
             "has no effect: no setting of this target is marked capture: true",
+        ));
+    }
+    if reading.managers_control_capture && reading.meanings.values().any(|meaning| meaning.capture) {
+        reading.warnings.push(layers.problem(
+            &CONTROL,
+            "leaves what is captured to managers: settings marked capture: true are written with the account and never again",
         ));
     }
     let mut found = Vec::new();
@@ -204,11 +240,9 @@ impl<'a> Reading<'a> {
         set: &BTreeMap<String, Value>,
         at: &[&str],
     ) -> Assignment {
-        let seats: Option<Vec<&str>> = set
-            .get(SEATS)
-            .and_then(Value::as_array)
-            .map(|list| list.iter().filter_map(Value::as_str).collect());
+        let seats: Option<Vec<&str>> = set.get(SEATS).and_then(grantable);
         let (mut rows, mut pending): (Vec<AttributeRule>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut waiting: BTreeSet<AttributePath> = BTreeSet::new();
         let mut capture = BTreeSet::new();
         for (setting, value) in set {
             let at: Vec<&str> = at.iter().copied().chain([setting.as_str()]).collect();
@@ -233,6 +267,8 @@ impl<'a> Reading<'a> {
                 self.warnings
                     .push(self.layers.problem(&at, format!("has no effect: {words}")));
                 pending.push(words);
+                // What an account holds there is left until the seat is granted again.
+                waiting.extend(self.rows(setting, value, &at).into_iter().map(|row| row.path));
                 continue;
             }
             let captures = meaning.capture;
@@ -261,6 +297,7 @@ impl<'a> Reading<'a> {
             rows,
             capture,
             pending,
+            waiting,
             settings: StateHash::of_value(&json!(words)),
         }
     }
@@ -272,7 +309,7 @@ impl<'a> Reading<'a> {
         };
         let (attribute, per_item) = (meaning.attribute.clone(), meaning.value.clone().unwrap_or(json!(true)));
         // What nobody has written is written as the application holds it.
-        let granted = value.is_array() && meaning.value.is_none();
+        let granted = (value.is_array() || attribute.contains("{item}")) && meaning.value.is_none();
         let constant = |value: &Value| Map::from_iter([("constant".to_owned(), value.clone())]);
         let of = |value: &Value| match value {
             Value::Object(row) => row.clone(),
@@ -283,6 +320,11 @@ impl<'a> Reading<'a> {
                 .iter()
                 .filter_map(Value::as_str)
                 .map(|item| (attribute.replace("{item}", &escaped(item)), constant(&per_item)))
+                .collect(),
+            Value::Object(entries) if attribute.contains("{item}") => seats_by_field(entries, &per_item)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(item, row)| (attribute.replace("{item}", &escaped(&item)), row))
                 .collect(),
             Value::Object(entries) if attribute.contains("{key}") => entries
                 .iter()
@@ -295,12 +337,20 @@ impl<'a> Reading<'a> {
             _ => Vec::new(),
         };
         let expected = match (attribute.contains("{item}"), attribute.contains("{key}")) {
-            (true, _) => "a list of texts",
+            (true, _) => {
+                "a list of texts, { from: custom.Seats__c, items: [a, b] }, or a map such as { a: { from: custom.A__c } }"
+            }
             (_, true) => "a map of names to values",
             _ => "a text, a number, true/false, or a row such as { from: custom.Profile__c }",
         };
+        let nobody = attribute.contains("{item}")
+            && value
+                .as_object()
+                .and_then(|entries| seats_by_field(entries, &per_item))
+                .is_some_and(|seats| seats.is_empty());
         let whole = value.as_array().is_none_or(|items| items.iter().all(Value::is_string));
         if (named.is_empty()
+            && !nobody
             && value
                 .as_array()
                 .is_none_or(|items| !items.is_empty() || !attribute.contains("{item}")))
@@ -315,10 +365,23 @@ impl<'a> Reading<'a> {
             // Blank sources take a setting back: what the source does not say nobody has.
             row.entry("whenBlank").or_insert_with(|| json!("clear"));
             match self.connector.check_path(&path) {
+                Ok(path) if [EXTERNAL_ID, ACTIVE, USER_NAME].contains(&path.0.as_str()) => {
+                    self.problems.push(self.layers.problem(
+                        &["settings", setting, "attribute"],
+                        format!(
+                            "`{path}` is no setting: the person's key, the life cycle and the log-in name are written by \
+                             Usher itself and by rows of attributes"
+                        ),
+                    ));
+                }
                 Ok(path) => {
                     let kind = self.connector.kind(&path);
                     if granted && let Some(value) = row.get_mut("constant") {
                         *value = kind.fit(value.take()).unwrap_or_default();
+                    }
+                    if granted && let Some(Value::Object(map)) = row.get_mut("map") {
+                        let given = map.values_mut().filter(|value| **value == json!(true));
+                        given.for_each(|value| *value = kind.fit(value.take()).unwrap_or_default());
                     }
                     rows.extend(attributes::rule(self.layers, at, (path, kind), row, self.problems));
                 }
@@ -348,6 +411,96 @@ impl<'a> Reading<'a> {
         }
         rows
     }
+}
+
+/// The seats that may be granted; `None` when a field of the source says which, and here nobody knows.
+fn grantable(seats: &Value) -> Option<Vec<&str>> {
+    match seats {
+        Value::Array(list) => Some(list.iter().filter_map(Value::as_str).collect()),
+        Value::Object(entries) => match entries.get(ITEMS).and_then(Value::as_array) {
+            Some(items) => Some(items.iter().filter_map(Value::as_str).collect()),
+            None if is_row(entries) => None,
+            None => {
+                let on = entries.iter().filter(|(_, value)| **value != Value::Bool(false));
+                Some(on.map(|(seat, _)| seat.as_str()).collect())
+            }
+        },
+        _ => None,
+    }
+}
+
+/// Whether these are the keys of a row of the mapping.
+fn is_row(entries: &Map<String, Value>) -> bool {
+    ["from", "constant", "template"]
+        .iter()
+        .any(|key| entries.contains_key(*key))
+}
+
+/// The row of each seat where fields of the source decide: one field that lists seats, or a field per seat. `None` when it is
+/// written in neither way.
+fn seats_by_field(entries: &Map<String, Value>, granted: &Value) -> Option<Vec<(String, Map<String, Value>)>> {
+    let yes = |row: &mut Map<String, Value>| {
+        let words = ["true", "yes", "1"].map(|word| (word.to_owned(), granted.clone()));
+        row.entry("map").or_insert_with(|| Value::Object(Map::from_iter(words)));
+    };
+    if let Some(items) = entries.get(ITEMS) {
+        let fields: Vec<&str> = match entries.get("from")? {
+            Value::String(field) => vec![field],
+            Value::Array(fields) => fields.iter().map(Value::as_str).collect::<Option<_>>()?,
+            _ => return None,
+        };
+        let known = entries
+            .keys()
+            .all(|key| key == ITEMS || key == "from" || key == "whenBlank");
+        let items: Option<Vec<&str>> = items.as_array()?.iter().map(Value::as_str).collect();
+        return items.filter(|_| known && !fields.is_empty()).map(|items| {
+            let row = |item: &str| {
+                let mut row = Map::from_iter([("template".to_owned(), json!(is_listed(&fields, item)))]);
+                row.extend(
+                    entries
+                        .get("whenBlank")
+                        .map(|value| ("whenBlank".to_owned(), value.clone())),
+                );
+                yes(&mut row);
+                (item.to_owned(), row)
+            };
+            items.into_iter().map(row).collect()
+        });
+    }
+    if is_row(entries) {
+        return None;
+    }
+    let mut seats = Vec::new();
+    for (seat, value) in entries {
+        match value {
+            Value::Bool(false) => {}
+            Value::Bool(true) => seats.push((seat.clone(), Map::from_iter([("constant".to_owned(), granted.clone())]))),
+            Value::Object(row) => {
+                let mut row = row.clone();
+                if !row.contains_key("constant") {
+                    yes(&mut row);
+                }
+                seats.push((seat.clone(), row));
+            }
+            _ => return None,
+        }
+    }
+    Some(seats)
+}
+
+/// A template that says 1 when the first of these fields that is not blank lists an item: as a multi-select picklist, or
+/// between commas; capital letters and blanks do not count.
+fn is_listed(fields: &[&str], item: &str) -> String {
+    let mut of = fields.iter().rev().map(|field| format!("({field} ~ '')"));
+    let last = of.next().unwrap_or_default();
+    let list = of.fold(last, |rest, field| format!("({field} | default({rest}))"));
+    let item = item
+        .to_lowercase()
+        .replace(' ', "")
+        .replace('\\', "\\\\")
+        .replace('\'', "\\'");
+    let list = format!("({list} | lower | replace(' ', '') | replace(',', ';'))");
+    format!("{{% if ';{item};' in (';' ~ {list} ~ ';') %}}1{{% endif %}}")
 }
 
 /// A name inside the quotes of a value filter.

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use usher_runtime::yaml::{decode, nearest};
 
-use super::layers::Layers;
+use super::{
+    layers::Layers,
+    secrets::{REFUSED, names_secret},
+};
 use crate::{
     connector::Connector,
     logic::{
@@ -148,10 +151,20 @@ pub(super) fn rule(
         }
         return None;
     }
+    if names_secret(&path.0) {
+        problems.push(layers.problem(at, REFUSED));
+        return None;
+    }
     let values = values(layers, at, row.map, row.default, problems);
     misfits(layers, at, kind, &values, row.constant.as_ref(), problems);
     let source = match (row.from, row.constant, row.template) {
-        (Some(from), None, None) => ValueSource::From(fields(layers, at, from, problems)?),
+        (Some(from), None, None) => {
+            let fields = fields(layers, at, from, problems)?;
+            if kind == ValueKind::Boolean && values.values.is_empty() {
+                unlike_truth(layers, at, &fields, problems);
+            }
+            ValueSource::From(fields)
+        }
         (None, Some(constant), None) => {
             if !is_plain(&constant) {
                 problems.push(layers.problem(&below(at, &["constant"]), PLAIN));
@@ -224,6 +237,29 @@ fn misfits(
     }
 }
 
+/// Fields that never hold true or false, for a place that holds nothing else: everybody would be left alone because of it.
+/// (Custom fields may hold anything.)
+fn unlike_truth(layers: &Layers<'_>, at: &[&str], fields: &[SourceField], problems: &mut Vec<String>) {
+    for field in fields {
+        let holds = match field {
+            SourceField::Custom(_) => true,
+            SourceField::Published(name, _) => matches!(*name, "active" | "frozen"),
+            SourceField::Manager => false,
+            SourceField::OfManager(of) => {
+                matches!(&**of, SourceField::Custom(_))
+                    || matches!(&**of, SourceField::Published("active" | "frozen", _))
+            }
+        };
+        if !holds {
+            let words = format!(
+                "is true or false at this application, and `{field}` never says either; translate it with map, as \
+                 {{ map: {{ Sales: true }}, default: false }}"
+            );
+            problems.push(layers.problem(&below(at, &["from"]), words));
+        }
+    }
+}
+
 const PLAIN: &str = "must be a text, a number or true/false";
 
 fn is_plain(value: &Value) -> bool {
@@ -257,6 +293,10 @@ fn values(
 fn template(layers: &Layers<'_>, at: &[&str], text: &str, problems: &mut Vec<String>) -> Option<Template> {
     let at = below(at, &["template"]);
     match Template::parse(text) {
+        Ok(template) if template.fields().iter().any(|field| names_secret(&field.to_string())) => {
+            problems.push(layers.problem(&at, REFUSED));
+            None
+        }
         Ok(template) => Some(template),
         Err(TemplateError::Wrong(words)) => {
             problems.push(layers.problem(&at, words));
@@ -279,6 +319,10 @@ fn fields(layers: &Layers<'_>, at: &[&str], from: OneOrMany, problems: &mut Vec<
         OneOrMany::Many(names) => names,
     };
     let at = below(at, &["from"]);
+    if names.iter().any(|name| names_secret(name)) {
+        problems.push(layers.problem(&at, REFUSED));
+        return None;
+    }
     let fields: Vec<SourceField> = names
         .iter()
         .filter_map(|field| SourceField::mapped(field).or_else(|| named(layers, &at, field, problems)))

@@ -9,7 +9,7 @@ use usher_contract::{OrgId, StateHash, TargetName};
 use usher_runtime::yaml::nearest;
 
 use super::{
-    PRESETS, Target, assignments, attributes,
+    PRESETS, Spots, Target, assignments, attributes,
     connection::{Connection, Dialect, connection},
     groups,
     layers::Layers,
@@ -48,6 +48,7 @@ pub(super) fn target(
         problems.push(layers.problem(&["sources"], "names no organization: nobody would ever belong"));
     }
     let connection = connection(layers, problems, warnings);
+    let connection = own_organization(layers, connection, sources.as_ref(), problems);
     let features = features(layers, problems);
     let mut scope = scope::scope(layers, problems, warnings);
     let gate = gate(layers, problems, warnings);
@@ -58,8 +59,14 @@ pub(super) fn target(
     let rows_known = connector.is_some() || !described;
     let connector = connector.unwrap_or_else(|| Arc::new(ScimConnector::new(ScimConfig::default())));
     lacking(layers, features, &connector.lacks(), problems);
+    if !features.deactivate && mode != Some(Mode::Off) && !connector.lacks().contains(&"deactivate") {
+        warnings.push(layers.problem(
+            &["features", "deactivate"],
+            "whoever leaves keeps an account that is on: it is reported, and nobody switches it off",
+        ));
+    }
     let keeps = connection.as_ref().is_none_or(Connection::keeps_external_ids);
-    let matching = matching(layers, keeps, problems);
+    let matching = matching(layers, keeps, problems, warnings);
     let mut protected: Vec<String> = layers.decode(&["protect", "accounts"], problems).unwrap_or_default();
     if layers.decode::<bool>(&["protect", "owner"], problems) == Some(true) {
         match connection.as_ref().and_then(|connection| connection.http.auth.user()) {
@@ -93,8 +100,7 @@ pub(super) fn target(
         }
         None => attributes,
     };
-    let reader = scope::reader(layers, &mut Vec::new());
-    scope.access = groups::access(layers, &*connector, &attributes, problems, warnings, reader);
+    scope.access = groups::access(layers, &*connector, &attributes, problems, warnings);
     let grouping = (rows_known || connection.is_some()).then_some(&*connector);
     let groups = groups::groups(layers, grouping, problems, warnings);
     let by_email = matching
@@ -164,6 +170,7 @@ pub(super) fn target(
         recorded,
         attributes,
         assignments,
+        settings_at: assignments::places(layers, &*connector),
         keeps_values: list.is_some(),
         groups,
         unshown,
@@ -179,7 +186,49 @@ pub(super) fn target(
         policy: Arc::new(policy),
         connection: connection?,
         shared_with,
+        spots: Spots {
+            connection: layers.spot(&["connection"]),
+            formerly: layers.spot(&["formerly"]),
+            notify: layers.spot(&["notify", "onCreate"]),
+        },
         file: file.to_owned(),
+    })
+}
+
+/// An organization is not written from itself. The file says which one it is only in `connection.tenant`; else the credentials
+/// tell, with the first request.
+fn own_organization(
+    layers: &Layers<'_>,
+    connection: Option<Connection>,
+    sources: Option<&BTreeSet<OrgId>>,
+    problems: &mut Vec<String>,
+) -> Option<Connection> {
+    let own = sources.cloned().unwrap_or_default();
+    let at = ["connection", "tenant"];
+    let tenant = layers
+        .get(&at)
+        .and_then(Value::as_str)
+        .and_then(|text| text.trim().parse::<OrgId>().ok());
+    // Elsewhere a tenant is a name that somebody has given.
+    let url = layers
+        .get(&["connection", "baseUrl"])
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let salesforce = layers.get(&["preset"]).and_then(Value::as_str) == Some("salesforce")
+        || url.contains(".salesforce.com")
+        || url.contains(".force.com");
+    if let Some(tenant) = tenant.filter(|tenant| salesforce && own.contains(tenant)) {
+        problems.push(layers.problem(
+            &at,
+            format!(
+                "{tenant} is among the sources: an organization is not the target of its own people; connect another one, or \
+                 take it out of sources"
+            ),
+        ));
+    }
+    connection.map(|mut connection| {
+        connection.http.own_organizations = own;
+        connection
     })
 }
 
@@ -359,6 +408,12 @@ fn gate(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<Stri
             "gives everybody an address in the primary domain, also whoever has none there",
         ));
     }
+    if !converts && !additional.is_empty() {
+        warnings.push(layers.problem(
+            &["gate", "domains", "additional"],
+            "lets in people whose address is in none of the application's own domains; some applications refuse them",
+        ));
+    }
     if converts && !additional.is_empty() {
         warnings.push(layers.problem(
             &["gate", "domains", "additional"],
@@ -372,7 +427,12 @@ fn gate(layers: &Layers<'_>, problems: &mut Vec<String>, warnings: &mut Vec<Stri
     }
 }
 
-fn matching(layers: &Layers<'_>, keeps_external_ids: bool, problems: &mut Vec<String>) -> Option<Match> {
+fn matching(
+    layers: &Layers<'_>,
+    keeps_external_ids: bool,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Option<Match> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     enum By {
@@ -422,6 +482,12 @@ fn matching(layers: &Layers<'_>, keeps_external_ids: bool, problems: &mut Vec<St
     let inactive = layers
         .decode(&["match", "inactiveAccount"], problems)
         .unwrap_or(Inactive::Reject);
+    if matches!(inactive, Inactive::Adopt) {
+        warnings.push(layers.problem(
+            &["match", "inactiveAccount"],
+            "switches accounts on again that somebody has switched off, when their name or address is that of an active person",
+        ));
+    }
     Some(Match {
         by,
         person,

@@ -12,6 +12,7 @@ use super::{
     dialects::DIALECTS,
     layers::Layers,
     roster::{is_roster, roster},
+    secrets,
 };
 use crate::{
     connector::{
@@ -82,6 +83,7 @@ pub(super) fn connection(
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) -> Option<Connection> {
+    secrets::connection(layers, problems);
     let list = if is_roster(layers) {
         Some(roster(layers, problems)?)
     } else {

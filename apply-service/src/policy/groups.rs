@@ -8,7 +8,7 @@
 //!   create: true                             # missing ones are made
 //!   removeStale: false                       # leave what the source does not say any more, of ours and of the map
 //!   leavers: keep                            # or remove: whose account is switched off leaves their groups
-//! access:                                    # in one of them, or out of scope
+//! access:                                    # in one of them, or in a group nested in one, or out of scope
 //!   - { group: Sales EMEA, name: Gong sellers, login: password }
 //! ```
 
@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use usher_contract::RecordId;
-use usher_filter::Filter;
 use usher_runtime::yaml::nearest;
 
 use super::{assignments::Reading, layers::Layers};
@@ -25,7 +24,7 @@ use crate::{
     logic::{
         groups::rules::{GroupRules, GroupSource, folded},
         policy::AttributeRule,
-        scope::Access,
+        scope::{Access, Members},
     },
 };
 
@@ -193,7 +192,6 @@ pub(super) fn access(
     rows: &[AttributeRule],
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
-    mut filter: impl FnMut(&[&str], &str, &mut Vec<String>, &mut Vec<String>) -> Option<Filter>,
 ) -> Vec<Access> {
     let entries: Vec<Entry> = layers.decode(&["access"], problems).unwrap_or_default();
     if layers
@@ -219,16 +217,6 @@ pub(super) fn access(
         if found.iter().any(|other| other.name.eq_ignore_ascii_case(&name)) {
             problems.push(layers.problem(&at("name"), format!("`{name}` is the name of another access policy")));
         }
-        let column = if group.starts_with("00G") && RecordId::try_new(group).is_ok() {
-            "GroupId"
-        } else {
-            "Group.Name"
-        };
-        let text = group.replace('\\', "\\\\").replace('\'', "\\'");
-        let condition = format!("Id IN (SELECT UserOrGroupId FROM GroupMember WHERE {column} = '{text}')");
-        let Some(filter) = filter(&at("group"), &condition, problems, warnings) else {
-            continue;
-        };
         let login = entry.login.as_deref().map(str::trim).filter(|login| !login.is_empty());
         let login_rows = login.map_or_else(Vec::new, |login| {
             let mut reading = Reading::new(layers, connector, problems, warnings);
@@ -258,7 +246,7 @@ pub(super) fn access(
             name,
             group: group.to_owned(),
             login: login.map(str::to_owned),
-            filter,
+            members: Members::of(group),
             rows: login_rows,
         });
     }

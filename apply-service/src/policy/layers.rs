@@ -8,7 +8,7 @@ use usher_runtime::{
     yaml::{Document, Problem, decode},
 };
 
-use super::{PRESETS, dialects::DIALECTS};
+use super::{PRESETS, Spot, dialects::DIALECTS};
 
 /// The layers of one target.
 pub(super) struct Layers<'a> {
@@ -113,6 +113,18 @@ impl<'a> Layers<'a> {
             .flatten()
             .find_map(|document| Some(format!("{}:{}", document.name(), document.place_at(path)?.line)))
             .unwrap_or_else(|| "preset".to_owned())
+    }
+
+    /// How problems at a path are shown.
+    pub(super) fn spot(&self, path: &[&str]) -> Spot {
+        // No file has it: what is not text is told from what is.
+        const WORDS: &str = "\u{0}";
+        let shown = self.problem(path, WORDS);
+        let (before, after) = shown.split_once(WORDS).unwrap_or((&shown, ""));
+        Spot {
+            before: before.to_owned(),
+            after: after.to_owned(),
+        }
     }
 
     /// A mistake inside of a text, shown at its place within the YAML, or with the text below.

@@ -92,6 +92,20 @@ pub(super) fn lifecycle(
             "stands for inactive: keep and outOfScope: keep; write these two instead",
         ));
     }
+    // Advanced: off by default, and each account that is kept is counted as long as it is (`kept` in the status).
+    for (key, who) in [
+        ("removed", "is gone from the source"),
+        ("inactive", "is inactive at the source"),
+        ("terminated", "has left on their date"),
+        ("outOfScope", "does not belong any more"),
+    ] {
+        let at = ["lifecycle", key];
+        if layers.get(&at).and_then(serde_json::Value::as_str) == Some("keep") {
+            let words =
+                format!("whoever {who} keeps an account that is on; each such account stands in the status as kept");
+            warnings.push(layers.problem(&at, words));
+        }
+    }
     let unless_kept = if keep_active {
         Disposition::Keep
     } else {

@@ -11,8 +11,13 @@ use usher_runtime::yaml::Document;
 
 use crate::connector::{http::OAuthConfig, rest::RestConfig, roster::RosterConfig, scim::ScimConfig};
 
+/// The schema as it is written.
+pub(super) fn text() -> &'static str {
+    include_str!("../../policy.schema.yaml")
+}
+
 static WRITTEN: LazyLock<Value> = LazyLock::new(|| {
-    Document::parse("policy.schema.yaml", include_str!("../../policy.schema.yaml"))
+    Document::parse("policy.schema.yaml", text())
         .expect("**Invariant**: a test reads it")
         .value()
 });
@@ -28,6 +33,16 @@ pub(super) fn resolve(node: &'static Value) -> Option<&'static Value> {
         None => Some(node),
         Some(to) => written().pointer(to.strip_prefix('#')?),
     }
+}
+
+/// As [`resolve`]; the schema of a type is left as it is.
+#[cfg(test)]
+pub(super) fn resolve_in_written(node: &Value) -> &Value {
+    let to = node
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|to| to.strip_prefix('#'));
+    to.and_then(|to| written().pointer(to)).unwrap_or(node)
 }
 
 /// The complete schema, as editors want it.

@@ -7,8 +7,10 @@ mod gong;
 mod groups;
 mod managers;
 mod notify;
+mod risks;
 mod rows;
 mod schema;
+mod seats;
 
 use super::*;
 use crate::logic::policy::{Disposition, Mode, ValueSource, WhenBlank, Write};
@@ -392,7 +394,7 @@ fn two_targets_of_one_application_are_refused_unless_declared() {
     let files = |crm: &str| read(&[("policy/crm.yaml", crm), ("policy/helpdesk.yaml", GOOD)]);
     let found = files(&crm).unwrap_err().0;
     assert!(
-        found[0].starts_with("policy/crm.yaml: connection: helpdesk (policy/helpdesk.yaml) writes to the same"),
+        found[0].starts_with("policy/crm.yaml:6:1: connection: helpdesk (policy/helpdesk.yaml) writes to the same"),
         "{found:#?}"
     );
     let declared = crm.replace("connection: {", "connection: { sharedWith: [helpdesk],");

@@ -93,3 +93,82 @@ async fn a_changed_policy_folder_takes_effect_and_a_bad_one_changes_nothing() {
     assert_eq!(stage.sim.write_count(), writes + 1);
     apply.stop().await;
 }
+
+/// The targets as an operator lists them: name to mode.
+async fn listed(stage: &Stage, service: &Service) -> Vec<(String, Value)> {
+    let (_, said) = stage.send(service, "GET", "/v1/targets", json!({})).await;
+    let targets = said["targets"].as_array().cloned().unwrap_or_default();
+    let one = |target: &Value| {
+        (
+            target["target"].as_str().unwrap_or_default().to_owned(),
+            target["mode"].clone(),
+        )
+    };
+    targets.iter().map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provisioning_is_a_file_that_is_made_listed_and_taken_away_and_its_accounts_stay() {
+    let stage = Stage::set(json!({ "guard": { "windows": [] } })).await;
+    for n in 1..=3 {
+        stage.publish(n, 1, true).await;
+    }
+    swap(&stage, "policy");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let change = json!({ "http": { "tokensFile": stage.scene.tokens_file(), "bind": format!("127.0.0.1:{port}") },
+        "policy": { "folder": stage.scene.path("mounted") } });
+    let apply = stage.scene.apply_with("apply", &change).await;
+    target(&apply, "everybody has an account", |status| links(status, 3)).await;
+    assert_eq!(
+        listed(&stage, &apply).await,
+        [("helpdesk".to_owned(), json!("enforce"))]
+    );
+    let writes = stage.sim.write_count();
+
+    // Taken away: another one begins, nobody runs this one, and what is known of it is kept and said.
+    version(&stage, "other", "\"target\":\"helpdesk\"", "\"target\":\"academy\"");
+    fs::rename(
+        stage.scene.path("other/helpdesk.yaml"),
+        stage.scene.path("other/academy.yaml"),
+    )
+    .unwrap();
+    let file = stage.scene.path("other/academy.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("\"mode\":\"enforce\"", "\"mode\":\"observe\"")).unwrap();
+    swap(&stage, "other");
+    target(&apply, "the other one runs alone", |status| {
+        status["targets"]["academy"]["state"] == "active" && status["targets"].get("helpdesk").is_none()
+    })
+    .await;
+    assert_eq!(
+        listed(&stage, &apply).await,
+        [
+            ("academy".to_owned(), json!("observe")),
+            ("helpdesk".to_owned(), Value::Null)
+        ]
+    );
+    stage.publish(1, 2, false).await;
+    target(&apply, "the leaver was seen", |status| {
+        status["targets"]["academy"]["lane"]["pending"] == 0
+    })
+    .await;
+    assert_eq!(
+        (stage.sim.write_count(), stage.off()),
+        (writes, 0),
+        "nobody's account is touched"
+    );
+
+    // Put back: the links are those from before, and what has happened meanwhile is done.
+    swap(&stage, "policy");
+    target(&apply, "it goes on with its links", |status| links(status, 3)).await;
+    eventually("the leaver is switched off", || async {
+        if stage.off() == 1 {
+            Ok(())
+        } else {
+            Err(stage.off().to_string())
+        }
+    })
+    .await;
+    assert_eq!((stage.sim.user_count(), stage.sim.write_count()), (3, writes + 1));
+    apply.stop().await;
+}

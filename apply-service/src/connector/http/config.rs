@@ -1,10 +1,15 @@
 //! How a target is reached: address, credentials, limits. Secrets are named by file, never written here.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
+use usher_contract::OrgId;
 use usher_runtime::secret::SecretRef;
 
 use super::{
@@ -60,6 +65,9 @@ pub struct HttpConfig {
     /// Requests per second at most. Default: as the lane starts operations.
     #[serde(default)]
     pub requests_per_second: Option<f64>,
+    /// Organizations whose own people these are: nothing is sent with a credential of one of them.
+    #[serde(skip)]
+    pub own_organizations: BTreeSet<OrgId>,
 }
 
 fn connect_timeout_ms() -> u64 {
@@ -93,6 +101,7 @@ impl HttpConfig {
             allow_plaintext: false,
             secrets: BTreeMap::new(),
             requests_per_second: None,
+            own_organizations: BTreeSet::new(),
         }
     }
 

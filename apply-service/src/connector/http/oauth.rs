@@ -15,9 +15,10 @@ use std::{
 };
 
 use serde_json::Value;
-use usher_contract::StateHash;
+use usher_contract::{OrgId, StateHash};
 use usher_runtime::secret::Secret;
 
+use super::organization::of_identity;
 use crate::connector::Refusal;
 
 /// A token is renewed at the latest so long before its end, and at the earliest twice that. Longer means more renewals,
@@ -110,6 +111,8 @@ pub(crate) struct Grant {
     pub(crate) refresh: Option<Secret>,
     /// How long that one lives, when said.
     pub(crate) refresh_lifetime: Option<Duration>,
+    /// The organization of Salesforce that has granted it, when said.
+    pub(crate) organization: Option<OrgId>,
 }
 
 impl Tokens {
@@ -225,6 +228,7 @@ pub(crate) fn read_answer(status: u16, wait: Option<Duration>, body: &[u8]) -> R
             lifetime: seconds("expires_in"),
             refresh: text(&json, "refresh_token").map(Secret::new),
             refresh_lifetime: seconds("refresh_token_expires_in").or_else(|| seconds("refresh_expires_in")),
+            organization: text(&json, "id").and_then(of_identity),
         });
     }
     Err(refused(status, wait, text(&json, "error")))

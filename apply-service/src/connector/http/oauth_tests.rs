@@ -10,6 +10,7 @@ fn start() -> Instant {
 
 fn grant(access: &str, seconds: Option<u64>) -> Grant {
     Grant {
+        organization: None,
         access: Secret::new(access),
         lifetime: seconds.map(Duration::from_secs),
         refresh: None,

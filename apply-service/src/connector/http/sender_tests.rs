@@ -247,3 +247,55 @@ async fn both_sides_show_certificates_and_a_renewed_one_counts_without_a_restart
     assert_eq!(ends(&sender), "2040-01-01T00:00:00Z");
     check(&sender).await.unwrap();
 }
+
+#[tokio::test]
+async fn nothing_is_sent_to_the_organization_whose_people_these_are() {
+    let address = server(list()).await;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    let mut config = HttpConfig::new(format!("http://{address}/"));
+    config.auth = AuthConfig::BearerTokenFile(token.path().to_owned());
+    config.own_organizations = ["00D000000000001EAA".parse().unwrap()].into();
+    for (text, fine) in [
+        ("00D000000000001!AQs3cret", false),
+        ("00D000000000002!AQs3cret", true),
+        ("eyJ.a.b", true),
+    ] {
+        std::fs::write(token.path(), text).unwrap();
+        let sender = HttpSender::new(config.clone()).unwrap();
+        let (result, trace) = sender
+            .run(
+                ScimConnector::new(ScimConfig::default()).begin(Operation::Check),
+                &Lease::unlimited(),
+            )
+            .await;
+        assert_eq!(trace.requests > 0, fine, "{text}: {result:?}");
+        if !fine {
+            let refused = check(&sender).await.unwrap_err();
+            assert!(
+                refused.starts_with("halt own-organization: the credentials belong to organization 00D000000000001EAA"),
+                "{refused}"
+            );
+            assert!(!refused.contains("s3cret"), "{refused}");
+        }
+    }
+    // A token that does not say it itself: the answer of the token endpoint does.
+    for (org, fine) in [("00D000000000001EAA", false), ("00D000000000002EAA", true)] {
+        let body = format!(
+            r#"{{"access_token":"eyJ.a.b","token_type":"Bearer","id":"https://login.example/id/{org}/005000000000001AAA"}}"#
+        );
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+        let tokens = server(format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await;
+        std::fs::write(token.path(), "s3cret").unwrap();
+        config.auth = AuthConfig::ClientCredentials {
+            client_id: "client".to_owned(),
+            client_secret_file: Some(token.path().to_owned()),
+            client_secret_env: None,
+        };
+        config.oauth.token_url = Some(format!("http://{tokens}/token"));
+        let sender = HttpSender::new(config.clone()).unwrap();
+        let checked = check(&sender).await;
+        assert_eq!(checked.is_ok(), fine, "{checked:?}");
+        assert!(fine || checked.unwrap_err().starts_with("halt own-organization"));
+        assert_eq!(sender.credential().problem.is_none(), fine);
+    }
+}

@@ -6,6 +6,7 @@
 //! **Invariant**: a refresh token that was handed out is in its file before the access token that came with it is used.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     future::Future,
     io,
@@ -17,7 +18,7 @@ use std::{
 use jiff::Timestamp;
 use tracing::{info, warn};
 use url::Url;
-use usher_contract::StateHash;
+use usher_contract::{OrgId, StateHash};
 use usher_runtime::{
     clock,
     oauth::{Claims, JWT_BEARER, assertion},
@@ -27,6 +28,7 @@ use usher_runtime::{
 use super::{
     auth::{AuthConfig, ClientAuth, OAuthConfig},
     oauth::{Grant, Next, TOKEN_REFUSED, TOKEN_UNAVAILABLE, TOKEN_UNSAVED, TokenFailure, Tokens, Wish, lasting},
+    organization::refuse_own,
     token_file::{Held, TokenFile},
 };
 use crate::connector::Refusal;
@@ -65,6 +67,8 @@ struct Inner {
     clock: Monotonic,
     /// How long another process may take with its renewal.
     patience: Duration,
+    /// Organizations of which no token is used.
+    refused: BTreeSet<OrgId>,
     state: Arc<tokio::sync::Mutex<State>>,
     shown: Mutex<Shown>,
 }
@@ -134,10 +138,19 @@ impl TokenSource {
                 endpoint,
                 clock,
                 patience,
+                refused: BTreeSet::new(),
                 state: Arc::default(),
                 shown: Mutex::default(),
             }),
         }
+    }
+
+    /// Uses no token of these organizations. Before the first use: a clone goes on as it was.
+    pub(crate) fn refusing(mut self, organizations: BTreeSet<OrgId>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.refused = organizations;
+        }
+        self
     }
 
     /// A token, renewed when that is due. Callers that come together share one renewal.
@@ -252,6 +265,17 @@ impl Inner {
             .await
             .map_err(|failure| (failure, Some(used)))?;
         let at = (self.clock)();
+        // A refresh token that came along is lost with it: it is of no use either.
+        let own = refuse_own(grant.organization, &self.refused);
+        own.map_err(|refusal| {
+            (
+                TokenFailure {
+                    refusal,
+                    ..lasting(String::new())
+                },
+                Some(used),
+            )
+        })?;
         let Some((file, rotates)) = &self.file else {
             return Ok((grant, None, at));
         };

@@ -80,6 +80,7 @@ impl Provider {
             }
         }
         Ok(Grant {
+            organization: None,
             access: Secret::new(format!("access-{number}")),
             lifetime: self.lifetime,
             refresh,

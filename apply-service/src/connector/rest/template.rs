@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::logic::template::{in_words, refuse_growth};
+use crate::logic::template::{in_words, refuse_statements};
 
 /// Bytes that may come out.
 const OUTPUT_MAX: usize = 16_384;
@@ -66,7 +66,7 @@ impl Template {
     }
 
     fn new(text: &str, path: bool) -> Result<Self, String> {
-        refuse_growth(text)?;
+        refuse_statements(text)?;
         let inner = text
             .trim()
             .strip_prefix("{{")

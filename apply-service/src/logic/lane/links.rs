@@ -9,6 +9,7 @@ use std::{
 };
 
 use hashbrown::HashTable;
+use jiff::Timestamp;
 use serde_json::Value;
 use usher_contract::{StateHash, UserKey};
 
@@ -433,8 +434,8 @@ impl Accounts for Links {
     fn group_changes(&self, user: &UserKey, wanted: &WantedGroups, rules: &GroupRules) -> GroupChanges {
         self.groups.changes(user, wanted, rules)
     }
-    fn sharing_address(&self, user: &UserKey) -> Option<UserKey> {
-        self.addresses.sharing(user)
+    fn sharing_address(&self, user: &UserKey, now: Timestamp) -> Option<(UserKey, Option<Timestamp>)> {
+        self.addresses.sharing(user, now)
     }
     fn may_relink(&self, holder: &UserKey, person: StateHash) -> bool {
         self.get(holder)

@@ -9,6 +9,7 @@ mod guarding;
 mod inviting;
 mod leaving;
 mod notifying;
+mod options;
 mod order;
 mod scope;
 mod spent;

@@ -137,6 +137,16 @@ impl Reports {
 }
 
 impl Lane {
+    /// Takes note of the address that somebody would have; gives everybody whose answer changes by it.
+    pub(super) fn note_address(&mut self, change: &UserChange, now: Timestamp) -> Vec<UserKey> {
+        // Nobody's link is looked up where no address is converted.
+        let converts = self.target.gate.convert_to.is_some();
+        let link = converts.then(|| self.links.get(&change.user.key())).flatten();
+        self.links
+            .addresses
+            .note(change, link.as_ref(), &self.target, &self.everybody, now)
+    }
+
     /// Feeds the reports of somebody who has changed.
     pub(super) fn note_manager(&mut self, change: &UserChange, effects: &mut Vec<Effect>) {
         let reports = self.reports.take(change);

@@ -14,7 +14,7 @@ use usher_contract::{AccountCreated, Known, TargetName, User, UserKey};
 use crate::logic::{
     account::RemoteId,
     source::SourceField,
-    template::{in_words, is_name, place, refuse_growth, render_bounded},
+    template::{in_words, is_name, place, refuse_statements, render_bounded},
 };
 
 /// Characters of a template of a mail: a page with some style.
@@ -88,7 +88,7 @@ impl Text {
         if text.trim().is_empty() {
             return Err("is empty".to_owned());
         }
-        refuse_growth(text)?;
+        refuse_statements(text)?;
         let mut environment = crate::logic::template::environment();
         environment.set_fuel(Some(FUEL));
         environment.set_auto_escape_callback(move |_| if html { AutoEscape::Html } else { AutoEscape::None });

@@ -12,14 +12,14 @@ use crate::{
     connector::Refusal,
     logic::{
         account::{AttributePath, RemoteId},
-        assignments::{Assignment, Membership, Push, membership},
+        assignments::{Assignment, Membership, Push, membership, taken_back},
         gate::{Passage, gate},
         groups::rules::WantedGroups,
         lifecycle::{Cause, Standing, standing},
         link::{Link, LinkState},
         map::{Mapped, Others, Wanted, map},
         matching::{Seen, pick},
-        policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, WORK_EMAIL, Write, is_identifier},
+        policy::{ACTIVE, Disposition, EXTERNAL_ID, USER_NAME, WORK_EMAIL, is_identifier},
         retry::after,
         scope::{Belonging, in_sources},
         source::is_blank,
@@ -112,7 +112,7 @@ pub fn plan(q: &Question<'_>) -> Plan {
         settings(q, assignment, &mut mapped, &mut plan);
     }
     if standing == Standing::Present
-        && let Some(access) = q.target.scope.access_of(user, q.people, q.now)
+        && let Some(access) = q.target.scope.access_of(user)
     {
         mapped.add(user, q.target, &access.rows, others);
         plan.reasons.push(access.in_words());
@@ -196,14 +196,8 @@ fn settings<'a>(q: &Question<'a>, assignment: &'a Assignment, mapped: &mut Mappe
     match push {
         Push::All => {
             mapped.add(&q.change.user, q.target, &assignment.rows, others);
-            // What another assignment gave and this one does not.
-            for row in q.target.assignments.iter().flat_map(|other| &other.rows) {
-                let ours = mapped.get(&row.path.0).is_some();
-                let given = linked.is_some_and(|link| link.written.contains_key(&row.path));
-                if !ours && given && row.write == Write::Always {
-                    mapped.clear(row);
-                }
-            }
+            let gone = linked.map_or_else(Vec::new, |link| taken_back(assignment, link, q.target));
+            gone.into_iter().for_each(|path| mapped.clear(path));
             plan.assignment = Some(assignment.assigned(before, q.now));
         }
         Push::Nothing => plan.assignment = Some(assignment.assigned(before, q.now)),
@@ -381,8 +375,9 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped<'_>)
         }
         Passage::Open => {}
     }
-    if let Some(other) = q.accounts.sharing_address(key) {
+    if let Some((other, until)) = q.accounts.sharing_address(key, q.now) {
         plan.reported = true;
+        plan.next_change = plan.next_change.into_iter().chain(until).min();
         return plan.because(
             Action::Skip,
             format!("in the primary domain the e-mail address would be that of {other}, too: neither is written"),

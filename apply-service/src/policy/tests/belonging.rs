@@ -98,12 +98,13 @@ fn scope_and_how_filters_are_read_reach_the_rules() {
     assert_eq!(found.zone.iana_name(), Some("Europe/Berlin"));
     assert_eq!(found.week_starts, jiff::civil::Weekday::Monday);
     assert_eq!(target.lifecycle.out_of_scope, Disposition::Keep);
-    assert_eq!(policy.warnings.len(), 1, "{:?}", policy.warnings);
-    assert!(
-        policy.warnings[0].contains("ORDER BY has no effect"),
-        "{}",
-        policy.warnings[0]
-    );
+    let of_scope: Vec<&String> = policy
+        .warnings
+        .iter()
+        .filter(|said| said.contains("scope.filter"))
+        .collect();
+    assert_eq!(of_scope.len(), 1, "{:?}", policy.warnings);
+    assert!(of_scope[0].contains("ORDER BY has no effect"), "{of_scope:?}");
     // A null division: `!=` does not hold, so nobody is skipped.
     let mut user = crate::logic::testing::person(1).user;
     user.division = usher_contract::Known::Empty;
@@ -247,7 +248,12 @@ fn the_old_single_option_to_keep_accounts_is_split_in_two() {
         let text = GOOD.replace("lifecycle: { removed: keep }", &format!("lifecycle: {{ {text} }}"));
         let policy = read(&[("policy/helpdesk.yaml", &text)]).unwrap();
         let read = &policy.targets.values().next().unwrap().policy.lifecycle;
-        (read.inactive, read.out_of_scope, read.removed, policy.warnings.len())
+        let said = policy
+            .warnings
+            .iter()
+            .filter(|said| said.contains("lifecycle."))
+            .count();
+        (read.inactive, read.out_of_scope, read.removed, said)
     };
     use Disposition::{Deactivate, Keep};
     assert_eq!(lifecycle("keepActive: true"), (Keep, Keep, Deactivate, 1));

@@ -157,7 +157,7 @@ fn joining_a_linked_group_lets_in_and_leaving_it_is_leaving_the_scope() {
     let judged = |user: &User| found.scope.judge(user, &(), at(0)).0;
     let sales = in_groups(&[("00G000000000001", "sales emea's")]);
     assert_eq!(judged(&sales), Belonging::In);
-    let access = found.scope.access_of(&sales, &(), at(0)).unwrap();
+    let access = found.scope.access_of(&sales).unwrap();
     assert_eq!(
         access.in_words(),
         "access policy Gong sellers of group Sales EMEA's, login by password"
@@ -171,6 +171,27 @@ fn joining_a_linked_group_lets_in_and_leaving_it_is_leaving_the_scope() {
     let mut unknown = in_groups(&[]);
     unknown.groups = Known::Unknown;
     assert_eq!(judged(&unknown), Belonging::Unknown(vec!["groups".to_owned()]));
+    // In a group that is nested in it: the source lists the outer one as well, as not direct.
+    let mut nested = in_groups(&[("00G000000000003", "Berlin"), ("00G000000000001", "Sales EMEA's")]);
+    if let Known::Value(groups) = &mut nested.groups {
+        groups[1].direct = false;
+    }
+    assert_eq!(judged(&nested), Belonging::In);
+    assert!(found.scope.access_of(&nested).is_some());
+    // A group whose name could not be read may be the one, unless another one is.
+    let nameless = |user: &mut User, place: usize| {
+        if let Known::Value(groups) = &mut user.groups {
+            groups[place].name = Known::Unknown;
+        }
+    };
+    let mut open = in_groups(&[("00G000000000003", "IT")]);
+    nameless(&mut open, 0);
+    assert_eq!(judged(&open), Belonging::Unknown(vec!["groups".to_owned()]));
+    nameless(&mut nested, 0);
+    assert_eq!(judged(&nested), Belonging::In);
+    let mut by_id = second;
+    nameless(&mut by_id, 0);
+    assert_eq!(judged(&by_id), Belonging::In);
 }
 
 #[test]

@@ -24,6 +24,10 @@ fn attributes_are_checked_against_the_connector() {
             "'emails[type eq \"work\"].primary': { constant: 'no' }",
             "is true or false at this application",
         ),
+        (
+            "'emails[type eq \"work\"].primary': { from: [custom.Main__c, department] }",
+            "`department` never says either; translate it with map",
+        ),
     ] {
         let text = GOOD.replace("  timezone: { drop: true }", &format!("  {row}"));
         let found = problems(&text);
@@ -60,6 +64,20 @@ fn values_in_outcomes_are_named_by_rows_and_warned_about() {
             .values()
             .all(|target| target.policy.recorded.is_empty())
     );
+}
+
+#[test]
+fn what_may_be_true_or_false_is_taken_where_that_is_held() {
+    for source in [
+        "from: custom.Main__c",
+        "from: active",
+        "from: department, map: { Sales: true }, default: false",
+        "template: \"{% if title %}true{% else %}false{% endif %}\"",
+    ] {
+        let row = format!("  'emails[type eq \"work\"].primary': {{ {source} }}");
+        let text = GOOD.replace("  timezone: { drop: true }", &row);
+        read(&[("policy/helpdesk.yaml", &text)]).unwrap_or_else(|error| panic!("{source}: {error}"));
+    }
 }
 
 #[test]

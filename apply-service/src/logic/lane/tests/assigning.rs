@@ -26,6 +26,7 @@ fn assignment(name: &str, department: &str, settings: &[(&str, &str)]) -> Assign
         rows: rows.collect(),
         capture: std::collections::BTreeSet::new(),
         pending: vec![],
+        waiting: [].into(),
         settings: StateHash::of_text(&format!("{settings:?}")),
     }
 }

@@ -675,12 +675,11 @@ fn a_group_that_does_not_show_its_members_is_believed() {
 
 #[test]
 fn joining_a_linked_group_provisions_and_leaving_it_deprovisions() {
-    let condition = "Id IN (SELECT UserOrGroupId FROM GroupMember WHERE Group.Name = 'Sales')";
     let access = crate::logic::scope::Access {
         name: "sellers".into(),
         group: "Sales".into(),
         login: Some("password".into()),
-        filter: usher_filter::Filter::parse(condition, &usher_filter::Fields::default()).unwrap(),
+        members: crate::logic::scope::Members::of("Sales"),
         rows: vec![],
     };
     let mut world = World::new(target(|target| target.scope.access = vec![access]));

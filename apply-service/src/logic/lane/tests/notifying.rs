@@ -544,6 +544,7 @@ fn only_managers_whose_team_is_recorded_are_told() {
         }],
         capture: [AttributePath("calls".into())].into(),
         pending: vec![],
+        waiting: [].into(),
         settings: StateHash::of_text(name),
     };
     let mut target = policy();
