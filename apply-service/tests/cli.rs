@@ -134,7 +134,7 @@ fn mistakes_of_the_service_and_of_the_policy_are_shown_in_one_run_each_at_its_pl
                  connection: { baseUrl: 'https://post.example', auth: none }\nnotify: { onCreate: { user: true } }\n";
     let shown = text(&files.run(&["check"]));
     for words in [
-        "helpdesk.yaml:5:1: connection: crm (",
+        "zz.yaml:5:1: connection: helpdesk (",
         "zz.yaml:8:1: formerly: helpdesk is the name of a target of this folder",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");

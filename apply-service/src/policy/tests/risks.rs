@@ -107,7 +107,7 @@ fn no_connector_and_no_preset_carries_a_password() {
     let good = rest.replace("WORD", "word").replace("KIND", "user");
     read(&[("a.yaml", &good)]).unwrap_or_else(|error| panic!("{error}"));
     refused(
-        &good.replace("word: { from: title }", "user_password: { from: title }"),
+        &good.replace(" word: {", " user_password: {"),
         "attributes.user_password",
     );
     refused(
