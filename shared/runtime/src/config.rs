@@ -66,6 +66,7 @@ pub fn load_text<T: DeserializeOwned>(
 /// Defaults, file and environment merged into one value, before it becomes a struct.
 #[derive(Debug)]
 pub struct Layers {
+    defaults: Value,
     merged: Value,
     document: Option<Document>,
     problems: Vec<String>,
@@ -112,7 +113,7 @@ impl Layers {
             Ok(document) => document.value(),
             Err(problem) => return Err(ConfigError(vec![problem.message])),
         };
-        let mut merged = sample.clone();
+        let (defaults, mut merged) = (sample.clone(), sample.clone());
         if let Some(list) = list {
             list.extend_sample(&mut sample);
         }
@@ -142,6 +143,7 @@ impl Layers {
             }
         }
         Ok(Self {
+            defaults,
             merged,
             document,
             problems,
@@ -153,19 +155,32 @@ impl Layers {
     /// # Errors
     /// Every problem.
     pub fn decode<T: DeserializeOwned>(mut self) -> Result<T, ConfigError> {
-        match decode(std::mem::take(&mut self.merged)) {
-            Ok(config) if self.problems.is_empty() => Ok(config),
-            Ok(_) => Err(ConfigError(self.problems)),
-            Err((path, message)) => {
-                // An unknown key has been shown above with its place; serde would repeat it.
-                if self.problems.is_empty() || !message.starts_with("unknown field") {
-                    let problem = match self.place_of(&path, &message) {
-                        shown if shown.starts_with(&path) => format!("configuration key {shown}"),
-                        shown => shown,
+        let mut merged = std::mem::take(&mut self.merged);
+        loop {
+            match decode(merged.clone()) {
+                Ok(config) if self.problems.is_empty() => return Ok(config),
+                Ok(_) => return Err(ConfigError(self.problems)),
+                Err((path, message)) => {
+                    // An unknown key has been shown above with its place; serde would repeat it.
+                    let unknown = message
+                        .strip_prefix("unknown field `")
+                        .and_then(|rest| rest.split('`').next());
+                    let told = |name: &str| {
+                        let words = format!("{name}: unknown key");
+                        self.problems.iter().any(|problem| problem.contains(&words))
                     };
-                    self.problems.push(problem);
+                    if !unknown.is_some_and(told) {
+                        let problem = match self.place_of(&path, &message) {
+                            shown if shown.starts_with(&path) => format!("configuration key {shown}"),
+                            shown => shown,
+                        };
+                        self.problems.push(problem);
+                    }
+                    // Only the first value that does not fit is told: with the default in its place the next one is.
+                    if !replace(&mut merged, &self.defaults, &path) {
+                        return Err(ConfigError(self.problems));
+                    }
                 }
-                Err(ConfigError(self.problems))
             }
         }
     }
@@ -182,6 +197,20 @@ impl Layers {
             _ if path.is_empty() => message.to_owned(),
             _ => format!("{path}: {message}"),
         }
+    }
+}
+
+/// Puts the default at a path (`a.b`) in the place of what stands there; false when there is none, or it stands there.
+fn replace(merged: &mut Value, defaults: &Value, path: &str) -> bool {
+    let steps = || path.split('.').filter(|step| !step.is_empty());
+    let default = steps().try_fold(defaults, |value, step| value.get(step));
+    let slot = steps().try_fold(merged, |value, step| value.get_mut(step));
+    match (slot, default) {
+        (Some(slot), Some(default)) if slot != default => {
+            *slot = default.clone();
+            true
+        }
+        _ => false,
     }
 }
 
@@ -322,6 +351,25 @@ mod tests {
             "{}",
             problems[2]
         );
+    }
+
+    #[test]
+    fn every_value_that_does_not_fit_is_told_at_once() {
+        let file = Some((
+            "f",
+            "kafka: { prefix: [x], prefixx: y }\nhttp:\n  bind: {}\n  grace: soon\n",
+        ));
+        let problems = load_text::<Config>(DEFAULTS, file, &[]).unwrap_err().0;
+        for words in [
+            "f:1:23: kafka.prefixx: unknown key",
+            "f:1:10: kafka.prefix: invalid type",
+            "f:3:3: http.bind: invalid type",
+            "f:4:3: http.grace: invalid type",
+        ] {
+            let found = problems.iter().filter(|problem| problem.starts_with(words)).count();
+            assert_eq!(found, 1, "{words}: {problems:#?}");
+        }
+        assert_eq!(problems.len(), 4, "{problems:#?}");
     }
 
     #[test]
