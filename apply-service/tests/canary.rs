@@ -1,6 +1,7 @@
 //! Canaries: a full run of the service with secrets and people that can be recognized, through successes, refusals, renewals
 //! and misfortune, and then a search of everything that it gives out. Secrets must be nowhere; what is personal must be
-//! only in the messages that the service reads.
+//! only in the messages that the service reads. Traces are not exported: their ids travel in headers of records, which are
+//! searched with them.
 #![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};

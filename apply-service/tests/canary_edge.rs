@@ -187,7 +187,8 @@ async fn secrets_of_the_edge_are_nowhere() {
         .until("everybody is where they can be", &|status| {
             let stopped = |name: &str| !status["targets"][name]["lane"]["circuit"].is_null();
             let done = |name: &str, what: &str, count: u64| status["targets"][name]["lane"][what] == count;
-            academy.with(|sim| sim.users().len() == 2)
+            done("academy", "links", 1)
+                && done("academy", "rejected", 1)
                 && orange.with(|sim| sim.user(ADA).is_some())
                 && done("orange", "rejected", 1)
                 && hub.with(|sim| sim.user(ADA).is_some())

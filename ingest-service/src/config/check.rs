@@ -67,6 +67,10 @@ impl Config {
             url::Url::parse(&self.pubsub.endpoint).is_ok(),
             "pubsub.endpoint: not an address",
         );
+        need(
+            refused(url::Url::parse(&self.pubsub.endpoint).ok().as_ref()).is_none(),
+            "pubsub.endpoint: a private or other special address; list it under salesforce.allowAddresses if it is meant",
+        );
         // Events of other objects would become dead letters, each with a debt about everyone.
         need(
             self.pubsub.channel != "/data/ChangeEvents",

@@ -45,6 +45,9 @@ fn an_org_inside_has_to_be_listed() {
     );
     let listed = inside.replace("salesforce: {", "salesforce: { allowAddresses: [10.0.0.0/8],");
     assert!(with(&listed).is_ok(), "{:?}", with(&listed));
+    let stream = "pubsub: { endpoint: 'https://[fd12::1]:7443' }\n";
+    let shown = with(&format!("{GOOD}{stream}")).unwrap_err().to_string();
+    assert!(shown.contains("pubsub.endpoint: a private"), "{shown}");
     let wrong = GOOD.replace("salesforce: {", "salesforce: { allowAddresses: [ten],");
     assert!(
         with(&wrong)
