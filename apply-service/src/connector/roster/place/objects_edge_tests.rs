@@ -37,7 +37,10 @@ async fn serve(store: Store) -> SocketAddr {
                 }
                 Store::Endless(head) => {
                     let _ = stream.write_all(head.as_bytes()).await;
-                    while stream.write_all(&[b'x'; 8192]).await.is_ok() {}
+                    // No letters, and slowly: what reads on without a limit fails by its time, not by memory.
+                    while stream.write_all(&[0xff; 8192]).await.is_ok() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                 }
             }
         }
