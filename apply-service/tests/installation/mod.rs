@@ -82,8 +82,13 @@ impl Installation {
     }
 
     pub(crate) fn config(&self) -> Config {
+        self.config_with("")
+    }
+
+    /// With further keys of `http`.
+    fn config_with(&self, http: &str) -> Config {
         let text = format!(
-            "kafka: {{ bootstrapServers: '{}', prefix: '{}', replicationFactor: 1 }}\npolicy: {{ folder: '{}' }}\nhttp: {{ bind: '127.0.0.1:0' }}\n",
+            "kafka: {{ bootstrapServers: '{}', prefix: '{}', replicationFactor: 1 }}\npolicy: {{ folder: '{}' }}\nhttp: {{ bind: '127.0.0.1:0'{http} }}\n",
             self.kafka.bootstrap(),
             self.prefix,
             self.policy.path().display()
@@ -92,7 +97,12 @@ impl Installation {
     }
 
     pub(crate) async fn start(&self) -> Running {
-        let app = App::build(self.config())
+        self.start_with("").await
+    }
+
+    /// With further keys of `http`.
+    pub(crate) async fn start_with(&self, http: &str) -> Running {
+        let app = App::build(self.config_with(http))
             .await
             .unwrap_or_else(|error| panic!("{error}"));
         let (status, stop) = (app.status(), CancellationToken::new());
@@ -155,6 +165,18 @@ impl Running {
     pub(crate) fn rests(&self, name: &str) -> bool {
         let lane = self.target(name).and_then(|target| target.lane);
         lane.is_some_and(|lane| lane.pending == 0 && lane.in_flight == 0 && lane.first_sync.is_some())
+    }
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.address))
+            .await
+            .expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a text"))
+    }
+    /// A value of `/metrics` by its name with labels.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics").await;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map(|value| value.parse().expect("a number"))
     }
     pub(crate) async fn stop(self) {
         self.stop.cancel();
