@@ -4,7 +4,7 @@ mod installation;
 
 use std::{path::PathBuf, process::Output};
 
-use installation::{Installation, Running, person, until};
+use installation::{Installation, Running, person, until, until_said};
 use serde_json::{Value, json};
 use usher_runtime::access::sha256_hex;
 
@@ -91,22 +91,23 @@ async fn tokens_come_and_go_without_a_restart_and_one_order_reaches_every_target
     ];
     let output = run(&service, &token, &order).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    for name in names {
-        let allowed = loop {
-            let (_, all) = ask(&service, "/v1/targets", "decides", None).await;
-            let targets = all["targets"].as_array().cloned().unwrap_or_default();
-            let target = targets.into_iter().find(|target| target["target"] == name);
-            let allowed = target.expect("the target")["record"]["allowances"][0].clone();
-            // The records are read from the topic: a moment after the order was carried out.
-            if !allowed.is_null() {
-                break allowed;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        };
+    let allowances = async || {
+        let (_, all) = ask(&service, "/v1/targets", "decides", None).await;
+        let targets = all["targets"].as_array().cloned().unwrap_or_default();
+        let allowances = targets.iter().map(|target| target["record"]["allowances"][0].clone());
+        allowances.collect::<Vec<Value>>()
+    };
+    // The records are read from the topic: a moment after the order was carried out.
+    until_said("the records of both say it", async || {
+        let all = allowances().await;
+        all.len() == 2 && all.iter().all(Value::is_object)
+    })
+    .await;
+    for allowed in allowances().await {
         assert_eq!(
             (&allowed["removals"], &allowed["by"]["actor"], &allowed["by"]["reason"]),
             (&json!(300), &json!("ada"), &json!("layoff")),
-            "{name}"
+            "{allowed}"
         );
     }
     // Each has its outcome.

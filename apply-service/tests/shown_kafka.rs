@@ -3,7 +3,7 @@
 
 mod installation;
 
-use installation::{Installation, account, person, until};
+use installation::{Installation, account, person, until, until_said};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use target_sims::{Fault, FaultScope};
@@ -61,13 +61,12 @@ async fn a_target_that_does_not_work_is_said_everywhere_and_the_service_stays_re
     })
     .await;
     // For as long as it lasts: also when the oldest has waited for some time.
-    let mut age = 0.0;
-    while age < 2.0 {
+    until_said("the oldest has waited for some time", async || {
         let (ready, said) = service.get("/readyz").await;
         assert_eq!(ready, 200, "one sick target must not restart the process: {said}");
-        age = metric("apply_oldest_pending_seconds", "helpdesk").await;
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+        metric("apply_oldest_pending_seconds", "helpdesk").await >= 2.0
+    })
+    .await;
     for (name, of_sick, of_well) in [
         ("apply_pending", 3.0, 0.0),
         ("apply_circuit_open", 1.0, 0.0),
@@ -104,9 +103,10 @@ async fn a_target_that_does_not_work_is_said_everywhere_and_the_service_stays_re
     let resumed = outcomes(&installation, "resume").await;
     assert_eq!(resumed.len(), 1, "{resumed:?}");
     // The status is renewed some times a second.
-    while metric("apply_circuit_open", "helpdesk").await > 0.0 || metric("apply_pending", "helpdesk").await > 0.0 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until_said("nothing is open and nobody waits", async || {
+        metric("apply_circuit_open", "helpdesk").await == 0.0 && metric("apply_pending", "helpdesk").await == 0.0
+    })
+    .await;
     assert_eq!(metric("apply_oldest_pending_seconds", "helpdesk").await, 0.0);
     // From the commit at the source to the confirmed write: three that waited, with the time before they came.
     for target in ["helpdesk", "academy"] {

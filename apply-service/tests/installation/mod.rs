@@ -201,6 +201,16 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     assert!(waited.await.is_ok(), "in vain waited until {what}");
 }
 
+/// Asks the service until it says this.
+pub(crate) async fn until_said(what: &str, says: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !says().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "in vain waited until {what}");
+}
+
 pub(crate) fn account(sim: &ScimSim, n: u32) -> Option<Value> {
     sim.user_by_external_id(key(n).user.as_str())
 }

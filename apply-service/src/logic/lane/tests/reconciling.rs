@@ -63,7 +63,14 @@ fn a_reconcile_begins_when_the_one_before_has_ended_however_it_is_asked_for() {
     world.now = after(world.now, Duration::from_secs(3600));
     assert!(begins(&mut world, Input::Tick), "the daily one");
 
-    // While its people are being fed: an operator, again, the next day, and a look at the whole target.
+    // While its people are being fed: the next days.
+    world.now = after(world.now, Duration::from_secs(2 * 86_400));
+    assert!(!begins(&mut world, Input::Tick), "two at the same time");
+    assert!(
+        world.lane.next_wake().is_none_or(|next| next > world.now),
+        "what has to wait must not keep the lane awake"
+    );
+    // An operator, again, the day after, and a look at the whole target.
     let first = ask(0, Verb::Reconcile, &world);
     assert!(!begins(&mut world, first), "two at the same time");
     let second = ask(1, Verb::Reconcile, &world);
