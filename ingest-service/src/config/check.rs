@@ -52,11 +52,10 @@ impl Config {
             url::Url::parse(&self.pubsub.endpoint).is_ok(),
             "pubsub.endpoint: not an address",
         );
-        // Events of other objects would become dead letters, each with a debt about everyone.
+        // Every event costs a delivery of the org's allocation, also those that are passed over.
         need(
             self.pubsub.channel != "/data/ChangeEvents",
-            "pubsub.channel: /data/ChangeEvents carries every object; name /data/UserChangeEvent, or a channel of your own in which User is the \
-             only object",
+            "pubsub.channel: /data/ChangeEvents carries every object; name /data/UserChangeEvent, or a channel of your own",
         );
         need(
             (1..=100).contains(&self.pubsub.window),
