@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tracing::info;
-use usher_contract::OrgId;
+use usher_contract::{OrgId, UserId};
 use usher_runtime::{
     clock,
     oauth::{Claims, JWT_BEARER, assertion},
@@ -18,6 +18,13 @@ use usher_runtime::{
 
 use super::error::ApiError;
 use crate::config::{AuthMethod, SalesforceConfig};
+
+/// Org and user of `https://login.salesforce.com/id/<orgId>/<userId>`.
+fn identity(url: &str) -> (Option<OrgId>, Option<UserId>) {
+    let mut parts = url.rsplit('/');
+    let user = parts.next().and_then(|user| UserId::try_new(user).ok());
+    (parts.next().and_then(|org| OrgId::try_new(org).ok()), user)
+}
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +35,8 @@ pub struct Token {
     pub instance_url: String,
     /// Which org it is.
     pub org: OrgId,
+    /// Who logged in: the integration user; `None` when the answer does not say.
+    pub user: Option<UserId>,
 }
 
 /// Gets and keeps the token. Cheap to clone.
@@ -135,8 +144,7 @@ impl TokenSource {
             what: what(),
             reason: "not a token answer".to_owned(),
         })?;
-        // `https://login.salesforce.com/id/<orgId>/<userId>`
-        let org = session.id.rsplit('/').nth(1).and_then(|org| OrgId::try_new(org).ok());
+        let (org, user) = identity(&session.id);
         let org = org.ok_or_else(|| ApiError::Answer {
             what: what(),
             reason: "the token answer names no org".to_owned(),
@@ -145,6 +153,7 @@ impl TokenSource {
             access: Secret::new(session.access_token),
             instance_url: session.instance_url.trim_end_matches('/').to_owned(),
             org,
+            user,
         })
     }
 
@@ -323,5 +332,14 @@ mod tests {
         assert!(refused(503, b"").is_transient());
         assert!(refused(400, br#"{"error":"rate_limit_exceeded"}"#).is_transient());
         assert!(matches!(refused(404, b"<html>"), ApiError::Answer { .. }));
+    }
+
+    #[test]
+    fn the_identity_names_org_and_user() {
+        let url = "https://login.salesforce.com/id/00D000000000001EAA/005ZL000000M0x1YAC";
+        let (org, user) = identity(url);
+        assert_eq!(org.unwrap().as_str(), "00D000000000001EAA");
+        assert_eq!(user.unwrap().as_str(), "005ZL000000M0x1YAC");
+        assert_eq!(identity("https://login.salesforce.com/id/00D000000000001EAA/").1, None);
     }
 }
