@@ -236,3 +236,64 @@ fn a_recheck_goes_on_where_the_last_one_ended() {
         "ten minutes before the snapshot began"
     );
 }
+
+#[test]
+fn a_population_that_is_not_believed_keeps_neither_rechecks_nor_the_report_from_running() {
+    let mut schedule = schedule(SurveyKind::Report, Some(NOON));
+    let owing = Facts {
+        everyone: Some(Owed::new(at(NOON), "overflow")),
+        ..settled()
+    };
+    let job = schedule.due(&owing, at(NOON)).unwrap();
+    assert_eq!((job.kind, job.listing), (SurveyKind::Query, false));
+    schedule.ended(job, false, at(NOON), |_| SignedDuration::from_hours(1));
+    assert_eq!(
+        kinds(schedule.due(&owing, at("2026-06-10T12:10:00Z"))),
+        Some((SurveyKind::Recheck, false))
+    );
+    // What rechecks run into holds up only rechecks.
+    let recheck = schedule.due(&owing, at("2026-06-10T12:10:00Z")).unwrap();
+    schedule.ended(recheck, false, at("2026-06-10T12:10:00Z"), |_| {
+        SignedDuration::from_hours(5)
+    });
+    assert_eq!(
+        kinds(schedule.due(&owing, at("2026-06-10T13:00:00Z"))),
+        Some((SurveyKind::Query, false))
+    );
+}
+
+#[test]
+fn who_says_that_a_size_is_right_says_it_of_the_population_beside_a_report_too() {
+    let mut schedule = schedule(SurveyKind::Report, Some(NOON));
+    // It was read, and not believed, before somebody looked.
+    let population = Job {
+        kind: SurveyKind::Query,
+        listing: false,
+        reimport: false,
+        accept_size: false,
+        from: None,
+        asked_at: at(NOON),
+        to_now: false,
+    };
+    schedule.ended(population, true, at(NOON), minute);
+    let wanting = |accept_size| Facts {
+        wanted: Some(Wanted {
+            at: at("2026-06-10T12:01:00Z"),
+            accept_size,
+        }),
+        ..settled()
+    };
+    let now = at("2026-06-10T12:01:01Z");
+    assert_eq!(
+        kinds(schedule.due(&wanting(false), now)),
+        Some((SurveyKind::Report, true))
+    );
+    let population = schedule.due(&wanting(true), now).unwrap();
+    assert_eq!((population.kind, population.accept_size), (SurveyKind::Query, true));
+    schedule.ended(population, true, now, minute);
+    let report = schedule.due(&wanting(true), now).unwrap();
+    assert_eq!(
+        (report.kind, report.accept_size, report.reimport),
+        (SurveyKind::Report, true, true)
+    );
+}

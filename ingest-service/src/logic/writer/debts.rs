@@ -222,7 +222,8 @@ impl Writer {
                     };
                     self.read_of(id, ticket, read_at, found, now);
                 }
-                self.decide_removals(read_at, now);
+                self.last_read = self.last_read.max(Some(read_at));
+                self.decide_removals(now);
             }
             Err(_) => {
                 for id in ids {
@@ -349,34 +350,40 @@ impl Writer {
         });
     }
 
-    /// Absentees that turned out to be gone are removed together, unless they are suspiciously many.
-    pub(super) fn decide_removals(&mut self, read_at: Timestamp, now: Timestamp) {
-        let absent: Vec<(UserId, bool)> = self
-            .debts
-            .debts
-            .iter()
-            .filter_map(|(debtor, debt)| match debtor {
-                Debtor::User(id) if debt.owed.absent_since.is_some() && !debt.unseen => Some((*id, debt.gone)),
-                _ => None,
-            })
-            .collect();
-        if absent.is_empty() || absent.iter().any(|(_, gone)| !gone) {
+    /// Absentees that turned out to be gone are removed together, unless they are suspiciously many. Decided together, carried
+    /// out in portions: whoever is kept back by the first one is counted with those of the next.
+    pub(super) fn decide_removals(&mut self, now: Timestamp) {
+        self.deciding = false;
+        let absent = |debt: &Debt| debt.owed.absent_since.is_some() && !debt.unseen;
+        // Reads are asked for by rising id: who is still to be read is found soonest from the end.
+        let open = |debt: &Debt| absent(debt) && !debt.gone;
+        if self.finishing.is_some() || self.debts.debts.values().rev().any(open) {
             return;
         }
-        let began_at = self
-            .debts
-            .debts
-            .values()
-            .filter(|debt| debt.gone)
-            .filter_map(|debt| debt.owed.absent_since)
-            .max()
-            .unwrap_or(read_at);
-        let ids: BTreeSet<UserId> = absent.into_iter().map(|(id, _)| id).collect();
-        // Those who are kept back already are as absent as these: many small snapshots must not add up unnoticed.
-        let hold = ids.len() as u64 + self.held_besides(&ids) > self.removals_limit();
+        let gone = self.debts.debts.iter().filter(|(_, debt)| absent(debt));
+        let began_at = gone.clone().filter_map(|(_, debt)| debt.owed.absent_since).max();
+        let ids: BTreeSet<UserId> = gone
+            .filter_map(|(debtor, _)| match debtor {
+                Debtor::User(id) => Some(*id),
+                Debtor::Everyone => None,
+            })
+            .collect();
+        let Some(began_at) = began_at else { return };
+        // Everything that one snapshot brings counts, and so do those who are kept back already: they are as absent as these, and
+        // many small snapshots must not add up unnoticed.
+        let judged = self.position.judged.filter(|judged| judged.began_at == began_at);
+        let (deactivations, known) = judged.map_or((0, 0), |judged| (judged.deactivations, judged.absent));
+        let removals = known.max(ids.len() as u64);
+        let hold = removals + deactivations + self.held_besides(&ids) > self.removals_limit();
+        self.deciding = ids.len() > self.portion();
+        if judged.is_some() && !self.deciding {
+            self.position.judged = None;
+        }
+        let ids: BTreeSet<UserId> = ids.into_iter().take(self.portion()).collect();
         if hold {
             self.hold(began_at, &ids, Kept::Removal, now);
         }
+        let read_at = self.last_read.unwrap_or(began_at);
         for id in ids {
             if !hold {
                 self.observe(id, None, None, read_cause(Origin::Report, read_at, now));
