@@ -189,7 +189,7 @@ async fn events_of_other_objects_in_a_channel_of_ones_own_are_passed_over_and_co
     let config = json!({ "pubsub": { "channel": channel }, "recheck": { "every": "10h" } });
     let ingest = scene.ingest("ingest", &config).await;
     ingest.settled().await;
-    let (org, calls) = (scene.org(), scene.org().request_log().count("GET", "/query"));
+    let org = scene.org();
     org.set_clock_skew_ms(600_000);
     for _ in 0..3 {
         org.faults().emit_foreign("Account");
@@ -204,11 +204,7 @@ async fn events_of_other_objects_in_a_channel_of_ones_own_are_passed_over_and_co
     );
     assert!(ingest.metrics().await.contains("ingest_foreign_events_total 3"));
     assert_eq!(letters(&scene).await, []);
-    assert_eq!(
-        org.request_log().count("GET", "/query"),
-        calls,
-        "nothing was read for them"
-    );
+    assert_eq!(status["owedReads"], json!(0), "nobody is read for them");
     ingest.stop().await;
 }
 
@@ -283,14 +279,12 @@ async fn the_user_that_does_the_work_is_published_only_when_the_configuration_sa
         }
         states
     };
-    let quiet =
-        |include: bool| json!({ "recheck": { "every": "10h" }, "population": { "includeIntegrationUser": include } });
+    // Users of this kind are outside of the default population; here only the setting decides.
+    let quiet = |include: bool| json!({ "recheck": { "every": "10h" }, "population": { "where": "UserType != 'Guest'", "includeIntegrationUser": include } });
     let ingest = scene.ingest("ingest", &quiet(false)).await;
     ingest.settled().await;
-    assert_eq!(
-        (states().await.len(), states().await.get(&own)),
-        (scene.members().len(), None)
-    );
+    assert!(states().await.len() > scene.members().len());
+    assert_eq!(states().await.get(&own), None);
     // An event of it asks the same definition.
     scene.org().update_user(&own, json!({ "Title": "machine" })).unwrap();
     eventually("the event is ignored", || async {

@@ -151,3 +151,18 @@ fn many_who_left_without_a_word_are_held() {
     bench.settle();
     assert_eq!((bench.writer.owed(), bench.writer.healing_in_a_row()), (0, 0));
 }
+
+#[test]
+fn whoever_left_by_an_overflow_and_changes_while_everyone_is_read_is_read_too() {
+    let mut bench = Bench::baseline();
+    bench.step(Input::PositionLost);
+    bench.begin(SurveyKind::Query, 1000);
+    bench.rows(1000, &rows(1..=9));
+    bench.update(10, 1500, &[("Title", json!("says nothing about belonging"))]);
+    bench.end();
+    bench.settle();
+    assert!(bench.writer.owes_everyone().is_none() && bench.writer.owes(id(10)));
+    bench.answer(1501, &[]);
+    bench.settle();
+    assert_eq!(bench.kinds(), [ChangeKind::Updated, ChangeKind::Removed]);
+}

@@ -70,7 +70,9 @@ fn nothing_is_decided_marked_or_paid_before_the_last_portion() {
     bench.end();
     assert!(bench.writer.is_finishing());
     // The first ten are read at once, and are within the limit on their own.
+    let said = bench.writer.counts().messages;
     bench.answer(1500, &[]);
+    assert_eq!(bench.writer.counts().messages, said);
     assert!(bench.durable());
     assert_eq!(
         bench
