@@ -14,6 +14,12 @@ use super::{
 /// How far before the first opening of the stream the first recheck looks: what was committed while it was opened.
 const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_mins(10);
 
+/// Looks that something undecodable owes are made at once, but not in a loop: when every event is undecodable (a schema that nobody
+/// gives), each look would owe the next one, and all of them may use the reserve of API requests. The rest doubles up to this.
+const OWED_REST_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// After so long without one the rests begin anew.
+const OWED_MEMORY: SignedDuration = SignedDuration::from_mins(5);
+
 /// How soon something that waits for the org's allocations looks again; it costs nothing.
 const FREES_SOON: SignedDuration = SignedDuration::from_secs(5);
 
@@ -109,6 +115,8 @@ pub struct Schedule {
     listing: Retry,
     population: Retry,
     other: Retry,
+    /// Owed looks in a row, and when the last one ended.
+    owed_looks: (u32, Option<Timestamp>),
     /// How often listings and rechecks of the schedule were left out in a row, to spare the org's allocations.
     listing_pace: Pace,
     recheck_pace: Pace,
@@ -150,6 +158,7 @@ impl Schedule {
             listing: fresh(),
             population: fresh(),
             other: fresh(),
+            owed_looks: (0, None),
             listing_pace: Pace::default(),
             recheck_pace: Pace::default(),
         }
@@ -209,7 +218,7 @@ impl Schedule {
         }
         if let Some(owed) = &facts.everyone {
             if owed.touched_since.is_some() {
-                if other_may {
+                if other_may && self.owed_rest_is_over(now) {
                     return Some(recheck(owed.touched_since));
                 }
             } else if self.plan.listing == SurveyKind::Query {
@@ -279,6 +288,17 @@ impl Schedule {
             SurveyKind::Report => self.population_read &= !well,
             SurveyKind::Recheck => self.next_recheck = now + self.plan.recheck_every,
         }
+        if job.kind == SurveyKind::Recheck && job.to_now {
+            let (looks, last) = self.owed_looks;
+            let in_a_row = last.is_some_and(|last| now.duration_since(last) < OWED_MEMORY);
+            self.owed_looks = (if in_a_row { looks.saturating_add(1) } else { 0 }, Some(now));
+        }
+    }
+
+    fn owed_rest_is_over(&self, now: Timestamp) -> bool {
+        let (looks, last) = self.owed_looks;
+        let rest = SignedDuration::from_secs((1 << looks.min(6)) - 1).min(OWED_REST_MAX);
+        last.is_none_or(|last| now.duration_since(last) >= rest)
     }
 }
 

@@ -297,3 +297,33 @@ fn who_says_that_a_size_is_right_says_it_of_the_population_beside_a_report_too()
         (SurveyKind::Report, true, true)
     );
 }
+
+#[test]
+fn looks_that_undecodable_events_owe_come_at_once_and_not_in_a_loop() {
+    let mut schedule = schedule(SurveyKind::Query, Some(NOON));
+    let owing = Facts {
+        everyone: Some(Owed {
+            touched_since: Some(at(NOON)),
+            ..Owed::new(at(NOON), "undecodable")
+        }),
+        ..settled()
+    };
+    // Every look owes the next one: the first two at once, later ones at most once a minute.
+    let (mut now, mut looks) = (at(NOON), Vec::new());
+    while looks.len() < 12 {
+        if let Some(job) = schedule.due(&owing, now).filter(|job| job.to_now) {
+            schedule.ended(job, true, now, minute);
+            looks.push(now.duration_since(at(NOON)).as_secs());
+        }
+        now += SignedDuration::from_secs(1);
+    }
+    let rests: Vec<i64> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(rests, [1, 1, 3, 7, 15, 31, 60, 60, 60, 60, 60]);
+    let quiet = now + SignedDuration::from_mins(6);
+    let job = schedule.due(&owing, quiet).unwrap();
+    schedule.ended(job, true, quiet, minute);
+    assert!(
+        schedule.due(&owing, quiet).is_some_and(|job| job.to_now),
+        "it begins anew"
+    );
+}
