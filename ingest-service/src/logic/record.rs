@@ -215,6 +215,17 @@ pub enum Debtor {
     Everyone,
 }
 
+impl Debtor {
+    /// The user, when it is one.
+    #[must_use]
+    pub fn user(self) -> Option<UserId> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Everyone => None,
+        }
+    }
+}
+
 /// A key of the checkpoint topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckpointKey {

@@ -267,6 +267,8 @@ pub struct Writer {
     finishing: Option<finish::Finishing>,
     /// Absentees may have to be decided about although no read was answered.
     deciding: bool,
+    /// What was decided about them and is being carried out.
+    decision: Option<debts::Decision>,
     /// When the newest read was answered, by the source's clock.
     last_read: Option<Timestamp>,
     /// Surveys begun, so that each has a number.
@@ -311,6 +313,7 @@ impl Writer {
             survey: None,
             finishing: None,
             deciding: true,
+            decision: None,
             last_read: None,
             surveys: 0,
             healing_in_a_row: 0,

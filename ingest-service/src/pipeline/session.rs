@@ -397,7 +397,10 @@ impl Session<'_> {
                 self.writer.population_problem()
             };
             let waited_for = job.kind == SurveyKind::Query && owed && problem.is_some();
-            let accepted = !waited_for && (!job.listing || self.writer.position().snapshot.is_some());
+            // Its mark comes with the last portion of what it found.
+            let marked = self.writer.position().snapshot.is_some()
+                || (self.writer.is_finishing() && self.writer.snapshot_problem().is_none());
+            let accepted = !waited_for && (!job.listing || marked);
             let well = result.is_ok() && accepted;
             self.schedule.ended(job, well, clock::now(), surveys::rest);
         }

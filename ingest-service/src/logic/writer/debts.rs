@@ -350,36 +350,35 @@ impl Writer {
         });
     }
 
-    /// Absentees that turned out to be gone are removed together, unless they are suspiciously many. Decided together, carried
-    /// out in portions: whoever is kept back by the first one is counted with those of the next.
+    /// Absentees that turned out to be gone are removed together, unless they are suspiciously many. Decided once for all of them,
+    /// carried out in portions.
     pub(super) fn decide_removals(&mut self, now: Timestamp) {
         self.deciding = false;
-        let absent = |debt: &Debt| debt.owed.absent_since.is_some() && !debt.unseen;
-        // Reads are asked for by rising id: who is still to be read is found soonest from the end.
-        let open = |debt: &Debt| absent(debt) && !debt.gone;
-        if self.finishing.is_some() || self.debts.debts.values().rev().any(open) {
+        if self.finishing.is_some() {
             return;
         }
-        let gone = self.debts.debts.iter().filter(|(_, debt)| absent(debt));
-        let began_at = gone.clone().filter_map(|(_, debt)| debt.owed.absent_since).max();
-        let ids: BTreeSet<UserId> = gone
-            .filter_map(|(debtor, _)| match debtor {
-                Debtor::User(id) => Some(*id),
-                Debtor::Everyone => None,
-            })
+        self.decision = self.decision.take().or_else(|| self.decision());
+        let Some(Decision { began_at, hold }) = self.decision else {
+            return;
+        };
+        let gone = |debt: &Debt| debt.gone && debt.owed.absent_since.is_some_and(|since| since <= began_at);
+        let mut ids: BTreeSet<UserId> = self
+            .debts
+            .debts
+            .iter()
+            .filter(|(_, debt)| gone(debt))
+            .filter_map(|(debtor, _)| debtor.user())
+            .take(self.portion() + 1)
             .collect();
-        let Some(began_at) = began_at else { return };
-        // Everything that one snapshot brings counts, and so do those who are kept back already: they are as absent as these, and
-        // many small snapshots must not add up unnoticed.
-        let judged = self.position.judged.filter(|judged| judged.began_at == began_at);
-        let (deactivations, known) = judged.map_or((0, 0), |judged| (judged.deactivations, judged.absent));
-        let removals = known.max(ids.len() as u64);
-        let hold = removals + deactivations + self.held_besides(&ids) > self.removals_limit();
         self.deciding = ids.len() > self.portion();
-        if judged.is_some() && !self.deciding {
-            self.position.judged = None;
+        if self.deciding {
+            ids.pop_last();
+        } else {
+            self.decision = None;
+            if self.position.judged.is_some_and(|judged| judged.began_at == began_at) {
+                self.position.judged = None;
+            }
         }
-        let ids: BTreeSet<UserId> = ids.into_iter().take(self.portion()).collect();
         if hold {
             self.hold(began_at, &ids, Kept::Removal, now);
         }
@@ -391,6 +390,34 @@ impl Writer {
             self.pay(Debtor::User(id));
         }
     }
+
+    /// What becomes of the absentees who are gone; `None` while there are none, or others are still to be read.
+    fn decision(&self) -> Option<Decision> {
+        let absent = |debt: &Debt| debt.owed.absent_since.is_some() && !debt.unseen;
+        // Reads are asked for by rising id: who is still to be read is found soonest from the end.
+        let open = |debt: &Debt| absent(debt) && !debt.gone;
+        if self.debts.debts.values().rev().any(open) {
+            return None;
+        }
+        let gone = || self.debts.debts.iter().filter(|(_, debt)| absent(debt));
+        let began_at = gone().filter_map(|(_, debt)| debt.owed.absent_since).max()?;
+        let ids: BTreeSet<UserId> = gone().filter_map(|(debtor, _)| debtor.user()).collect();
+        // Everything that one snapshot brings counts, and so do those who are kept back already: they are as absent as these, and
+        // many small snapshots must not add up unnoticed.
+        let judged = self.position.judged.filter(|judged| judged.began_at == began_at);
+        let (deactivations, known) = judged.map_or((0, 0), |judged| (judged.deactivations, judged.absent));
+        let removals = known.max(ids.len() as u64);
+        let hold = removals + deactivations + self.held_besides(&ids) > self.removals_limit();
+        Some(Decision { began_at, hold })
+    }
+}
+
+/// What becomes of absentees who are gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decision {
+    /// When the last of their snapshots began: who is found to be absent later is decided about later.
+    began_at: Timestamp,
+    hold: bool,
 }
 
 /// When the source last touched the record, when the row says.
