@@ -21,7 +21,7 @@ use crate::{
         notification::{Notice, NoticeState, Onboarding},
         plan::{Plan, Question, Remote, plan as decide},
         policy::TargetPolicy,
-        target_record::{FirstSyncReport, HeldSet, TargetRecord},
+        target_record::{FirstSyncReport, HeldSet, TargetRecord, moved_in_words},
     },
     users::Users,
 };
@@ -152,6 +152,21 @@ pub(crate) struct HeldHere {
     /// The report of a first sync that waits; it is approved as `first-sync`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_sync: Option<FirstSyncReport>,
+    /// The address or tenant is another one than that of the links; it is approved as `moved`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved: Option<MovedView>,
+}
+
+/// Links of another application.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MovedView {
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// How many they are.
+    pub(crate) links: usize,
+    /// What that means, in words.
+    pub(crate) words: String,
 }
 
 /// Which part of what is held.
@@ -211,9 +226,15 @@ impl Known<'_> {
 
     fn plan(&self, user: &UserKey) -> Option<PlanView> {
         let change = self.users.get(user)?;
-        let plan = decide(&Question {
+        let moved = self.links.linked() > 0 && self.record.is_some_and(|record| record.is_moved(self.policy));
+        // Of another application nothing is known: that is how it would begin there.
+        let link = self
+            .links
+            .get(user)
+            .map(|link| if moved { link.given_away() } else { link });
+        let mut plan = decide(&Question {
             change: &change,
-            link: self.links.get(user).as_ref(),
+            link: link.as_ref(),
             remote: &Remote::NotLooked,
             target: self.policy,
             accounts: self.links,
@@ -222,6 +243,9 @@ impl Known<'_> {
             again: false,
             now: self.now,
         });
+        if moved {
+            plan.reasons.insert(0, moved_in_words(self.links.linked()));
+        }
         Some(PlanView::of(&plan, &change, self.policy))
     }
 
@@ -334,6 +358,11 @@ impl Known<'_> {
         HeldHere {
             sets,
             first_sync: record.first_sync.clone().filter(|_| record.first_sync_waits),
+            moved: record.moved_since.map(|since| MovedView {
+                since,
+                links: self.links.linked(),
+                words: moved_in_words(self.links.linked()),
+            }),
         }
     }
 

@@ -262,7 +262,8 @@ impl Lane {
             FirstSync::begin(now)
         };
         let tenant = restored.as_ref().and_then(|record| record.tenant);
-        let moved = tenant.is_some_and(|tenant| tenant != target.tenant) && links.linked() > 0;
+        let moved = links.linked() > 0 && restored.as_ref().is_some_and(|record| record.is_moved(&target));
+        let moved_before = restored.as_ref().and_then(|record| record.moved_since);
         let record = TargetRecord {
             format: FORMAT,
             owner: owner.address.to_owned(),
@@ -291,6 +292,7 @@ impl Lane {
             } else {
                 target.tenant
             }),
+            moved_since: moved.then(|| moved_before.unwrap_or(now)),
             drifted_at: restored.as_ref().and_then(|record| record.drifted_at).or(Some(now)),
             drift: restored.as_ref().and_then(|record| record.drift.clone()),
             day: restored.as_ref().and_then(|record| record.day),
@@ -311,7 +313,7 @@ impl Lane {
             .begin(|set| record.held.contains_key(set), target.reconcile, now);
         let restored_day = record.day;
         links.await_everybody();
-        Self {
+        let mut lane = Self {
             ledger: guarding::ledger(&links, &target.guard.windows, now),
             notifying: notifying::Notifying::over(links.iter()),
             passes: HashMap::new(),
@@ -368,7 +370,9 @@ impl Lane {
             seen_at: now,
             uses: Uses::of(&target),
             target,
-        }
+        };
+        lane.tell_moved(moved_before, now);
+        lane
     }
 
     /// The table in which the rules find people's managers.

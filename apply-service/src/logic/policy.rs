@@ -318,8 +318,12 @@ pub struct TargetPolicy {
     pub notify: Notify,
     /// Which application this is: hash of its address and tenant. Another one voids every link.
     pub tenant: StateHash,
+    /// The same with the address as it is written: what records of earlier versions hold.
+    pub tenant_as_written: StateHash,
     /// The hash of everything above that a plan depends on.
     pub hash: StateHash,
+    /// The hash of all that the policy says about the target, mode, guard and pace included: outcomes carry it.
+    pub unit: StateHash,
 }
 
 /// The attribute that holds our key at the target.
@@ -332,6 +336,12 @@ pub const USER_NAME: &str = "userName";
 pub const WORK_EMAIL: &str = "emails[type eq \"work\"].value";
 
 impl TargetPolicy {
+    /// Whether a record speaks of the application that this target is.
+    #[must_use]
+    pub fn is_tenant(&self, recorded: StateHash) -> bool {
+        recorded == self.tenant || recorded == self.tenant_as_written
+    }
+
     /// How many managers up the rules look: those of scope, filters of assignments, and rows that take something from the manager.
     #[must_use]
     pub fn managers_read(&self) -> usize {

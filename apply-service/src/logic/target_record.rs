@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 use usher_contract::{Approval, StateHash, TargetName};
 
-use super::{drift::DriftReport, guard::Budget};
+use super::{drift::DriftReport, guard::Budget, policy::TargetPolicy};
 
 /// The format that this version writes.
 pub const FORMAT: u32 = 1;
@@ -133,6 +133,10 @@ pub struct TargetRecord {
     /// Which application the links belong to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<StateHash>,
+    /// Since when the policy names another application than that one: everything is held until an operator approves
+    /// [`MOVED`], or the policy names it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_since: Option<Timestamp>,
     /// When the whole target was last looked at, or since when it is managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drifted_at: Option<Timestamp>,
@@ -161,7 +165,22 @@ pub struct OwnerId<'a> {
     pub run: &'a str,
 }
 
+/// What is said of a target whose links are of another application.
+#[must_use]
+pub fn moved_in_words(links: usize) -> String {
+    format!(
+        "the address or tenant is another one than that of the {links} links: everything is held until `{MOVED}` is approved; \
+         then they are void and a first sync begins. Taking the change back takes nothing away"
+    )
+}
+
 impl TargetRecord {
+    /// Whether what is known belongs to another application than the policy names now.
+    #[must_use]
+    pub fn is_moved(&self, target: &TargetPolicy) -> bool {
+        self.tenant.is_some_and(|tenant| !target.is_tenant(tenant))
+    }
+
     /// Of a target of which nothing is known yet.
     #[must_use]
     pub fn new(owner: &str, mode: &str, at: Timestamp) -> Self {
@@ -182,6 +201,7 @@ impl TargetRecord {
             allowances: Vec::new(),
             paused: None,
             tenant: None,
+            moved_since: None,
             drifted_at: None,
             drift: None,
             day: None,

@@ -194,7 +194,9 @@ pub(crate) fn policy() -> TargetPolicy {
         drift: None,
         notify: Notify::default(),
         tenant: StateHash::of_text("https://one.example"),
+        tenant_as_written: StateHash::of_text("https://one.example"),
         hash: StateHash::of_text("policy 1"),
+        unit: StateHash::of_text("unit 1"),
     }
 }
 

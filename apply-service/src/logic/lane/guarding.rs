@@ -427,6 +427,7 @@ impl Lane {
             self.voiding = false;
             self.moved = false;
             self.record.tenant = Some(self.target.tenant);
+            self.record.moved_since = None;
             self.record.first_sync = None;
             self.record.imported = Some(false);
             self.record.held.clear();
