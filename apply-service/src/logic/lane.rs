@@ -296,6 +296,7 @@ impl Lane {
             drifted_at: restored.as_ref().and_then(|record| record.drifted_at).or(Some(now)),
             drift: restored.as_ref().and_then(|record| record.drift.clone()),
             day: restored.as_ref().and_then(|record| record.day),
+            rests_until: restored.as_ref().and_then(|record| record.rests_until),
             commands_done: restored.as_ref().map_or(0, |record| record.commands_done),
             imported: Some(
                 restored
@@ -311,7 +312,7 @@ impl Lane {
         links
             .groups
             .begin(|set| record.held.contains_key(set), target.reconcile, now);
-        let restored_day = record.day;
+        let (restored_day, restored_rest) = (record.day, record.rests_until);
         links.await_everybody();
         let mut lane = Self {
             ledger: guarding::ledger(&links, &target.guard.windows, now),
@@ -349,7 +350,7 @@ impl Lane {
             outstanding: (None, now),
             accused: BTreeMap::new(),
             trial: false,
-            pacer: Pacer::new(target.pace, restored_day, now),
+            pacer: Pacer::new(target.pace, restored_day, restored_rest, now),
             circuit: if looks {
                 Circuit::unchecked(now)
             } else {
@@ -461,9 +462,11 @@ impl Lane {
             .filter(|_| matches!(self.first, FirstSync::Done) && !self.moved)
             .map(|last| after(last, self.target.reconcile));
         // What does not come to anything now must not wake anybody: the lane would spin.
+        // And what waits for a start is due when there is one.
+        let paced = |due: Timestamp| self.paced.map_or(due, |paced| paced.max(due));
         let working = [
-            self.circuit.next_probe(),
-            listing,
+            self.circuit.next_probe().map(paced),
+            listing.map(paced),
             self.paced,
             self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
             self.next_group(),

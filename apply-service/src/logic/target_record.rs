@@ -146,6 +146,9 @@ pub struct TargetRecord {
     /// What was used of the day's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<DayUsed>,
+    /// The target has asked to be left alone until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests_until: Option<Timestamp>,
     /// The offset after the last command that was carried out.
     #[serde(default)]
     pub commands_done: i64,
@@ -205,6 +208,7 @@ impl TargetRecord {
             drifted_at: None,
             drift: None,
             day: None,
+            rests_until: None,
             commands_done: 0,
             imported: None,
             at,

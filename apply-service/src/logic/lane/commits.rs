@@ -203,6 +203,7 @@ impl Lane {
         commits.asked = false;
         self.record.at = now;
         self.record.day = self.target.pace.per_day.map(|_| self.pacer.used());
+        self.record.rests_until = self.pacer.rests_until(now);
         self.record.released = last;
         // Who hands back has nothing under way: only doubts that it took over itself are left.
         let outstanding = outstanding.filter(|_| !last);

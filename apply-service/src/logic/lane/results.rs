@@ -66,7 +66,8 @@ impl Lane {
                 self.circuit.answered(&self.target.retry);
                 self.pacer.succeeded();
             }
-            Err(Failure::Retry(refusal, asked)) if refusal.code == TOO_MANY => self.pacer.pushed_back(*asked, now),
+            Err(Failure::Retry(_, Some(asked))) => self.pacer.pushed_back(Some(*asked), now),
+            Err(Failure::Retry(refusal, None)) if refusal.code == TOO_MANY => self.pacer.pushed_back(None, now),
             Err(_) => {}
         }
         match flight {
