@@ -469,7 +469,7 @@ impl Lane {
             listing.map(paced),
             self.paced,
             self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
-            self.next_group(),
+            self.next_group().map(paced),
         ]
         .into_iter()
         .flatten()

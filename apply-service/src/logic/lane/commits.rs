@@ -283,8 +283,7 @@ impl Lane {
                 ask.extend(self.waiting_for.remove(&user).into_iter().flatten());
             }
             if let Some(found) = entry.intent.filter(|_| self.circuit.is_closed()) {
-                self.stage(user, Stage::Resuming);
-                self.queue.resuming.push_back((user, found));
+                self.go_on(user, found, now);
             } else {
                 // With the circuit open also whoever has an intent: by the time it closes, what was found is old.
                 self.links.release(&user);

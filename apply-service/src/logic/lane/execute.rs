@@ -59,7 +59,9 @@ impl Lane {
                 .filter(|(action, _)| *action == Action::Deactivate);
             // People between look-up and creation hold a place without holding a connection: bounded as well.
             let between = self.queue.resuming.len() + self.commits.intents();
+            let leaver_goes_on = self.queue.resuming.has_leavers();
             let next = match (leaver, self.queue.resuming.is_empty()) {
+                _ if leaver_goes_on => Next::Resume,
                 (Some((_, user)), _) => Next::Begin(user),
                 (None, false) => Next::Resume,
                 (None, true) if between >= BETWEEN_MAX.saturating_mul(self.target.pace.concurrency) => return,
@@ -75,7 +77,7 @@ impl Lane {
                 self.commits.ask();
                 return;
             }
-            let leaves = matches!(&next, Next::Begin(_)) && leaver.is_some();
+            let leaves = leaver_goes_on || leaver.is_some();
             if !self.may_start(leaves, now) {
                 return;
             }
@@ -91,7 +93,7 @@ impl Lane {
                     }
                 },
                 Next::Resume => {
-                    if let Some((user, remote)) = self.queue.resuming.pop_front() {
+                    if let Some((user, remote)) = self.queue.resuming.pop() {
                         self.resume(user, &remote, now, effects);
                     }
                 }

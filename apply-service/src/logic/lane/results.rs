@@ -91,8 +91,7 @@ impl Lane {
                             Answer::Found(found) if !found.is_empty() => Remote::Found(found),
                             _ => Remote::Absent,
                         };
-                        self.stage(user, Stage::Resuming);
-                        self.queue.resuming.push_back((user, remote));
+                        self.go_on(user, remote, now);
                     }
                     Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }

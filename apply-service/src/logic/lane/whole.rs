@@ -187,7 +187,7 @@ impl Lane {
             now,
         );
         self.commits.tell(outcome);
-        while let Some((user, _)) = self.queue.resuming.pop_front() {
+        while let Some((user, _)) = self.queue.resuming.pop() {
             self.put_back(user, now);
         }
     }
