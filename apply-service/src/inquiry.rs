@@ -232,11 +232,12 @@ impl Known<'_> {
             .links
             .get(user)
             .map(|link| if moved { link.given_away() } else { link });
+        let target = self.policy.remembering(self.record);
         let mut plan = decide(&Question {
             change: &change,
             link: link.as_ref(),
             remote: &Remote::NotLooked,
-            target: self.policy,
+            target: &target,
             accounts: self.links,
             people: self.users,
             reimported_at: self.record.and_then(|record| record.reimported_at),
@@ -531,6 +532,47 @@ mod tests {
             "came back: not wanted any more"
         );
         assert_eq!(rest.sets[1].next, None);
+    }
+
+    #[test]
+    fn links_of_another_application_are_held_and_everybody_begins_anew_there() {
+        let mut links = Links::default();
+        let link = Link {
+            state: LinkState::Settled,
+            ..held_link(1, "s1")
+        };
+        links.put(user_key(1), Some(link));
+        let users = users(&[person(1).inactive(), person(2)]);
+        let mut record = crate::link_table::testing_record();
+        let (policy, mut elsewhere) = (policy(), policy());
+        record.tenant = Some(policy.tenant);
+        elsewhere.tenant = usher_contract::StateHash::of_text("https://two.example");
+        elsewhere.tenant_as_written = elsewhere.tenant;
+        let moved_since = TargetRecord {
+            moved_since: Some(at(3)),
+            ..record.clone()
+        };
+        let page = HeldPage {
+            limit: 10,
+            ..HeldPage::default()
+        };
+        let known = |record, policy| Known {
+            links: &links,
+            record: Some(record),
+            users: &users,
+            policy,
+            now: at(9),
+        };
+        let here = known(&record, &policy);
+        assert_eq!(
+            (here.held(&page).moved, here.plan(&user_key(1)).unwrap().action.as_str()),
+            (None, "deactivate")
+        );
+        let plan = known(&record, &elsewhere).plan(&user_key(1)).unwrap();
+        assert_eq!(plan.action, "noop", "{plan:?}");
+        assert!(plan.reasons[0].contains("than that of the 1 links"), "{plan:?}");
+        let moved = known(&moved_since, &elsewhere).held(&page).moved.unwrap();
+        assert_eq!((moved.since, moved.links), (at(3), 1));
     }
 
     #[test]

@@ -176,18 +176,18 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<Planned, String> {
             // Rows are looked up in what the links say.
             desk.begin(&links);
         }
+        let target = executor.policy.remembering(records.get(name));
         for user in &people {
             let Some(change) = users.get(user) else {
                 continue;
             };
             let ask = |remote: &Remote| {
                 let link = links.get(user);
-                let target = &executor.policy;
                 decide(&Question {
                     change: &change,
                     link: link.as_ref(),
                     remote,
-                    target,
+                    target: &target,
                     accounts: &links,
                     people: &*users,
                     reimported_at: records.get(name).and_then(|record| record.reimported_at),
@@ -301,13 +301,7 @@ async fn look(executor: &Executor, values: &[(crate::logic::policy::MatchKey, St
     }
 }
 
-fn as_lines(
-    plans: &[Entry],
-    guarded: &[Guarded],
-    moved: &BTreeMap<TargetName, usize>,
-    all: bool,
-    one: bool,
-) -> String {
+fn as_lines(plans: &[Entry], guarded: &[Guarded], moved: &BTreeMap<TargetName, usize>, all: bool, one: bool) -> String {
     let mut text = String::new();
     let mut counts: BTreeMap<(&TargetName, Action), usize> = BTreeMap::new();
     for entry in plans {

@@ -36,6 +36,7 @@ mod waking;
 mod whole;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
@@ -57,6 +58,7 @@ pub(crate) use self::{
     guarding::ledger,
 };
 use super::{
+    assignments::seen,
     first_sync::Listing,
     groups::GroupNo,
     guard::{Budget, Ledger},
@@ -65,7 +67,7 @@ use super::{
     policy::{Mode, TargetPolicy},
     retry::{after, elapsed},
     scope::Everybody,
-    target_record::{FORMAT, OwnerId, TargetRecord},
+    target_record::{FORMAT, OwnerId, PolicySeen, TargetRecord},
     uses::Uses,
 };
 
@@ -280,6 +282,15 @@ impl Lane {
             // Start-up plans everybody: that is a reconcile.
             reconciled_at: Some(now),
             reimported_at: restored.as_ref().and_then(|record| record.reimported_at),
+            policy: Some(PolicySeen::of(
+                &target,
+                restored.as_ref().and_then(|record| record.policy),
+                now,
+            )),
+            settings: restored.as_ref().map_or_else(
+                || seen(&target.assignments, &BTreeMap::new(), now),
+                |record| seen(&target.assignments, &record.settings, now),
+            ),
             outstanding_since: None,
             held: restored.as_ref().map(|record| record.held.clone()).unwrap_or_default(),
             allowances: restored
@@ -307,6 +318,10 @@ impl Lane {
             at: now,
         };
         let mut record = record;
+        let target = match target.remembering(Some(&record)) {
+            Cow::Borrowed(_) => target,
+            Cow::Owned(policy) => Arc::new(policy),
+        };
         guarding::find_sets_again(&mut record, &links, now);
         let mut links = links;
         links

@@ -163,6 +163,7 @@ pub(crate) fn policy() -> TargetPolicy {
         ],
         assignments: vec![],
         groups: None,
+        groups_off: None,
         lifecycle: Lifecycle {
             removed: Disposition::Deactivate,
             inactive: Disposition::Deactivate,
@@ -196,6 +197,7 @@ pub(crate) fn policy() -> TargetPolicy {
         tenant: StateHash::of_text("https://one.example"),
         tenant_as_written: StateHash::of_text("https://one.example"),
         hash: StateHash::of_text("policy 1"),
+        since: None,
         unit: StateHash::of_text("unit 1"),
     }
 }

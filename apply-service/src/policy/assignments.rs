@@ -262,6 +262,7 @@ impl<'a> Reading<'a> {
             capture,
             pending,
             settings: StateHash::of_value(&json!(words)),
+            since: None,
         }
     }
 

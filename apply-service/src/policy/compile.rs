@@ -97,7 +97,10 @@ pub(super) fn target(
     let reader = scope::reader(layers, &mut Vec::new());
     scope.access = groups::access(layers, &*connector, &attributes, problems, warnings, reader);
     let grouping = (rows_known || connection.is_some()).then_some(&*connector);
-    let groups = groups::groups(layers, grouping, problems, warnings);
+    let (groups, groups_off) = match groups::groups(layers, grouping, problems, warnings) {
+        found if layers.get(&["features", "groups"]) == Some(&Value::Bool(false)) => (None, found),
+        found => (found, None),
+    };
     let by_email = matching
         .as_ref()
         .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
@@ -154,6 +157,7 @@ pub(super) fn target(
         tenant: tenant(same_address),
         tenant_as_written: tenant(Value::clone),
         hash: hash(layers, &attributes),
+        since: None,
         unit: StateHash::of_value(layers.merged()),
         name: name?,
         formerly,
@@ -169,6 +173,7 @@ pub(super) fn target(
         assignments,
         keeps_values: list.is_some(),
         groups,
+        groups_off,
         unshown,
         lifecycle,
         guard,

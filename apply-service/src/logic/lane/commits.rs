@@ -140,6 +140,10 @@ impl Commits {
     pub(super) fn ask(&mut self) {
         self.asked = true;
     }
+    /// The same on a condition.
+    pub(super) fn ask_if(&mut self, wanted: bool) {
+        self.asked |= wanted;
+    }
     /// Results that wait.
     pub(super) fn waiting(&self) -> usize {
         self.people.len()

@@ -48,7 +48,7 @@ impl Resuming {
         !self.leavers.is_empty()
     }
     /// Somebody has left, or come back, while they waited to go on.
-    fn judge_again(&mut self, user: UserKey, leaver: bool) {
+    pub(super) fn judge_again(&mut self, user: UserKey, leaver: bool) {
         let (from, to) = if leaver {
             (&mut self.others, &mut self.leavers)
         } else {

@@ -66,9 +66,16 @@ impl Lane {
                 self.circuit.answered(&self.target.retry);
                 self.pacer.succeeded();
             }
-            Err(Failure::Retry(_, Some(asked))) => self.pacer.pushed_back(Some(*asked), now),
-            Err(Failure::Retry(refusal, None)) if refusal.code == TOO_MANY => self.pacer.pushed_back(None, now),
+            Err(Failure::Retry(refusal, asked)) if asked.is_some() || refusal.code == TOO_MANY => {
+                self.pacer.pushed_back(*asked, now);
+                // The rest is to outlive this process.
+                self.commits.ask();
+            }
             Err(_) => {}
+        }
+        if matches!(flight, Flight::Probe | Flight::Trial | Flight::Page | Flight::DriftPage) {
+            // Nothing else may come to be recorded, and what was used of the day is not to be had again.
+            self.commits.ask_if(self.target.pace.per_day.is_some());
         }
         match flight {
             Flight::Probe => self.probed(result, now, random),

@@ -10,6 +10,8 @@ mod inviting;
 mod leaving;
 mod notifying;
 mod order;
+mod pacing;
+mod policies;
 mod scope;
 mod spent;
 mod unaffected;

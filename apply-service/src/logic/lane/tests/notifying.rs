@@ -545,6 +545,7 @@ fn only_managers_whose_team_is_recorded_are_told() {
         capture: [AttributePath("calls".into())].into(),
         pending: vec![],
         settings: StateHash::of_text(name),
+        since: None,
     };
     let mut target = policy();
     let (_, manager) = bundled();
