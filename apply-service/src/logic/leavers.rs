@@ -46,7 +46,15 @@ impl Leavers {
                 continue;
             };
             let link = links.get(user);
-            if !glance.is_linked() && matches!(&link, Some(Link { state: LinkState::Skipped { .. }, .. })) {
+            if !glance.is_linked()
+                && matches!(
+                    &link,
+                    Some(Link {
+                        state: LinkState::Skipped { .. },
+                        ..
+                    })
+                )
+            {
                 // What was found is not ours, or is left on as the policy says: told by its own outcome.
                 continue;
             }
