@@ -64,6 +64,7 @@ fn links_of_another_application_are_told_once_and_alarm_until_it_is_the_same_aga
         (said[0].action.as_str(), said[0].result),
         ("moved", OutcomeResult::Held)
     );
+    assert_eq!(said[0].configuration, world.lane.target.unit, "the whole policy");
     let status = world.lane.status();
     assert!(status.moved);
     assert_eq!(status.moved_since, Some(moved_at), "over every owner");
@@ -219,6 +220,7 @@ fn a_date_that_does_not_count_is_said_once_by_itself_and_again_when_it_is_anothe
     world.pass(3600);
     let said = told(&world, "it does not count");
     assert_eq!((said.len(), said[2].action.as_str()), (3, "update"));
+    assert!(said.iter().all(|outcome| outcome.configuration == policy().unit));
     assert_eq!(link(&world, 1).state, LinkState::Settled);
 }
 
