@@ -306,7 +306,7 @@ fn as_lines(plans: &[Entry], guarded: &[Guarded], moved: &BTreeMap<TargetName, u
     let mut counts: BTreeMap<(&TargetName, Action), usize> = BTreeMap::new();
     for entry in plans {
         *counts.entry((&entry.target, entry.plan.action)).or_default() += 1;
-        if all || entry.plan.action != Action::Noop {
+        if all || entry.plan.action != Action::Noop || entry.plan.remark.is_some() {
             let not_looked = entry
                 .not_looked
                 .as_ref()

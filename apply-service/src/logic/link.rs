@@ -168,9 +168,9 @@ pub struct Link {
     /// When the person came back, as the source said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_since: Option<Timestamp>,
-    /// A termination date that does not count, as it was said to somebody.
+    /// What was told last although nothing had to be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stale: Option<StateHash>,
+    pub said: Option<StateHash>,
     /// Which settings were pushed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assigned>,
@@ -229,7 +229,7 @@ impl Link {
             left_at: None,
             assignment: None,
             active_since: None,
-            stale: None,
+            said: None,
             notices: Vec::new(),
             onboarding: None,
             removal_inferred: false,

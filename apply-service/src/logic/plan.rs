@@ -183,8 +183,9 @@ pub struct Plan {
     pub takes_from: Option<UserKey>,
     /// The settings that the account has after success; `None`: as the link says.
     pub assignment: Option<Assigned>,
-    /// The termination date that does not count, and since when the person is back: said once.
-    pub stale: Option<StateHash>,
+    /// Of what is said although nothing is done: a termination date that does not count, groups that are switched off. Told
+    /// once, with whatever is done or by itself.
+    pub remark: Option<StateHash>,
     /// Who holds the account that matches: tried again when that person gives it up.
     pub claimed_by: Option<UserKey>,
     /// The person is not to have the account, it is on, and the policy keeps it all the same.

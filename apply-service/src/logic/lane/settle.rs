@@ -64,7 +64,7 @@ impl Lane {
             && let Some(link) = link
             && (link.state != LinkState::Settled
                 || link.create_intent
-                || (plan.stale.is_some() && plan.stale != link.stale)
+                || (plan.remark.is_some() && plan.remark != link.said)
                 // Few are kept. Should the policy switch them off one day, it is by the policy and not by what they did.
                 || (plan.kept && link.user_version != change.version)
                 || (link.remote_id.is_some() && link.person != self.person_of(&change))
@@ -78,8 +78,8 @@ impl Lane {
             let person = self.person_of(&change);
             let (left_at, active_since) = remembered(Some(&link), &change);
             let says = plan
-                .stale
-                .filter(|stale| link.stale != Some(*stale) && link.remote_id.is_some());
+                .remark
+                .filter(|remark| link.said != Some(*remark) && link.remote_id.is_some());
             let outcome = says.map(|_| {
                 let skipped = OutcomeResult::Skipped;
                 self.outcome(user, &plan, &change, skipped, None, 1, Duration::ZERO, now)
@@ -93,7 +93,7 @@ impl Lane {
                 person,
                 left_at,
                 active_since,
-                stale: plan.stale.or(link.stale),
+                said: plan.remark.or(link.said),
                 ..link
             };
             forget_manual(&mut link, &self.target);

@@ -51,7 +51,7 @@ pub fn plan(q: &Question<'_>) -> Plan {
         takes_from: None,
         claimed_by: None,
         assignment: None,
-        stale: None,
+        remark: None,
         kept: false,
         inferred: false,
         groups: None,
@@ -76,7 +76,7 @@ pub fn plan(q: &Question<'_>) -> Plan {
             Judgement::At(moment) => plan.next_change = Some(next.map_or(moment, |next| next.min(moment))),
             Judgement::Stale(back) => {
                 let date = termination.map(|rule| rule.field.read(user));
-                plan.stale = Some(StateHash::of_value(&json!([date, back])));
+                plan.remark = Some(StateHash::of_value(&json!([date, back])));
                 plan.reasons.push(format!(
                     "the termination date is of before {back}, when they came back: it does not count"
                 ));
@@ -156,15 +156,10 @@ pub fn plan(q: &Question<'_>) -> Plan {
         }
         Standing::Present => present(q, plan, &key, &mapped),
     };
-    let without_groups = plan.action;
     set_groups(q, &mut plan, standing, member);
     if !matches!(plan.action, Action::Noop | Action::SetGroups | Action::Wait) {
         // Of most people nothing is wanted that they do not have: for them alone it would cost as much as everything else.
         plan.desired = desired_hash(q, standing, &mapped);
-    }
-    if without_groups == Action::Noop && plan.action == Action::Skip {
-        // It is the groups that are not done: said again when they are others.
-        plan.desired = StateHash::of_text(&format!("{} {}", plan.desired, plan.reasons.join("; ")));
     }
     hold_refused(q, plan)
 }
@@ -202,19 +197,16 @@ fn set_groups(q: &Question<'_>, plan: &mut Plan, standing: Standing, member: Mem
     plan.groups = Some(wanted);
 }
 
-/// Groups are switched off: what would be done is said.
+/// Groups are switched off: what would be done is said. The account itself is looked after as ever.
 fn groups_not_done(plan: &mut Plan, changes: &GroupChanges) {
     if changes.is_empty() {
         return;
     }
     let words: Vec<String> = changes.in_words().collect();
-    if plan.action == Action::Noop {
-        plan.action = Action::Skip;
-        plan.reported = true;
-        plan.reasons.retain(|reason| reason != AS_IT_SHOULD_BE);
-    }
-    plan.reasons
-        .push(format!("{}; not done because features.groups is off", words.join(", ")));
+    let words = format!("{}; not done because features.groups is off", words.join(", "));
+    plan.remark = Some(StateHash::of_value(&json!([plan.remark, words])));
+    plan.reasons.retain(|reason| reason != AS_IT_SHOULD_BE);
+    plan.reasons.push(words);
 }
 
 /// The settings of an assignment as further attributes, where they are to be pushed.

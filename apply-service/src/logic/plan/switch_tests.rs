@@ -206,14 +206,14 @@ fn groups_that_are_switched_off_are_reported_beside_whatever_else_is_done() {
     let link = linked(&change, &target);
     let words = "join group EMEA; not done because features.groups is off";
     let alone = ask(&change, Some(&link), &Remote::NotLooked, &target);
-    assert_eq!((alone.action, alone.reported), (Action::Skip, true), "{alone}");
+    assert_eq!((alone.action, alone.remark.is_some()), (Action::Noop, true), "{alone}");
     assert_eq!(alone.reasons, [words]);
     let with = ask(&change.clone().titled("B"), Some(&link), &Remote::NotLooked, &target);
     assert_eq!(with.action, Action::Update, "{with}");
     assert!(with.reasons.iter().any(|reason| reason == words), "{with}");
     change.user.groups = Known::Value(vec![]);
     let nothing = ask(&change, Some(&link), &Remote::NotLooked, &target);
-    assert_eq!(nothing.action, Action::Noop, "{nothing}");
+    assert_eq!((nothing.action, nothing.remark), (Action::Noop, None), "{nothing}");
 }
 
 #[test]

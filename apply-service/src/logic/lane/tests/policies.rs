@@ -246,15 +246,17 @@ fn groups_that_are_switched_off_are_said_once_and_not_asked_for() {
     let words = "join group EMEA; not done because features.groups is off";
     let alone = |world: &World, words: &str| {
         let said = told(world, words);
-        said.iter().filter(|outcome| outcome.action == "skip").count()
+        said.iter().filter(|outcome| outcome.action == "noop").count()
     };
-    assert_eq!(alone(&world, words), 1);
+    assert_eq!(alone(&world, words), 0, "with the account");
+    assert_eq!(told(&world, words).len(), 1);
+    assert_eq!(link(&world, 1).state, LinkState::Settled, "looked after as ever");
     assert!(world.groups.is_empty() && world.accounts.len() == 1);
     // Everything else goes on.
     world.change(member(2, "EMEA").titled("B"));
     world.pass(60);
     assert_eq!(world.writes.last().unwrap(), "update r1 [\"title\"]");
-    world.change(member(3, "APAC"));
+    world.change(member(3, "APAC").titled("B"));
     world.pass(60);
     assert_eq!(alone(&world, "join group APAC"), 1);
 }
