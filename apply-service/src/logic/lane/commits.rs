@@ -281,13 +281,15 @@ impl Lane {
                 again.extend(self.claimants.remove(&user).into_iter().flatten());
             }
             let news = entry.link.remote_id.is_some() && (entry.renames || before != entry.link.remote_id);
+            let version = entry.link.user_version;
             self.links.put(user, Some(entry.link));
             if news {
                 // Whoever left this person's account, or its name, out can be completed now.
                 ask.extend(self.waiting_for.remove(&user).into_iter().flatten());
             }
             if let Some(found) = entry.intent.filter(|_| self.circuit.is_closed()) {
-                self.go_on(user, found, now);
+                // Whoever leaves intends nothing.
+                self.go_on(user, found, (version, false), now);
             } else {
                 // With the circuit open also whoever has an intent: by the time it closes, what was found is old.
                 self.links.release(&user);

@@ -154,8 +154,15 @@ impl Lane {
     }
 
     /// Goes on with somebody as soon as there is a place; whoever has left goes first, and may use what is kept for them.
-    pub(super) fn go_on(&mut self, user: UserKey, found: Remote, now: Timestamp) {
-        let leaver = self.is_leaver(&user, now);
+    /// `planned` is the version that was planned last, and whether that was about leaving.
+    pub(super) fn go_on(&mut self, user: UserKey, found: Remote, planned: (u64, bool), now: Timestamp) {
+        let newest = self.slots.get(&user).map(|slot| slot.newest.version);
+        // Nearly always it is the newest, and need not be planned once more.
+        let leaver = if newest == Some(planned.0) {
+            planned.1
+        } else {
+            self.is_leaver(&user, now)
+        };
         self.stage(user, Stage::Resuming);
         self.queue.resuming.push(user, found, leaver);
     }
@@ -324,6 +331,6 @@ impl Lane {
 }
 
 /// Whether somebody is got out by this: the account is switched off, or looked for to be switched off.
-fn is_about_leaving(plan: &Plan) -> bool {
+pub(super) fn is_about_leaving(plan: &Plan) -> bool {
     plan.action == Action::Deactivate || (plan.action == Action::Look && !plan.active)
 }

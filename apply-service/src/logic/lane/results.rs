@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use usher_contract::{OutcomeResult, UserChange, UserKey};
 
-use super::{Answer, Effect, Flight, Lane, OperationId, Stage};
+use super::{Answer, Effect, Flight, Lane, OperationId, Stage, queue::is_about_leaving};
 use crate::{
     connector::{CREATE_UNCLEAR, Failure, Refusal},
     logic::{
@@ -98,7 +98,7 @@ impl Lane {
                             Answer::Found(found) if !found.is_empty() => Remote::Found(found),
                             _ => Remote::Absent,
                         };
-                        self.go_on(user, remote, now);
+                        self.go_on(user, remote, (change.version, is_about_leaving(&plan)), now);
                     }
                     Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }

@@ -474,7 +474,7 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped<'_>)
             plan.active = false;
             let words = "active again; not done because features.reactivate is off".to_owned();
             differing.0.retain(|(path, _)| is_identifier(path));
-            if link.active == Some(false) && q.target.features.update && differing.0.first().is_some() {
+            if link.active == Some(false) && q.target.features.update && differs(&differing) {
                 // As everywhere: the old name would block its successor.
                 plan.reasons.push(words);
                 return update(q, plan, differing);
@@ -628,8 +628,12 @@ fn is_protected(q: &Question<'_>, mapped: &Mapped<'_>, account: Option<&str>) ->
         .any(|name| protected.contains(&name))
 }
 
+fn differs(differing: &Difference) -> bool {
+    !differing.0.is_empty()
+}
+
 fn update(q: &Question<'_>, mut plan: Plan, differing: Difference) -> Plan {
-    if differing.0.is_empty() {
+    if !differs(&differing) {
         plan.action = Action::Noop;
         if plan.reasons.is_empty() {
             plan.reasons.push(AS_IT_SHOULD_BE.to_owned());
