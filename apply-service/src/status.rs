@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,9 +26,12 @@ use crate::{
         retry::elapsed,
         target_record::{FIRST_SYNC, MOVED, moved_in_words},
     },
-    metrics::Metrics,
+    metrics::{Freshness, Metrics},
     users::{Users, UsersStatus},
 };
+
+/// How often the metrics are told how far a take-over has read.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// One target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,6 +54,9 @@ pub struct TargetStatus {
     /// Records read so far, while what is known is read back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<u64>,
+    /// How old changes were when they had arrived, as far as this process has written them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
     /// People who left longer ago than the bound and whose account is still on.
     pub leavers_overdue: usize,
     /// How it stands with the credentials, as this process knows it.
@@ -135,8 +142,9 @@ impl StatusHandle {
                 .credential(name)
                 .filter(|credential| credential.kind != "none" || !credential.ends.is_empty());
             target.alarms = self.alarms_of(target, now);
+            target.freshness = self.metrics.freshness(name.as_str());
             if target.state == State::Restoring(now).as_str() {
-                target.restored = self.restored(name);
+                target.restored = Some(self.progress(name).load(Ordering::Relaxed));
             }
         }
         ServiceStatus {
@@ -201,11 +209,17 @@ impl StatusHandle {
         Arc::clone(progress.entry(target.clone()).or_default())
     }
 
-    fn restored(&self, target: &TargetName) -> Option<u64> {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let records = progress.get(target)?.load(Ordering::Relaxed);
-        self.metrics.restored(target.as_str(), records);
-        Some(records)
+    /// Carries a take-over's reading through; meanwhile the metrics say how far it is. Cancel-safe when `restoring` is.
+    pub(crate) async fn while_restoring<T>(&self, target: &TargetName, restoring: impl Future<Output = T>) -> T {
+        let progress = self.progress(target);
+        let mut restoring = pin!(restoring);
+        loop {
+            let done = tokio::time::timeout(PROGRESS_EVERY, restoring.as_mut()).await;
+            self.metrics.restored(target.as_str(), progress.load(Ordering::Relaxed));
+            if let Ok(done) = done {
+                return done;
+            }
+        }
     }
 
     fn alarms_of(&self, target: &TargetStatus, now: Timestamp) -> Vec<String> {
@@ -331,12 +345,14 @@ impl StatusHandle {
             problem: None,
             malformed: 0,
             restored: None,
+            freshness: None,
             leavers_overdue: 0,
             credential: None,
             alarms: Vec::new(),
             lane: None,
         };
         self.lock().insert(target.clone(), status);
+        self.metrics.mode(target.as_str(), mode);
         self.metrics.target(target.as_str(), None, clock::now());
     }
 
@@ -391,47 +407,6 @@ impl StatusHandle {
 }
 
 #[cfg(test)]
-mod tests {
-    use prometheus::Registry;
-
-    use super::*;
-    use crate::logic::testing::policy;
-
-    #[test]
-    fn links_of_another_application_alarm_at_once_and_have_a_metric() {
-        let registry = Registry::new();
-        let metrics = Arc::new(Metrics::new(&registry).unwrap());
-        let alarms = AlarmsConfig {
-            leavers: Duration::from_secs(3600),
-            held: Duration::from_secs(3600),
-            credentials: Duration::from_secs(3600),
-        };
-        let status = StatusHandle::new(Arc::default(), Arc::default(), Vec::new(), metrics, alarms);
-        let name = policy().name;
-        status.declare(&name, "enforce");
-        let told = |moved: bool, since: i64| {
-            let lane = LaneStatus {
-                moved,
-                moved_since: moved.then(|| clock::now() - jiff::SignedDuration::from_secs(since)),
-                links: 7,
-                ..LaneStatus::default()
-            };
-            status.lane(&name, lane, 0);
-            let families = registry.gather();
-            let family = families.iter().find(|family| family.name() == "apply_moved").unwrap();
-            let gauge = family.get_metric()[0].get_gauge().get_value();
-            (status.snapshot().targets[&name].alarms.clone(), gauge > 0.5)
-        };
-        let (alarms, metric) = told(true, 1);
-        assert_eq!((alarms.len(), metric), (1, true), "{alarms:?}");
-        assert!(alarms[0].contains("than that of the 7 links"), "{alarms:?}");
-        let (alarms, _) = told(true, 7200);
-        assert!(
-            alarms
-                .iter()
-                .any(|alarm| alarm.contains("waits for an operator") && alarm.contains(": moved;")),
-            "{alarms:?}"
-        );
-        assert_eq!(told(false, 0), (Vec::new(), false));
-    }
-}
+mod moved_tests;
+#[cfg(test)]
+mod tests;
