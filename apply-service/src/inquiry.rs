@@ -21,7 +21,7 @@ use crate::{
         origins::origins,
         plan::{Plan, Question, Remote, plan as decide},
         policy::TargetPolicy,
-        target_record::{FirstSyncReport, HeldSet, TargetRecord},
+        target_record::{FirstSyncReport, HeldSet, TargetRecord, moved_in_words},
     },
     users::Users,
 };
@@ -152,6 +152,21 @@ pub(crate) struct HeldHere {
     /// The report of a first sync that waits; it is approved as `first-sync`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_sync: Option<FirstSyncReport>,
+    /// The address or tenant is another one than that of the links; it is approved as `moved`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved: Option<MovedView>,
+}
+
+/// Links of another application.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MovedView {
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// How many they are.
+    pub(crate) links: usize,
+    /// What that means, in words.
+    pub(crate) words: String,
 }
 
 /// Which part of what is held.
@@ -211,19 +226,29 @@ impl Known<'_> {
 
     fn plan(&self, user: &UserKey) -> Option<PlanView> {
         let change = self.users.get(user)?;
-        let link = self.links.get(user);
+        let moved = self.links.linked() > 0 && self.record.is_some_and(|record| record.is_moved(self.policy));
+        // Of another application nothing is known: that is how it would begin there.
+        let link = self
+            .links
+            .get(user)
+            .map(|link| if moved { link.given_away() } else { link });
+        let target = self.policy.remembering(self.record);
         let question = Question {
             change: &change,
             link: link.as_ref(),
             remote: &Remote::NotLooked,
-            target: self.policy,
+            target: &target,
             accounts: self.links,
             people: self.users,
             reimported_at: self.record.and_then(|record| record.reimported_at),
             again: false,
             now: self.now,
         };
-        Some(PlanView::of(&decide(&question), &question))
+        let mut plan = decide(&question);
+        if moved {
+            plan.reasons.insert(0, moved_in_words(self.links.linked()));
+        }
+        Some(PlanView::of(&plan, &question))
     }
 
     /// How somebody stands.
@@ -335,6 +360,11 @@ impl Known<'_> {
         HeldHere {
             sets,
             first_sync: record.first_sync.clone().filter(|_| record.first_sync_waits),
+            moved: record.moved_since.map(|since| MovedView {
+                since,
+                links: self.links.linked(),
+                words: moved_in_words(self.links.linked()),
+            }),
         }
     }
 
@@ -503,6 +533,47 @@ mod tests {
             "came back: not wanted any more"
         );
         assert_eq!(rest.sets[1].next, None);
+    }
+
+    #[test]
+    fn links_of_another_application_are_held_and_everybody_begins_anew_there() {
+        let mut links = Links::default();
+        let link = Link {
+            state: LinkState::Settled,
+            ..held_link(1, "s1")
+        };
+        links.put(user_key(1), Some(link));
+        let users = users(&[person(1).inactive(), person(2)]);
+        let mut record = crate::link_table::testing_record();
+        let (policy, mut elsewhere) = (policy(), policy());
+        record.tenant = Some(policy.tenant);
+        elsewhere.tenant = usher_contract::StateHash::of_text("https://two.example");
+        elsewhere.tenant_as_written = elsewhere.tenant;
+        let moved_since = TargetRecord {
+            moved_since: Some(at(3)),
+            ..record.clone()
+        };
+        let page = HeldPage {
+            limit: 10,
+            ..HeldPage::default()
+        };
+        let known = |record, policy| Known {
+            links: &links,
+            record: Some(record),
+            users: &users,
+            policy,
+            now: at(9),
+        };
+        let here = known(&record, &policy);
+        assert_eq!(
+            (here.held(&page).moved, here.plan(&user_key(1)).unwrap().action.as_str()),
+            (None, "deactivate")
+        );
+        let plan = known(&record, &elsewhere).plan(&user_key(1)).unwrap();
+        assert_eq!(plan.action, "noop", "{plan:?}");
+        assert!(plan.reasons[0].contains("than that of the 1 links"), "{plan:?}");
+        let moved = known(&moved_since, &elsewhere).held(&page).moved.unwrap();
+        assert_eq!((moved.since, moved.links), (at(3), 1));
     }
 
     #[test]

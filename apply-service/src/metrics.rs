@@ -58,6 +58,7 @@ pub struct Metrics {
     held_oldest_seconds: IntGaugeVec,
     leavers_overdue: IntGaugeVec,
     paused: IntGaugeVec,
+    moved: IntGaugeVec,
     day_used: IntGaugeVec,
     day_left: IntGaugeVec,
     rate: GaugeVec,
@@ -203,6 +204,10 @@ impl Metrics {
                 "People who left longer ago than the bound and whose account is still on",
             )?,
             paused: gauges("apply_paused", "Whether an operator has stopped the target")?,
+            moved: gauges(
+                "apply_moved",
+                "Whether the links are of another address or tenant, so that everything is held",
+            )?,
             day_used: gauges(
                 "apply_day_requests_used",
                 "Requests of this day (UTC), where the day is limited",
@@ -355,6 +360,7 @@ impl Metrics {
             .map_or(0, |since| now.duration_since(since).as_secs().max(0));
         self.held_oldest_seconds.with_label_values(&[target]).set(waits);
         set(&self.paused, usize::from(status.paused.is_some()));
+        set(&self.moved, usize::from(status.moved));
         for (gauge, value) in [(&self.day_used, status.day_used), (&self.day_left, status.day_left)] {
             let gauge = gauge.with_label_values(&[target]);
             gauge.set(value.map_or(0, |value| i64::try_from(value).unwrap_or(i64::MAX)));

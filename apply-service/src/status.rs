@@ -20,7 +20,12 @@ use crate::{
     config::AlarmsConfig,
     connector::http::{CredentialStatus, Ending, HttpSender},
     directory::Directory,
-    logic::{lane::LaneStatus, ownership::State, retry::elapsed, target_record::FIRST_SYNC},
+    logic::{
+        lane::LaneStatus,
+        ownership::State,
+        retry::elapsed,
+        target_record::{FIRST_SYNC, MOVED, moved_in_words},
+    },
     metrics::{Freshness, Metrics},
     users::{Users, UsersStatus},
 };
@@ -232,10 +237,14 @@ impl StatusHandle {
             let waiting = lane.held_sets.iter().filter(|(_, held)| held.set.approved.is_none());
             let mut ids: Vec<&str> = waiting.map(|(id, _)| id.as_str()).collect();
             ids.extend(lane.first_sync_waits.then_some(FIRST_SYNC));
+            ids.extend(lane.moved.then_some(MOVED));
             let ids = ids.join(", ");
             alarms.push(format!(
                 "waits for an operator since {since}: {ids}; look at it with `held`, then approve it or correct its cause"
             ));
+        }
+        if lane.moved {
+            alarms.push(moved_in_words(lane.links));
         }
         if target.leavers_overdue > 0 {
             alarms.push(format!(
@@ -397,5 +406,7 @@ impl StatusHandle {
     }
 }
 
+#[cfg(test)]
+mod moved_tests;
 #[cfg(test)]
 mod tests;

@@ -363,6 +363,20 @@ async fn a_plan_under_another_policy_shows_what_it_would_do_to_present_links_and
         shown.contains("helpdesk: the guard would hold: 8 removals that follow from"),
         "{shown}"
     );
+    // And when the links turn out to be of another application.
+    let record = serde_json::json!({ "format": 1, "owner": "", "released": true, "mode": "enforce",
+        "tenant": "1".repeat(32), "at": "2026-01-02T03:04:05Z" });
+    let topic = format!("{prefix}provisioning.target");
+    kafka
+        .produce(&topic, "helpdesk", Some(record.to_string().as_bytes()), &[])
+        .await;
+    let moved = files.run(&["plan"]);
+    assert_eq!(moved.status.code(), Some(2), "{}", text(&moved));
+    let words = "helpdesk: the address or tenant is another one than that of the 8 links: everything is held";
+    assert!(text(&moved).contains(words), "{}", text(&moved));
+    let moved = files.run(&["plan", "--json"]);
+    let moved: serde_json::Value = serde_json::from_slice(&moved.stdout).expect("JSON");
+    assert_eq!(moved["moved"]["helpdesk"]["links"], 8);
     let listed = text(&files.run(&["links", "list", "--target", "helpdesk"]));
     assert!(listed.contains("r7") && listed.lines().count() == 9, "{listed}");
     let one = files.run(&["links", "show", "005000000000003"]);

@@ -148,9 +148,10 @@ async fn plans(
     }
     // Also of a target that is not there yet: nobody is linked.
     let links = served.links_of(&name, |_| true).await?;
+    let record = served.directory.get(&name);
     let known = Known {
         links: &links,
-        record: None,
+        record: record.as_ref(),
         users: &served.users,
         policy: &target,
         now: usher_runtime::clock::now(),

@@ -269,6 +269,15 @@ fn show_held(target: &str, found: &Value) -> String {
             let _ = writeln!(shown, "  the accounts could not be listed: {why}");
         }
     }
+    if let Some(moved) = found["moved"].as_object() {
+        let _ = writeln!(
+            shown,
+            "{target} moved  {} links since {}\n  {}",
+            moved["links"],
+            moment(&moved["since"]),
+            text(&moved["words"]),
+        );
+    }
     for set in found["sets"].as_array().into_iter().flatten() {
         let approved = match &set["approved"] {
             Value::Null => String::new(),

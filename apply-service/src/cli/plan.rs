@@ -22,7 +22,7 @@ use crate::{
         origins::origins,
         plan::{Action, Plan, Question, Remote, plan as decide},
         policy::Mode,
-        target_record::TargetRecord,
+        target_record::{TargetRecord, moved_in_words},
     },
     metrics::Metrics,
     policy,
@@ -39,14 +39,14 @@ const CHANGES: u8 = 2;
 pub(super) async fn plan(config: Config, args: PlanArgs) -> ExitCode {
     match planned(&config, &args).await {
         Err(problem) => complain(&problem),
-        Ok((plans, guarded)) => {
+        Ok(Planned { plans, guarded, moved }) => {
             let text = if args.json {
-                as_json(&plans, &guarded)
+                as_json(&plans, &guarded, &moved)
             } else {
-                as_lines(&plans, &guarded, args.all, args.user.is_some())
+                as_lines(&plans, &guarded, &moved, args.all, args.user.is_some())
             };
             print(&text);
-            let changes = plans.iter().any(|entry| entry.plan.action.acts());
+            let changes = !moved.is_empty() || plans.iter().any(|entry| entry.plan.action.acts());
             if changes {
                 ExitCode::from(CHANGES)
             } else {
@@ -69,7 +69,15 @@ struct Entry {
     not_looked: Option<String>,
 }
 
-async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Guarded>), String> {
+/// What is found out.
+struct Planned {
+    plans: Vec<Entry>,
+    guarded: Vec<Guarded>,
+    /// Targets whose links are of another application, and how many they are.
+    moved: BTreeMap<TargetName, usize>,
+}
+
+async fn planned(config: &Config, args: &PlanArgs) -> Result<Planned, String> {
     let policy = policy::load(&config.policy.folder).map_err(|error| error.to_string())?;
     if let Some(name) = &args.target
         && !policy.targets.contains_key(name)
@@ -148,10 +156,16 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
     if let (Some(asked), true) = (&args.user, people.is_empty()) {
         return Err(format!("nobody with the id {asked} is on the topic"));
     }
-    let (mut plans, mut guarded) = (Vec::new(), Vec::new());
+    let (mut plans, mut guarded, mut moved) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (name, target) in chosen {
         let begun = plans.len();
         let mut links = by_target.remove(name).unwrap_or_default();
+        let is_moved = records.get(name).is_some_and(|record| record.is_moved(&target.policy));
+        if is_moved && links.linked() > 0 {
+            // Everything is held there. What is shown is how it would go on once the links are void.
+            moved.insert(name.clone(), links.linked());
+            links = void(&links);
+        }
         for change in users.keys().iter().filter_map(|user| users.get(user)) {
             let link = links.get(&change.user.key());
             links
@@ -163,6 +177,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
             // Rows are looked up in what the links say.
             desk.begin(&links);
         }
+        let target = executor.policy.remembering(records.get(name));
         for user in &people {
             let Some(change) = users.get(user) else {
                 continue;
@@ -172,7 +187,7 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
                 change: &change,
                 link: link.as_ref(),
                 remote: &Remote::NotLooked,
-                target: &executor.policy,
+                target: &target,
                 accounts: &links,
                 people: &*users,
                 reimported_at: records.get(name).and_then(|record| record.reimported_at),
@@ -203,11 +218,20 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<(Vec<Entry>, Vec<Gu
             plans.push(entry);
         }
         // The guard looks at everybody: of one person it says nothing.
-        if args.user.is_none() && executor.policy.mode == Mode::Enforce {
+        if args.user.is_none() && executor.policy.mode == Mode::Enforce && !moved.contains_key(name) {
             guarded.extend(judge(&executor, &links, records.get(name), &plans[begun..]));
         }
     }
-    Ok((plans, guarded))
+    Ok(Planned { plans, guarded, moved })
+}
+
+/// The links of an application that is left, as they are for the one that comes after it.
+fn void(links: &Links) -> Links {
+    let mut void = Links::default();
+    for (user, link) in links.iter() {
+        void.put(*user, Some(link.given_away()));
+    }
+    void
 }
 
 /// What the guard would keep back of a target's plans, judged as one batch, as the lane does after a start.
@@ -281,12 +305,12 @@ async fn look(executor: &Executor, values: &[(crate::logic::policy::MatchKey, St
     }
 }
 
-fn as_lines(plans: &[Entry], guarded: &[Guarded], all: bool, one: bool) -> String {
+fn as_lines(plans: &[Entry], guarded: &[Guarded], moved: &BTreeMap<TargetName, usize>, all: bool, one: bool) -> String {
     let mut text = String::new();
     let mut counts: BTreeMap<(&TargetName, Action), usize> = BTreeMap::new();
     for entry in plans {
         *counts.entry((&entry.target, entry.plan.action)).or_default() += 1;
-        if all || entry.plan.action != Action::Noop {
+        if all || entry.plan.action != Action::Noop || entry.plan.remark.is_some() {
             let not_looked = entry
                 .not_looked
                 .as_ref()
@@ -317,6 +341,9 @@ fn as_lines(plans: &[Entry], guarded: &[Guarded], all: bool, one: bool) -> Strin
     }
     for guarded in guarded {
         let _ = writeln!(text, "{}: the guard would hold: {}", guarded.target, guarded.over);
+    }
+    for (target, links) in moved {
+        let _ = writeln!(text, "{target}: {}", moved_in_words(*links));
     }
     text
 }
@@ -353,7 +380,7 @@ fn rows(plans: &[Entry]) -> BTreeMap<&TargetName, [usize; 3]> {
     rows
 }
 
-fn as_json(plans: &[Entry], guarded: &[Guarded]) -> String {
+fn as_json(plans: &[Entry], guarded: &[Guarded], moved: &BTreeMap<TargetName, usize>) -> String {
     let mut counts: BTreeMap<&TargetName, BTreeMap<&str, usize>> = BTreeMap::new();
     for entry in plans {
         *counts
@@ -401,6 +428,12 @@ fn as_json(plans: &[Entry], guarded: &[Guarded]) -> String {
             })
         })
         .collect();
-    let all = json!({ "plans": plans, "rows": rows, "counts": counts, "attributes": attributes, "guard": guarded });
+    let moved: BTreeMap<&TargetName, Value> = moved
+        .iter()
+        .map(|(target, links)| (target, json!({ "links": links, "words": moved_in_words(*links) })))
+        .collect();
+    let all = json!({
+        "plans": plans, "rows": rows, "counts": counts, "attributes": attributes, "guard": guarded, "moved": moved,
+    });
     serde_json::to_string_pretty(&all).unwrap_or_default()
 }

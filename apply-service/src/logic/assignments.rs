@@ -4,7 +4,7 @@
 //! until the person changes at the source or an operator asks for a reimport, unless it says `applyOnChange`.
 //! *Manual*: they are written with the account, once, and are the application's own afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,43 @@ pub struct Assignment {
     pub waiting: BTreeSet<AttributePath>,
     /// The hash of the settings.
     pub settings: StateHash,
+    /// Since when they are as they are, as the target's record remembers it; `None`: it has not seen them yet.
+    pub since: Option<Timestamp>,
+}
+
+/// The settings of an assignment as they were seen, and since when they are so. Kept in the target's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingsSeen {
+    /// Their hash.
+    pub settings: StateHash,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What the record says of these assignments from now on: those that were edited are of now.
+#[must_use]
+pub fn seen(
+    assignments: &[Assignment],
+    before: &BTreeMap<String, SettingsSeen>,
+    now: Timestamp,
+) -> BTreeMap<String, SettingsSeen> {
+    let seen = |assignment: &Assignment| {
+        let settings = assignment.settings;
+        let same = before.get(&assignment.name).filter(|seen| seen.settings == settings);
+        let since = same.map_or(now, |seen| seen.since);
+        (assignment.name.clone(), SettingsSeen { settings, since })
+    };
+    assignments.iter().map(seen).collect()
+}
+
+/// Puts into assignments what the record says of them.
+pub fn remember(assignments: &mut [Assignment], seen: &BTreeMap<String, SettingsSeen>) {
+    for assignment in assignments {
+        let known = seen.get(&assignment.name);
+        let known = known.filter(|seen| seen.settings == assignment.settings);
+        assignment.since = known.map(|seen| seen.since);
+    }
 }
 
 /// Where a setting of the target is written: what assignments give there and give no more is taken back, also when no
@@ -151,16 +188,17 @@ pub enum Push {
 }
 
 impl Assignment {
-    /// For somebody with an account, whose state is of `version`.
+    /// For somebody with an account, whose state was observed then. The link does not tell whether the person has changed
+    /// since an edit: it names the last version that something was done about, and most versions change nothing here.
     #[must_use]
-    pub fn push(&self, link: &Link, version: u64, reimported_at: Option<Timestamp>) -> Push {
+    pub fn push(&self, link: &Link, observed_at: Timestamp, reimported_at: Option<Timestamp>) -> Push {
         if self.manual {
             return Push::Nothing;
         }
         match &link.assignment {
             Some(last) if last.name == self.name && last.settings != self.settings => {
                 let asked = reimported_at.is_some_and(|asked| asked > last.at);
-                if self.apply_on_change || asked || version > link.user_version {
+                if self.apply_on_change || asked || self.since.is_some_and(|edited| observed_at > edited) {
                     Push::All
                 } else {
                     Push::Waits
@@ -228,6 +266,7 @@ mod tests {
             pending: vec![],
             waiting: BTreeSet::new(),
             settings: StateHash::of_text(name),
+            since: Some(at(50)),
         }
     }
 
@@ -272,30 +311,50 @@ mod tests {
                 at: at(100),
             })
         };
-        for (last, version, reimported, expected) in [
-            (None, 7, None, Push::All),
-            (pushed("sales", "sales"), 7, None, Push::All),
-            (pushed("sales", "before"), 7, None, Push::Waits),
-            (pushed("sales", "before"), 8, None, Push::All),
-            (pushed("sales", "before"), 7, Some(at(101)), Push::All),
-            (pushed("sales", "before"), 7, Some(at(99)), Push::Waits),
+        for (last, observed, reimported, expected) in [
+            (None, 49, None, Push::All),
+            (pushed("sales", "sales"), 49, None, Push::All),
+            (pushed("sales", "before"), 49, None, Push::Waits),
+            (pushed("sales", "before"), 50, None, Push::Waits),
+            (pushed("sales", "before"), 51, None, Push::All),
+            (pushed("sales", "before"), 49, Some(at(101)), Push::All),
+            (pushed("sales", "before"), 49, Some(at(99)), Push::Waits),
             // Another assignment is no edit.
-            (pushed("it", "before"), 7, None, Push::All),
+            (pushed("it", "before"), 49, None, Push::All),
         ] {
             link.assignment = last.clone();
             assert_eq!(
-                edited.push(&link, version, reimported),
+                edited.push(&link, at(observed), reimported),
                 expected,
-                "{last:?} {version} {reimported:?}"
+                "{last:?} {observed} {reimported:?}"
             );
         }
+        link.assignment = pushed("sales", "before");
+        let unseen = Assignment {
+            since: None,
+            ..edited.clone()
+        };
+        assert_eq!(unseen.push(&link, at(1000), None), Push::Waits, "edited just now");
         link.assignment = pushed("sales", "before");
         let at_once = Assignment {
             apply_on_change: true,
             ..edited.clone()
         };
-        assert_eq!(at_once.push(&link, 7, None), Push::All);
+        assert_eq!(at_once.push(&link, at(49), None), Push::All);
         let manual = Assignment { manual: true, ..edited };
-        assert_eq!(manual.push(&link, 8, Some(at(101))), Push::Nothing);
+        assert_eq!(manual.push(&link, at(51), Some(at(101))), Push::Nothing);
+    }
+
+    #[test]
+    fn the_record_remembers_since_when_settings_are_as_they_are() {
+        let mut all = vec![assignment("sales", "all"), assignment("it", "all")];
+        let first = seen(&all, &BTreeMap::new(), at(10));
+        all[0].settings = StateHash::of_text("edited");
+        remember(&mut all, &first);
+        assert_eq!([all[0].since, all[1].since], [None, Some(at(10))]);
+        let second = seen(&all, &first, at(20));
+        remember(&mut all, &second);
+        assert_eq!([all[0].since, all[1].since], [Some(at(20)), Some(at(10))]);
+        assert_eq!(seen(&all, &second, at(30)), second);
     }
 }

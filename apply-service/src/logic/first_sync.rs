@@ -10,6 +10,7 @@ use serde_json::Value;
 use usher_contract::UserKey;
 
 use super::{
+    account::RemoteId,
     matching::{Seen, pick},
     plan::Accounts,
     policy::{MatchKey, WORK_EMAIL},
@@ -87,13 +88,21 @@ impl Listing {
                 Err(_) => ambiguous += 1,
             }
         }
+        // Whoever comes first would get it, and nobody can say who that is.
+        let mut claims: BTreeMap<RemoteId, u32> = BTreeMap::new();
+        for (_, account) in &matched {
+            *claims.entry(account.id.clone()).or_default() += 1;
+        }
+        let all = matched.len();
+        matched.retain(|(_, account)| claims.get(&account.id) == Some(&1));
+        ambiguous += all - matched.len();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let report = FirstSyncReport {
             at: now,
             accounts: count(self.accounts.len()),
             matched: count(matched.len()),
             would_create,
-            ambiguous,
+            ambiguous: count(ambiguous),
             unmatched: count(self.accounts.len() - touched.len()),
             would_change: BTreeMap::new(),
             not_listed: None,
@@ -178,6 +187,16 @@ mod tests {
             report.unmatched,
         );
         assert_eq!(counts, (5, 2, 1, 1, 1));
+    }
+
+    #[test]
+    fn an_account_that_two_people_match_is_neithers_for_sure() {
+        let mut listing = Listing::default();
+        let _ = listing.page(vec![seen("a", 1), seen("b", 2)], None);
+        let (one, two) = (by(1), (user_key(3), by(1).1));
+        let (report, matched) = listing.report([one, two, by(2)].into_iter(), false, &Nobody, at(0));
+        assert_eq!((report.matched, report.ambiguous, report.would_create), (1, 2, 0));
+        assert_eq!(matched.iter().map(|(user, _)| *user).collect::<Vec<_>>(), [user_key(2)]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod waking;
 mod whole;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
@@ -57,6 +58,7 @@ pub(crate) use self::{
     guarding::ledger,
 };
 use super::{
+    assignments::seen,
     first_sync::Listing,
     groups::GroupNo,
     guard::{Budget, Ledger},
@@ -65,7 +67,7 @@ use super::{
     policy::{Mode, TargetPolicy},
     retry::{after, elapsed},
     scope::Everybody,
-    target_record::{FORMAT, OwnerId, TargetRecord},
+    target_record::{FORMAT, OwnerId, PolicySeen, TargetRecord},
     uses::Uses,
 };
 
@@ -262,7 +264,8 @@ impl Lane {
             FirstSync::begin(now)
         };
         let tenant = restored.as_ref().and_then(|record| record.tenant);
-        let moved = tenant.is_some_and(|tenant| tenant != target.tenant) && links.linked() > 0;
+        let moved = links.linked() > 0 && restored.as_ref().is_some_and(|record| record.is_moved(&target));
+        let moved_before = restored.as_ref().and_then(|record| record.moved_since);
         let record = TargetRecord {
             format: FORMAT,
             owner: owner.address.to_owned(),
@@ -279,6 +282,15 @@ impl Lane {
             // Start-up plans everybody: that is a reconcile.
             reconciled_at: Some(now),
             reimported_at: restored.as_ref().and_then(|record| record.reimported_at),
+            policy: Some(PolicySeen::of(
+                &target,
+                restored.as_ref().and_then(|record| record.policy),
+                now,
+            )),
+            settings: restored.as_ref().map_or_else(
+                || seen(&target.assignments, &BTreeMap::new(), now),
+                |record| seen(&target.assignments, &record.settings, now),
+            ),
             outstanding_since: None,
             held: restored.as_ref().map(|record| record.held.clone()).unwrap_or_default(),
             allowances: restored
@@ -291,9 +303,11 @@ impl Lane {
             } else {
                 target.tenant
             }),
+            moved_since: moved.then(|| moved_before.unwrap_or(now)),
             drifted_at: restored.as_ref().and_then(|record| record.drifted_at).or(Some(now)),
             drift: restored.as_ref().and_then(|record| record.drift.clone()),
             day: restored.as_ref().and_then(|record| record.day),
+            rests_until: restored.as_ref().and_then(|record| record.rests_until),
             commands_done: restored.as_ref().map_or(0, |record| record.commands_done),
             imported: Some(
                 restored
@@ -304,14 +318,18 @@ impl Lane {
             at: now,
         };
         let mut record = record;
+        let target = match target.remembering(Some(&record)) {
+            Cow::Borrowed(_) => target,
+            Cow::Owned(policy) => Arc::new(policy),
+        };
         guarding::find_sets_again(&mut record, &links, now);
         let mut links = links;
         links
             .groups
             .begin(|set| record.held.contains_key(set), target.reconcile, now);
-        let restored_day = record.day;
+        let (restored_day, restored_rest) = (record.day, record.rests_until);
         links.await_everybody();
-        Self {
+        let mut lane = Self {
             ledger: guarding::ledger(&links, &target.guard.windows, now),
             notifying: notifying::Notifying::over(links.iter()),
             passes: HashMap::new(),
@@ -347,7 +365,7 @@ impl Lane {
             outstanding: (None, now),
             accused: BTreeMap::new(),
             trial: false,
-            pacer: Pacer::new(target.pace, restored_day, now),
+            pacer: Pacer::new(target.pace, restored_day, restored_rest, now),
             circuit: if looks {
                 Circuit::unchecked(now)
             } else {
@@ -368,7 +386,9 @@ impl Lane {
             seen_at: now,
             uses: Uses::of(&target),
             target,
-        }
+        };
+        lane.tell_moved(moved_before, now);
+        lane
     }
 
     /// The table in which the rules find people's managers.
@@ -454,12 +474,14 @@ impl Lane {
             .filter(|_| matches!(self.first, FirstSync::Done) && !self.moved && !self.batch)
             .map(|last| after(last, self.target.reconcile));
         // What does not come to anything now must not wake anybody: the lane would spin.
+        // And what waits for a start is due when there is one.
+        let paced = |due: Timestamp| self.paced.map_or(due, |paced| paced.max(due));
         let working = [
-            self.circuit.next_probe(),
-            listing,
+            self.circuit.next_probe().map(paced),
+            listing.map(paced),
             self.paced,
             self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
-            self.next_group(),
+            self.next_group().map(paced),
         ]
         .into_iter()
         .flatten()

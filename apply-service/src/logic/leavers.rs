@@ -10,6 +10,7 @@ use usher_contract::{Known, UserChange, UserKey};
 
 use super::{
     lane::Links,
+    link::{Link, LinkState},
     plan::{Action, Question, Remote, plan},
     policy::{Mode, TargetPolicy},
     retry::elapsed,
@@ -20,7 +21,8 @@ use super::{
 pub struct Leavers(BTreeMap<UserKey, Timestamp>);
 
 impl Leavers {
-    /// Looks at everybody with an account that may be on and with something outstanding (`pending`, or as the link says).
+    /// Looks at everybody with an account that may be on, or that may have been made when an answer was lost, and with
+    /// something outstanding (`pending`, or as the link says).
     /// How many are not out for longer than `bound`.
     pub fn overdue(
         &mut self,
@@ -37,16 +39,28 @@ impl Leavers {
         }
         let before = std::mem::take(&mut self.0);
         for (user, glance) in links.glances() {
-            let may_be_on = glance.is_linked() && !glance.is_off();
-            if !may_be_on || (glance.is_settled() && !pending(user)) {
+            if !glance.may_be_on() || (glance.is_settled() && !pending(user)) {
                 continue;
             }
             let Some(change) = state(user) else {
                 continue;
             };
+            let link = links.get(user);
+            if !glance.is_linked()
+                && matches!(
+                    &link,
+                    Some(Link {
+                        state: LinkState::Skipped { .. },
+                        ..
+                    })
+                )
+            {
+                // What was found is not ours, or is left on as the policy says: told by its own outcome.
+                continue;
+            }
             let wanted = plan(&Question {
                 change: &change,
-                link: links.get(user).as_ref(),
+                link: link.as_ref(),
                 remote: &Remote::NotLooked,
                 target,
                 accounts: links,
@@ -58,7 +72,9 @@ impl Leavers {
                 now,
             });
             // Stated leavers: those who are gone or inactive however it was found out, and whom a date or a freeze switches off.
-            if wanted.action == Action::Deactivate && (has_left(&change) || !wanted.inferred) {
+            // A create whose answer was lost is looked for first.
+            let out = wanted.action == Action::Deactivate || (wanted.action == Action::Look && !wanted.active);
+            if out && (has_left(&change) || !wanted.inferred) {
                 let said = if has_left(&change) {
                     change.cause.committed_at.unwrap_or(change.cause.observed_at)
                 } else {
@@ -82,7 +98,6 @@ mod tests {
     use super::*;
     use crate::logic::{
         account::RemoteId,
-        link::{Link, LinkState},
         testing::{Change, at, person, policy, user_key},
     };
 
@@ -130,6 +145,44 @@ mod tests {
         edited.cause.committed_at = Some(at(3500));
         assert_eq!(look(edited, 3601), 1);
         assert_eq!(look(person(1).version(10), 3602), 0, "came back");
+    }
+
+    #[test]
+    fn a_leaver_whose_account_may_have_been_made_is_overdue_until_it_is_found_out() {
+        let left = Arc::new(person(1).inactive());
+        let look = |link: Link, pending: bool| {
+            let mut links = Links::default();
+            links.put(user_key(1), Some(link));
+            Leavers::default().overdue(
+                &links,
+                &policy(),
+                |_| Some(Arc::clone(&left)),
+                |_| pending,
+                HOUR,
+                at(7200),
+            )
+        };
+        let intended = Link {
+            create_intent: true,
+            ..Link::unlinked(1, policy().hash)
+        };
+        assert_eq!(look(intended.clone(), true), 1, "waits to be looked for");
+        let refused = Link {
+            state: rejected(),
+            ..intended.clone()
+        };
+        assert_eq!(look(refused, false), 1, "several match, say");
+        let not_ours = LinkState::Skipped {
+            desired: policy().hash,
+            reason: "does not carry our key".into(),
+            at: at(1),
+        };
+        let left_alone = Link {
+            state: not_ours,
+            ..intended
+        };
+        assert_eq!(look(left_alone, true), 0);
+        assert_eq!(look(Link::unlinked(1, policy().hash), true), 0, "there was never one");
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub enum Standing {
     Unknown(&'static str),
 }
 
-/// Guarantee: an unknown field decides nothing; frozen and unlisted count only where the policy acts on them.
+/// Guarantee: an unknown field decides nothing. Where frozen or unlisted people keep their accounts, not knowing of it
+/// means that they are not: an org whose frozen state or report is not read would stop everybody.
 #[must_use]
 pub fn standing(user: &User, lifecycle: &Lifecycle, terminated: &Judgement) -> Standing {
     if user.removed {
@@ -87,12 +88,10 @@ pub fn standing(user: &User, lifecycle: &Lifecycle, terminated: &Judgement) -> S
         ("listed", &user.listed, false, lifecycle.unlisted, Cause::Unlisted),
     ];
     for (field, value, holds, disposition, cause) in further {
-        if disposition == Disposition::Keep {
-            continue;
-        }
         match value {
             Known::Value(value) if *value == holds => return Standing::Gone(cause, disposition),
             Known::Value(_) => {}
+            Known::Unknown | Known::Empty if disposition == Disposition::Keep => {}
             Known::Unknown | Known::Empty => return Standing::Unknown(field),
         }
     }
@@ -173,6 +172,30 @@ mod tests {
         assert_eq!(
             stands(&user, &ALL),
             Standing::Gone(Cause::Removed, Disposition::Deactivate)
+        );
+    }
+
+    #[test]
+    fn whoever_is_frozen_or_unlisted_and_kept_does_not_belong_either() {
+        let keeping = Lifecycle {
+            frozen: Disposition::Keep,
+            unlisted: Disposition::Keep,
+            ..ALL
+        };
+        let mut user = person(1).user;
+        assert_eq!(stands(&user, &keeping), Standing::Present, "neither is known");
+        user.listed = Known::Value(false);
+        let unlisted = Standing::Gone(Cause::Unlisted, Disposition::Keep);
+        assert_eq!(stands(&user, &keeping), unlisted);
+        user.frozen = Known::Value(true);
+        assert_eq!(
+            stands(&user, &keeping),
+            Standing::Gone(Cause::Frozen, Disposition::Keep)
+        );
+        user.active = Known::Value(false);
+        assert_eq!(
+            stands(&user, &keeping),
+            Standing::Gone(Cause::Inactive, Disposition::Deactivate)
         );
     }
 

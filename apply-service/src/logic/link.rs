@@ -168,6 +168,9 @@ pub struct Link {
     /// When the person came back, as the source said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_since: Option<Timestamp>,
+    /// What was told last although nothing had to be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<StateHash>,
     /// Which settings were pushed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assigned>,
@@ -226,6 +229,7 @@ impl Link {
             left_at: None,
             assignment: None,
             active_since: None,
+            said: None,
             notices: Vec::new(),
             onboarding: None,
             removal_inferred: false,

@@ -123,6 +123,7 @@ mod tests {
             settings: StateHash::of_text(&format!("{rows:?}")),
             rows,
             waiting: [].into(),
+            since: None,
             capture: [].into(),
             pending: vec![],
         }

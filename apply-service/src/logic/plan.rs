@@ -11,6 +11,8 @@ mod difference;
 #[cfg(test)]
 mod scope_tests;
 #[cfg(test)]
+mod switch_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
@@ -184,6 +186,9 @@ pub struct Plan {
     pub takes_from: Option<UserKey>,
     /// The settings that the account has after success; `None`: as the link says.
     pub assignment: Option<Assigned>,
+    /// Of what is said although nothing is done: a termination date that does not count, groups that are switched off. Told
+    /// once, with whatever is done or by itself.
+    pub remark: Option<StateHash>,
     /// Who holds the account that matches: tried again when that person gives it up.
     pub claimed_by: Option<UserKey>,
     /// The person is not to have the account, it is on, and the policy keeps it all the same.

@@ -3,21 +3,24 @@
 //! How it is read from files is in `crate::policy`; the meaning of each rule is in the file of the rule.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 use usher_contract::{OrgId, StateHash, TargetName};
 
 use super::{
     account::AttributePath,
-    assignments::{Assignment, SettingPlace},
+    assignments::{Assignment, SettingPlace, remember},
     groups::rules::GroupRules,
     guard::Guard,
     notification::Notify,
     scope::Scope,
     source::SourceField,
+    target_record::TargetRecord,
     template::Template,
     termination::Termination,
 };
@@ -311,6 +314,8 @@ pub struct TargetPolicy {
     pub settings_at: Vec<SettingPlace>,
     /// In which groups people are to be; `None`: groups are not our business.
     pub groups: Option<GroupRules>,
+    /// In which groups people would be, where `features.groups` is off: said, not done.
+    pub groups_off: Option<GroupRules>,
     /// What becomes of leavers.
     pub lifecycle: Lifecycle,
     /// How much at once.
@@ -327,8 +332,14 @@ pub struct TargetPolicy {
     pub notify: Notify,
     /// Which application this is: hash of its address and tenant. Another one voids every link.
     pub tenant: StateHash,
+    /// The same with the address as it is written: what records of earlier versions hold.
+    pub tenant_as_written: StateHash,
     /// The hash of everything above that a plan depends on.
     pub hash: StateHash,
+    /// Since when that is so, as the target's record remembers it.
+    pub since: Option<Timestamp>,
+    /// The hash of all that the policy says about the target, mode, guard and pace included: outcomes carry it.
+    pub unit: StateHash,
 }
 
 /// The attribute that holds our key at the target.
@@ -341,6 +352,28 @@ pub const USER_NAME: &str = "userName";
 pub const WORK_EMAIL: &str = "emails[type eq \"work\"].value";
 
 impl TargetPolicy {
+    /// Whether a record speaks of the application that this target is.
+    #[must_use]
+    pub fn is_tenant(&self, recorded: StateHash) -> bool {
+        recorded == self.tenant || recorded == self.tenant_as_written
+    }
+
+    /// With what the target's record remembers of it, so that a preview decides as the lane does.
+    #[must_use]
+    pub fn remembering<'a>(&'a self, record: Option<&TargetRecord>) -> Cow<'a, Self> {
+        let matters = !self.assignments.is_empty() || self.lifecycle.termination.is_some();
+        match record.filter(|_| matters) {
+            None => Cow::Borrowed(self),
+            Some(record) => {
+                let mut policy = self.clone();
+                let seen = record.policy.filter(|seen| seen.hash == self.hash);
+                policy.since = seen.map(|seen| seen.since);
+                remember(&mut policy.assignments, &record.settings);
+                Cow::Owned(policy)
+            }
+        }
+    }
+
     /// How many managers up the rules look: those of scope, filters of assignments, and rows that take something from the manager.
     #[must_use]
     pub fn managers_read(&self) -> usize {

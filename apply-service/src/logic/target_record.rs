@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 use usher_contract::{Approval, StateHash, TargetName};
 
-use super::{drift::DriftReport, guard::Budget};
+use super::{assignments::SettingsSeen, drift::DriftReport, guard::Budget, policy::TargetPolicy};
 
 /// The format that this version writes.
 pub const FORMAT: u32 = 1;
@@ -68,6 +68,28 @@ pub struct DayUsed {
     pub used: u64,
 }
 
+/// What a plan depends on of a policy, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicySeen {
+    /// Its hash.
+    pub hash: StateHash,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl PolicySeen {
+    /// Of the target as it is now, over what was seen before.
+    #[must_use]
+    pub fn of(target: &TargetPolicy, before: Option<Self>, now: Timestamp) -> Self {
+        let same = before.filter(|before| before.hash == target.hash);
+        same.unwrap_or(Self {
+            hash: target.hash,
+            since: now,
+        })
+    }
+}
+
 /// More removals than the guard allows by itself, for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -116,6 +138,13 @@ pub struct TargetRecord {
     /// When an operator last asked for everybody to be planned again: edited settings are pushed then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reimported_at: Option<Timestamp>,
+    /// The policy as it was last seen, and since when it is so: what it does to people who have not changed is its doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicySeen>,
+    /// The settings of each assignment as they were last seen, and since when they are so: edits wait for a change of the
+    /// person that comes after them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, SettingsSeen>,
     /// When the oldest state that was outstanding had been observed: a successor that finds the target not handed back
     /// knows that states since then may have been written without being recorded. With `released` it speaks of doubts
     /// that an earlier owner left and that are not cleared yet.
@@ -133,6 +162,10 @@ pub struct TargetRecord {
     /// Which application the links belong to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<StateHash>,
+    /// Since when the policy names another application than that one: everything is held until an operator approves
+    /// [`MOVED`], or the policy names it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_since: Option<Timestamp>,
     /// When the whole target was last looked at, or since when it is managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drifted_at: Option<Timestamp>,
@@ -142,6 +175,9 @@ pub struct TargetRecord {
     /// What was used of the day's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<DayUsed>,
+    /// The target has asked to be left alone until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests_until: Option<Timestamp>,
     /// The offset after the last command that was carried out.
     #[serde(default)]
     pub commands_done: i64,
@@ -161,7 +197,22 @@ pub struct OwnerId<'a> {
     pub run: &'a str,
 }
 
+/// What is said of a target whose links are of another application.
+#[must_use]
+pub fn moved_in_words(links: usize) -> String {
+    format!(
+        "the address or tenant is another one than that of the {links} links: everything is held until `{MOVED}` is approved; \
+         then they are void and a first sync begins. Taking the change back takes nothing away"
+    )
+}
+
 impl TargetRecord {
+    /// Whether what is known belongs to another application than the policy names now.
+    #[must_use]
+    pub fn is_moved(&self, target: &TargetPolicy) -> bool {
+        self.tenant.is_some_and(|tenant| !target.is_tenant(tenant))
+    }
+
     /// Of a target of which nothing is known yet.
     #[must_use]
     pub fn new(owner: &str, mode: &str, at: Timestamp) -> Self {
@@ -177,14 +228,18 @@ impl TargetRecord {
             first_sync_waits: false,
             reconciled_at: None,
             reimported_at: None,
+            policy: None,
+            settings: BTreeMap::new(),
             outstanding_since: None,
             held: BTreeMap::new(),
             allowances: Vec::new(),
             paused: None,
             tenant: None,
+            moved_since: None,
             drifted_at: None,
             drift: None,
             day: None,
+            rests_until: None,
             commands_done: 0,
             imported: None,
             at,

@@ -164,6 +164,7 @@ pub(crate) fn policy() -> TargetPolicy {
         assignments: vec![],
         settings_at: vec![],
         groups: None,
+        groups_off: None,
         lifecycle: Lifecycle {
             removed: Disposition::Deactivate,
             inactive: Disposition::Deactivate,
@@ -195,7 +196,10 @@ pub(crate) fn policy() -> TargetPolicy {
         drift: None,
         notify: Notify::default(),
         tenant: StateHash::of_text("https://one.example"),
+        tenant_as_written: StateHash::of_text("https://one.example"),
         hash: StateHash::of_text("policy 1"),
+        since: None,
+        unit: StateHash::of_text("unit 1"),
     }
 }
 

@@ -10,7 +10,7 @@ use usher_filter::Filter;
 use usher_packed::Differences;
 
 use super::{
-    policy::{AttributeRule, Disposition, TargetPolicy, ValueSource},
+    policy::{AttributeRule, TargetPolicy, ValueSource},
     source::SourceField,
 };
 
@@ -31,6 +31,7 @@ impl Uses {
         // counts from what the message says about a return; reports are planned again with any version of their manager.
         let beyond = !target.assignments.is_empty()
             || target.groups.is_some()
+            || target.groups_off.is_some()
             || target.lifecycle.termination.is_some()
             || target.managers_read() > 0
             || target.notify.looks_at_teams();
@@ -39,15 +40,10 @@ impl Uses {
         }
         let mut uses = Self {
             // The account's name and address are looked at in more places than the mapping.
-            fields: FieldSet::of(["active", "username", "email"]),
+            // Whoever is frozen or not listed does not belong, also where the account is kept.
+            fields: FieldSet::of(["active", "frozen", "listed", "username", "email"]),
             custom: false,
         };
-        if target.lifecycle.frozen != Disposition::Keep {
-            uses.add("frozen")?;
-        }
-        if target.lifecycle.unlisted != Disposition::Keep {
-            uses.add("listed")?;
-        }
         let filters = rules.filter.iter().chain(&rules.skip);
         for filter in filters {
             uses.add_filter(filter)?;
@@ -130,7 +126,7 @@ mod tests {
         account::RemoteId,
         link::Link,
         plan::{Action, Plan, Question, Remote, link_after, plan},
-        policy::WhenBlank,
+        policy::{Disposition, WhenBlank},
         template::Template,
         testing::{Change, Nobody, at, person, policy, row},
     };
@@ -299,8 +295,16 @@ mod tests {
         for (target, used, unused) in [
             (
                 &plain,
-                &["familyName", "title", "username", "active", "removed"][..],
-                &["phone", "frozen", "custom", "groups"][..],
+                &[
+                    "familyName",
+                    "title",
+                    "username",
+                    "active",
+                    "removed",
+                    "frozen",
+                    "listed",
+                ][..],
+                &["phone", "custom", "groups"][..],
             ),
             (
                 &filtered,
@@ -313,7 +317,7 @@ mod tests {
                     "custom",
                     "locale",
                 ],
-                &["phone", "listed"],
+                &["phone", "mobilePhone"],
             ),
             (
                 &strict,
@@ -371,6 +375,7 @@ mod tests {
             pending: vec![],
             waiting: [].into(),
             settings: policy().hash,
+            since: None,
         });
         let mut named = policy();
         named.attributes.push(AttributeRule {

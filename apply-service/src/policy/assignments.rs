@@ -299,6 +299,7 @@ impl<'a> Reading<'a> {
             pending,
             waiting,
             settings: StateHash::of_value(&json!(words)),
+            since: None,
         }
     }
 

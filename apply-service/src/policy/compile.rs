@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 use usher_contract::{OrgId, StateHash, TargetName};
 use usher_runtime::yaml::nearest;
 
@@ -102,7 +103,10 @@ pub(super) fn target(
     };
     scope.access = groups::access(layers, &*connector, &attributes, problems, warnings);
     let grouping = (rows_known || connection.is_some()).then_some(&*connector);
-    let groups = groups::groups(layers, grouping, problems, warnings);
+    let (groups, groups_off) = match groups::groups(layers, grouping, problems, warnings) {
+        found if layers.get(&["features", "groups"]) == Some(&Value::Bool(false)) => (None, found),
+        found => (found, None),
+    };
     let by_email = matching
         .as_ref()
         .is_some_and(|matching| matching.by.contains(&MatchKey::Email));
@@ -148,16 +152,19 @@ pub(super) fn target(
     let notify = notify::notify(layers, &assignments, problems, warnings);
     // Only its shape: the hash below takes it as it is written.
     let _: Option<String> = layers.decode(&["connection", "tenant"], problems);
-    let tenant = match list {
-        Some(list) => roster::tenant(layers, list),
+    let tenant = |address: fn(&Value) -> Value| match list {
+        Some(list) => roster::tenant(layers, list, address),
         None => StateHash::of_value(&json!({
-            "baseUrl": layers.get(&["connection", "baseUrl"]),
+            "baseUrl": layers.get(&["connection", "baseUrl"]).map(address),
             "tenant": layers.get(&["connection", "tenant"]),
         })),
     };
     let policy = TargetPolicy {
-        tenant,
+        tenant: tenant(same_address),
+        tenant_as_written: tenant(Value::clone),
         hash: hash(layers, &attributes),
+        since: None,
+        unit: StateHash::of_value(layers.merged()),
         name: name?,
         formerly,
         mode: mode?,
@@ -173,6 +180,7 @@ pub(super) fn target(
         settings_at: assignments::places(layers, &*connector),
         keeps_values: list.is_some(),
         groups,
+        groups_off,
         unshown,
         lifecycle,
         guard,
@@ -525,6 +533,16 @@ pub(super) fn duration(layers: &Layers<'_>, path: &[&str], default: Duration, pr
     }
 }
 
+/// An address in the one form that all ways of writing it have (RFC 3986 section 6.2: case of scheme and host, default
+/// port, dots in the path), and without the slashes at its end, which nobody looks at. What is no address stays as it is.
+pub(super) fn same_address(written: &Value) -> Value {
+    let parsed = written.as_str().and_then(|text| Url::parse(text.trim()).ok());
+    match parsed.filter(|url| url.has_host() && url.query().is_none() && url.fragment().is_none()) {
+        Some(url) => json!(url.as_str().trim_end_matches('/')),
+        None => written.clone(),
+    }
+}
+
 /// What a plan depends on. Pace, retries, schedule and credentials may change without anybody being planned anew.
 fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
     // Not where a row stands: moving a line changes nobody.
@@ -548,7 +566,7 @@ fn hash(layers: &Layers<'_>, attributes: &[AttributeRule]) -> StateHash {
         "match": section("match"),
         "lifecycle": section("lifecycle"),
         "protect": section("protect"),
-        "baseUrl": layers.get(&["connection", "baseUrl"]),
+        "baseUrl": layers.get(&["connection", "baseUrl"]).map(same_address),
         "scim": layers.get(&["connection", "scim"]),
         "attributes": rows,
         "assignments": section("assignments"),

@@ -45,7 +45,7 @@ enum Leavers {
     Remove,
 }
 
-/// Reads `groups`; `None` when the target has none, or they are switched off.
+/// Reads `groups`; `None` when the target has none. Whether they are switched off is for the caller.
 pub(super) fn groups(
     layers: &Layers<'_>,
     connector: Option<&dyn Connector>,
@@ -144,7 +144,7 @@ pub(super) fn groups(
             "this application does not show who is in a group: what was written is believed",
         ));
     }
-    (switched != Some(false)).then_some(GroupRules {
+    Some(GroupRules {
         from,
         map,
         same_name,

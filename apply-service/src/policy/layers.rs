@@ -61,6 +61,11 @@ impl<'a> Layers<'a> {
         (!value.is_null()).then_some(value)
     }
 
+    /// All of it, as it counts.
+    pub(super) fn merged(&self) -> &Value {
+        &self.merged
+    }
+
     /// The values of a path by layer, lowest first.
     pub(super) fn by_layer<'b>(&'b self, path: &'b [&str]) -> impl Iterator<Item = &'b Value> {
         self.values

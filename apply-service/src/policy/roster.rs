@@ -145,7 +145,8 @@ pub(super) fn pace(layers: &Layers<'_>, problems: &mut Vec<String>) -> Pace {
 }
 
 /// Which list this is: another one has none of our rows.
-pub(super) fn tenant(layers: &Layers<'_>, config: &RosterConfig) -> StateHash {
+/// `address` gives addresses the form in which they are compared.
+pub(super) fn tenant(layers: &Layers<'_>, config: &RosterConfig, address: fn(&Value) -> Value) -> StateHash {
     let mut place = layers
         .get(&["connection", "roster", "place"])
         .cloned()
@@ -154,12 +155,15 @@ pub(super) fn tenant(layers: &Layers<'_>, config: &RosterConfig) -> StateHash {
     for kind in ["s3", "gcs", "azure", "webdav"] {
         if let Some(of_kind) = place.get_mut(kind).and_then(Value::as_object_mut) {
             of_kind.retain(|key, _| ["bucket", "prefix", "endpoint", "account", "container"].contains(&key.as_str()));
+            if let Some(endpoint) = of_kind.get_mut("endpoint") {
+                *endpoint = address(endpoint);
+            }
         }
     }
     StateHash::of_value(&json!({
         "place": place,
         "file": config.file,
-        "baseUrl": layers.get(&["connection", "baseUrl"]),
+        "baseUrl": layers.get(&["connection", "baseUrl"]).map(address),
         "tenant": layers.get(&["connection", "tenant"]),
     }))
 }

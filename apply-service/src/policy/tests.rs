@@ -404,6 +404,57 @@ fn two_targets_of_one_application_are_refused_unless_declared() {
 }
 
 #[test]
+fn ways_of_writing_an_address_are_one_application() {
+    let of = |address: &str| {
+        let text = GOOD.replace("https://helpdesk.example/scim/v2", address);
+        let policy = read(&[("policy/helpdesk.yaml", &text)]).unwrap();
+        let target = policy.targets.into_values().next().unwrap().policy;
+        (target.tenant, target.hash, target.tenant_as_written)
+    };
+    let one = of("https://helpdesk.example/scim/v2");
+    assert_eq!(one.0, one.2, "as records of earlier versions have it");
+    for same in [
+        "https://helpdesk.example/scim/v2/",
+        "https://HelpDesk.Example/scim/v2",
+        "HTTPS://helpdesk.example:443/scim/v2//",
+    ] {
+        assert_eq!((of(same).0, of(same).1), (one.0, one.1), "{same}");
+        assert_ne!(of(same).2, one.2, "{same}");
+    }
+    for other in [
+        "https://helpdesk.example/scim/V2",
+        "https://helpdesk.example/scim",
+        "https://helpdesk.example:8443/scim/v2",
+        "https://helpdesk2.example/scim/v2",
+    ] {
+        assert_ne!(of(other).0, one.0, "{other}");
+    }
+}
+
+#[test]
+fn outcomes_name_the_whole_policy_of_the_target() {
+    let unit = |text: &str| {
+        let policy = read(&[("policy/helpdesk.yaml", text)]).unwrap();
+        policy.targets.values().next().unwrap().policy.unit
+    };
+    let changed = [
+        GOOD.replace("mode: enforce", "mode: link"),
+        format!("{GOOD}pace: {{ perSecond: 1 }}\n"),
+        format!("{GOOD}guard: {{ removals: {{ percent: 7 }} }}\n"),
+        format!("{GOOD}schedule: {{ reconcile: 12h }}\n"),
+        GOOD.replace("constant: Employee", "constant: Contractor"),
+    ];
+    for text in &changed {
+        assert_ne!(unit(GOOD), unit(text), "{text}");
+    }
+    assert_eq!(
+        unit(GOOD),
+        unit(&format!("# a comment\n{GOOD}")),
+        "not how it is written"
+    );
+}
+
+#[test]
 fn moving_a_line_changes_nobody() {
     let moved = GOOD
         .replace("lifecycle:", "# a comment\n\nlifecycle:")

@@ -60,6 +60,26 @@ proptest! {
 }
 
 #[test]
+fn a_group_says_whether_it_is_direct_as_the_contract_has_it() {
+    let person = |group: &str| {
+        format!(r#"{{"id":"005000000000001","orgId":"00D000000000001","groups":[{{"id":"00G000000000001"{group}}}]}}"#)
+    };
+    for (group, direct) in [
+        (r#","direct":true"#, Some(true)),
+        (r#","direct":false,"name":"EMEA","added":1"#, Some(false)),
+        (r#","name":"EMEA""#, None),
+        (r#","direct":null"#, None),
+    ] {
+        let text = person(group);
+        let contract = serde_json::from_str::<User>(&text).ok();
+        let view = serde_json::from_str::<View<'_>>(&text).ok();
+        let found = view.map(|view| view.groups().value().map(|groups| groups[0].direct));
+        assert_eq!(found, direct.map(Some), "{group}");
+        assert_eq!(contract.is_some(), direct.is_some(), "{group}");
+    }
+}
+
+#[test]
 fn each_field_alone_is_told_by_its_name() {
     // One drawn person and another one: every field of one of them in turn.
     let mut runner = proptest::test_runner::TestRunner::deterministic();

@@ -62,6 +62,22 @@ impl Reference<'_> {
     }
 }
 
+/// The groups of a message. The contract has no group that leaves open whether the membership is direct: taken for one that
+/// is not, it would put people out of a filter that looks at groups.
+fn groups<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Known<Vec<Reference<'a>>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
+    struct Group<'a> {
+        id: RecordId,
+        #[serde(default)]
+        name: Known<Text<'a>>,
+        direct: bool,
+    }
+    let groups = Known::<Vec<Group<'a>>>::deserialize(deserializer)?;
+    let reference = |Group { id, name, direct }: Group<'a>| Reference { id, name, direct };
+    Ok(groups.map(|groups| groups.into_iter().map(reference).collect()))
+}
+
 /// As [`User`], by the same names. A property holds the two together.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
@@ -122,7 +138,7 @@ pub struct View<'a> {
     pub profile: Known<Reference<'a>>,
     #[serde(default)]
     pub role: Known<Reference<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "groups")]
     pub groups: Known<Vec<Reference<'a>>>,
     #[serde(default)]
     pub permission_sets: Known<Vec<Reference<'a>>>,

@@ -123,6 +123,11 @@ impl Circuit {
         self.recent.note(false, retry.halt_of);
     }
 
+    /// Whether a probe is due.
+    pub(super) fn is_probe_due(&self, now: Timestamp) -> bool {
+        self.next_probe().is_some_and(|due| now >= due)
+    }
+
     /// Whether to probe now; marks the probe as under way.
     pub(super) fn probe(&mut self, now: Timestamp) -> bool {
         match &mut self.open {

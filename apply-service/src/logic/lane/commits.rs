@@ -140,6 +140,10 @@ impl Commits {
     pub(super) fn ask(&mut self) {
         self.asked = true;
     }
+    /// The same on a condition.
+    pub(super) fn ask_if(&mut self, wanted: bool) {
+        self.asked |= wanted;
+    }
     /// Results that wait.
     pub(super) fn waiting(&self) -> usize {
         self.people.len()
@@ -203,6 +207,7 @@ impl Lane {
         commits.asked = false;
         self.record.at = now;
         self.record.day = self.target.pace.per_day.map(|_| self.pacer.used());
+        self.record.rests_until = self.pacer.rests_until(now);
         self.record.released = last;
         // Who hands back has nothing under way: only doubts that it took over itself are left.
         let outstanding = outstanding.filter(|_| !last);
@@ -276,14 +281,15 @@ impl Lane {
                 again.extend(self.claimants.remove(&user).into_iter().flatten());
             }
             let news = entry.link.remote_id.is_some() && (entry.renames || before != entry.link.remote_id);
+            let version = entry.link.user_version;
             self.links.put(user, Some(entry.link));
             if news {
                 // Whoever left this person's account, or its name, out can be completed now.
                 ask.extend(self.waiting_for.remove(&user).into_iter().flatten());
             }
             if let Some(found) = entry.intent.filter(|_| self.circuit.is_closed()) {
-                self.stage(user, Stage::Resuming);
-                self.queue.resuming.push_back((user, found));
+                // Whoever leaves intends nothing.
+                self.go_on(user, found, (version, false), now);
             } else {
                 // With the circuit open also whoever has an intent: by the time it closes, what was found is old.
                 self.links.release(&user);

@@ -32,23 +32,24 @@ impl Lane {
         if self.draining || !looks || self.record.paused.is_some() || self.moved {
             return;
         }
-        if self.circuit.probe(now) {
-            let id = self.take_off(Flight::Probe);
-            effects.push(Effect::Execute(id, Operation::Check));
-        }
         if !self.circuit.is_closed() {
+            // Leavers wait for it as well: it may take what is kept for them.
+            if self.circuit.is_probe_due(now) && self.may_start(true, now) && self.circuit.probe(now) {
+                let id = self.take_off(Flight::Probe);
+                effects.push(Effect::Execute(id, Operation::Check));
+            }
             return;
         }
         if !self.accused.is_empty() {
             // Short: one harmless request. Others would likely be refused as well, or are served right afterwards.
-            if !self.trial {
+            if !self.trial && self.may_start(true, now) {
                 self.trial = true;
                 let id = self.take_off(Flight::Trial);
                 effects.push(Effect::Execute(id, Operation::Check));
             }
             return;
         }
-        if self.list(now, effects) || self.batch || self.record.first_sync_waits {
+        if self.is_listing(now, effects) || self.batch || self.record.first_sync_waits {
             return;
         }
         while self.busy() < self.target.pace.concurrency && self.unrecorded() < RESULTS_MAX {
@@ -58,7 +59,9 @@ impl Lane {
                 .filter(|(action, _)| *action == Action::Deactivate);
             // People between look-up and creation hold a place without holding a connection: bounded as well.
             let between = self.queue.resuming.len() + self.commits.intents();
+            let leaver_goes_on = self.queue.resuming.has_leavers();
             let next = match (leaver, self.queue.resuming.is_empty()) {
+                _ if leaver_goes_on => Next::Resume,
                 (Some((_, user)), _) => Next::Begin(user),
                 (None, false) => Next::Resume,
                 (None, true) if between >= BETWEEN_MAX.saturating_mul(self.target.pace.concurrency) => return,
@@ -78,13 +81,9 @@ impl Lane {
                 self.commits.ask();
                 return;
             }
-            let leaves = matches!(&next, Next::Begin(_)) && leaver.is_some();
-            match self.pacer.take(leaves, now) {
-                Ok(()) => {}
-                Err(Waits::Until(until) | Waits::NextDay(until)) => {
-                    self.paced = Some(until);
-                    return;
-                }
+            let leaves = leaver_goes_on || leaver.is_some();
+            if !self.may_start(leaves, now) {
+                return;
             }
             let before = effects.len();
             match next {
@@ -98,7 +97,7 @@ impl Lane {
                     }
                 },
                 Next::Resume => {
-                    if let Some((user, remote)) = self.queue.resuming.pop_front() {
+                    if let Some((user, remote)) = self.queue.resuming.pop() {
                         self.resume(user, &remote, now, effects);
                     }
                 }
@@ -110,18 +109,29 @@ impl Lane {
         }
     }
 
+    /// Takes a start from the pace; when there is none, the lane is woken when there is.
+    fn may_start(&mut self, leaver: bool, now: Timestamp) -> bool {
+        match self.pacer.take(leaver, now) {
+            Ok(()) => true,
+            Err(Waits::Until(until) | Waits::NextDay(until)) => {
+                self.paced = Some(until);
+                false
+            }
+        }
+    }
+
     /// The first look at the application. True while it lasts: nobody is written before it is over.
-    fn list(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
-        let FirstSync::Listing {
-            cursor,
-            under_way,
-            next_try,
-            ..
-        } = &mut self.first
-        else {
-            return false;
+    fn is_listing(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
+        let due = match &self.first {
+            FirstSync::Done => return false,
+            FirstSync::Listing {
+                under_way, next_try, ..
+            } => self.all_fed && !*under_way && now >= *next_try,
         };
-        if self.all_fed && !*under_way && now >= *next_try {
+        if due
+            && self.may_start(false, now)
+            && let FirstSync::Listing { cursor, under_way, .. } = &mut self.first
+        {
             *under_way = true;
             let cursor = cursor.clone();
             let id = self.take_off(Flight::Page);

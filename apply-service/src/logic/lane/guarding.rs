@@ -229,17 +229,17 @@ impl Lane {
 
     /// Whether somebody is kept back and has to wait for an operator.
     pub(super) fn is_held(&self, user: &UserKey, plan: &Plan) -> bool {
-        let wanted = match plan.action {
-            // Somebody new is held after a look; to look again would find the same, again and again.
-            Action::Look if plan.active => Some(Budget::Changes),
-            _ => plan.budget(),
-        };
         if self.links.glance(user).is_none_or(Glance::is_settled) {
             return false;
         }
         match self.links.get(user).map(|link| link.state) {
             Some(LinkState::Held { set, budget, .. }) => {
-                wanted == Some(budget) && self.record.held.get(&set).is_some_and(|set| set.approved.is_none())
+                let wanted = match plan.action {
+                    // Somebody is held after a look; to look again would find the same, again and again.
+                    Action::Look => budget.is_removal() != plan.active,
+                    _ => plan.budget() == Some(budget),
+                };
+                wanted && self.record.held.get(&set).is_some_and(|set| set.approved.is_none())
             }
             _ => false,
         }
@@ -427,6 +427,7 @@ impl Lane {
             self.voiding = false;
             self.moved = false;
             self.record.tenant = Some(self.target.tenant);
+            self.record.moved_since = None;
             self.record.first_sync = None;
             self.record.imported = Some(false);
             self.record.held.clear();

@@ -1,9 +1,10 @@
 //! How fast operations start: so many per second and per day, slower while the target pushes back.
 //!
 //! A second allows a burst of at most one second's worth after a pause. The day is that of UTC; what was used stands in
-//! the target's record, so a restart does not get it again. A part of the day is kept for people who leave. When the
-//! target says "too many" (429), nothing starts until it has said, and the rate is halved; every success brings back a
-//! little of it, so that the rate settles just below what the target takes.
+//! the target's record, so a restart does not get it again. A part of the day is kept for people who leave, and for probes,
+//! for which they wait. When the target says "too many" (429), or asks to be left alone with any other failure
+//! (`Retry-After`, RFC 9110 section 10.2.3), nothing starts until it has said, and the rate is halved; every success brings
+//! back a little of it, so that the rate settles just below what the target takes. A rest outlives a restart.
 
 use std::time::Duration;
 
@@ -51,13 +52,14 @@ fn day_of(now: Timestamp) -> Date {
 }
 
 impl Pacer {
-    pub(super) fn new(pace: Pace, day: Option<DayUsed>, now: Timestamp) -> Self {
+    pub(super) fn new(pace: Pace, day: Option<DayUsed>, rests_until: Option<Timestamp>, now: Timestamp) -> Self {
         Self {
             pace,
             rate: pace.per_second,
             tokens: 1.0_f64.max(pace.per_second),
             at: now,
-            rests_until: None,
+            // A record may be of a clock that was ahead.
+            rests_until: rests_until.map(|until| until.min(after(now, REST_MAX))),
             day: day.unwrap_or(DayUsed {
                 day: day_of(now),
                 used: 0,
@@ -72,6 +74,11 @@ impl Pacer {
     /// What was used of the day, for the record.
     pub(super) fn used(&self) -> DayUsed {
         self.day
+    }
+
+    /// Until when the target wants to be left alone, for the record.
+    pub(super) fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.rests_until.filter(|until| *until > now)
     }
 
     /// What is left of the day; `None` without a limit.
@@ -136,7 +143,7 @@ impl Pacer {
         self.rate = (self.rate + self.pace.per_second * RECOVERY).min(self.pace.per_second);
     }
 
-    /// The target says that it is asked too often.
+    /// The target says that it is asked too often, or asks to be left alone for a while.
     pub(super) fn pushed_back(&mut self, asked: Option<Duration>, now: Timestamp) {
         // Answers to what was under way already do not slow it further.
         if self.rests_until.is_none_or(|until| until <= now) {
@@ -170,7 +177,7 @@ mod tests {
         }
     }
     fn pacer(per_second: f64) -> Pacer {
-        Pacer::new(pace(per_second, None), None, at(0))
+        Pacer::new(pace(per_second, None), None, None, at(0))
     }
     fn starts(pacer: &mut Pacer, now: Timestamp) -> usize {
         (0..1000).filter(|_| pacer.take(false, now).is_ok()).count()
@@ -199,9 +206,9 @@ mod tests {
     #[test]
     fn the_last_part_of_a_day_is_for_leavers_and_survives_a_restart() {
         let limits = pace(1000.0, Some(100));
-        let mut pacer = Pacer::new(limits, None, at(0));
+        let mut pacer = Pacer::new(limits, None, None, at(0));
         assert_eq!(starts(&mut pacer, at(0)), 90);
-        let mut pacer = Pacer::new(limits, Some(pacer.used()), at(1));
+        let mut pacer = Pacer::new(limits, Some(pacer.used()), None, at(1));
         assert!(matches!(pacer.take(false, at(1)), Err(Waits::NextDay(_))));
         assert_eq!((0..1000).filter(|_| pacer.take(true, at(1)).is_ok()).count(), 10);
         let Some(Waits::NextDay(tomorrow)) = pacer.waits(true, at(1)) else {
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn every_request_of_an_operation_counts() {
-        let mut pacer = Pacer::new(pace(1000.0, Some(100)), None, at(0));
+        let mut pacer = Pacer::new(pace(1000.0, Some(100)), None, None, at(0));
         assert!(pacer.take(false, at(0)).is_ok());
         pacer.requests(3);
         assert_eq!(pacer.left(at(0)), Some(97));

@@ -19,8 +19,44 @@ pub(super) struct Queue {
     ready: BTreeSet<(Action, u64, UserKey)>,
     delayed: BTreeSet<(Timestamp, UserKey)>,
     /// Looked up, or allowed to create or take over: they go on before new ones begin.
-    pub(super) resuming: VecDeque<(UserKey, Remote)>,
+    pub(super) resuming: Resuming,
     sequence: u64,
+}
+
+/// Those who go on after a look-up or a commit, with what was found; whoever has left first.
+#[derive(Debug, Default)]
+pub(super) struct Resuming {
+    leavers: VecDeque<(UserKey, Remote)>,
+    others: VecDeque<(UserKey, Remote)>,
+}
+
+impl Resuming {
+    pub(super) fn push(&mut self, user: UserKey, remote: Remote, leaver: bool) {
+        let line = if leaver { &mut self.leavers } else { &mut self.others };
+        line.push_back((user, remote));
+    }
+    pub(super) fn pop(&mut self) -> Option<(UserKey, Remote)> {
+        self.leavers.pop_front().or_else(|| self.others.pop_front())
+    }
+    pub(super) fn is_empty(&self) -> bool {
+        self.leavers.is_empty() && self.others.is_empty()
+    }
+    pub(super) fn len(&self) -> usize {
+        self.leavers.len() + self.others.len()
+    }
+    pub(super) fn has_leavers(&self) -> bool {
+        !self.leavers.is_empty()
+    }
+    /// Somebody has left, or come back, while they waited to go on.
+    pub(super) fn judge_again(&mut self, user: UserKey, leaver: bool) {
+        let (from, to) = if leaver {
+            (&mut self.others, &mut self.leavers)
+        } else {
+            (&mut self.leavers, &mut self.others)
+        };
+        let place = from.iter().position(|(waits, _)| *waits == user);
+        to.extend(place.and_then(|place| from.remove(place)));
+    }
 }
 
 impl Queue {
@@ -87,13 +123,12 @@ impl Lane {
             slot.again |= again;
             match slot.stage {
                 Stage::Ready(..) | Stage::Delayed(_) => {}
+                Stage::Resuming => {
+                    let leaver = self.is_leaver(&user, now);
+                    return self.queue.resuming.judge_again(user, leaver);
+                }
                 // Planned again when the step under way has ended.
-                Stage::Looking
-                | Stage::Intent
-                | Stage::Resuming
-                | Stage::Writing
-                | Stage::Accused
-                | Stage::Recording => return,
+                Stage::Looking | Stage::Intent | Stage::Writing | Stage::Accused | Stage::Recording => return,
             }
         } else {
             let (observed, stage) = (change.cause.observed_at, Stage::Recording);
@@ -116,6 +151,28 @@ impl Lane {
             }
         }
         self.place(user, now);
+    }
+
+    /// Goes on with somebody as soon as there is a place; whoever has left goes first, and may use what is kept for them.
+    /// `planned` is the version that was planned last, and whether that was about leaving.
+    pub(super) fn go_on(&mut self, user: UserKey, found: Remote, planned: (u64, bool), now: Timestamp) {
+        let newest = self.slots.get(&user).map(|slot| slot.newest.version);
+        // Nearly always it is the newest, and need not be planned once more.
+        let leaver = if newest == Some(planned.0) {
+            planned.1
+        } else {
+            self.is_leaver(&user, now)
+        };
+        self.stage(user, Stage::Resuming);
+        self.queue.resuming.push(user, found, leaver);
+    }
+
+    /// Whether the newest state of somebody under way wants the account off.
+    fn is_leaver(&self, user: &UserKey, now: Timestamp) -> bool {
+        self.slots.get(user).is_some_and(|slot| {
+            let plan = self.plan(&slot.newest, &Remote::NotLooked, slot.again, now);
+            is_about_leaving(&plan)
+        })
     }
 
     /// A predecessor that died may have written a state newer than the one that the link names. Should the person by
@@ -216,7 +273,7 @@ impl Lane {
             Some(due) => self.queue.delay(due, user),
             None => {
                 // Somebody who has left goes first also when the account has to be found first.
-                let leaver = plan.action == Action::Look && !plan.active;
+                let leaver = is_about_leaving(&plan);
                 self.queue
                     .make_ready(if leaver { Action::Deactivate } else { plan.action }, user)
             }
@@ -271,4 +328,9 @@ impl Lane {
             self.waiting_for.entry(*manager).or_default().insert(user);
         }
     }
+}
+
+/// Whether somebody is got out by this: the account is switched off, or looked for to be switched off.
+pub(super) fn is_about_leaving(plan: &Plan) -> bool {
+    plan.action == Action::Deactivate || (plan.action == Action::Look && !plan.active)
 }

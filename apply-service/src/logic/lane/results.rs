@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use usher_contract::{OutcomeResult, UserChange, UserKey};
 
-use super::{Answer, Effect, Flight, Lane, OperationId, Stage};
+use super::{Answer, Effect, Flight, Lane, OperationId, Stage, queue::is_about_leaving};
 use crate::{
     connector::{CREATE_UNCLEAR, Failure, Refusal},
     logic::{
@@ -66,8 +66,16 @@ impl Lane {
                 self.circuit.answered(&self.target.retry);
                 self.pacer.succeeded();
             }
-            Err(Failure::Retry(refusal, asked)) if refusal.code == TOO_MANY => self.pacer.pushed_back(*asked, now),
+            Err(Failure::Retry(refusal, asked)) if asked.is_some() || refusal.code == TOO_MANY => {
+                self.pacer.pushed_back(*asked, now);
+                // The rest is to outlive this process.
+                self.commits.ask();
+            }
             Err(_) => {}
+        }
+        if matches!(flight, Flight::Probe | Flight::Trial | Flight::Page | Flight::DriftPage) {
+            // Nothing else may come to be recorded, and what was used of the day is not to be had again.
+            self.commits.ask_if(self.target.pace.per_day.is_some());
         }
         match flight {
             Flight::Probe => self.probed(result, now, random),
@@ -90,8 +98,7 @@ impl Lane {
                             Answer::Found(found) if !found.is_empty() => Remote::Found(found),
                             _ => Remote::Absent,
                         };
-                        self.stage(user, Stage::Resuming);
-                        self.queue.resuming.push_back((user, remote));
+                        self.go_on(user, remote, (change.version, is_about_leaving(&plan)), now);
                     }
                     Err(failure) => self.failure(user, &plan, &change, failure, took, now, random),
                 }

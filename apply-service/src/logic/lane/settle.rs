@@ -64,6 +64,9 @@ impl Lane {
             && let Some(link) = link
             && (link.state != LinkState::Settled
                 || link.create_intent
+                || (plan.remark.is_some() && plan.remark != link.said)
+                // Few are kept. Should the policy switch them off one day, it is by the policy and not by what they did.
+                || (plan.kept && link.user_version != change.version)
                 || (link.remote_id.is_some() && link.person != self.person_of(&change))
                 || plan
                     .assignment
@@ -74,6 +77,13 @@ impl Lane {
         {
             let person = self.person_of(&change);
             let (left_at, active_since) = remembered(Some(&link), &change);
+            let says = plan
+                .remark
+                .filter(|remark| link.said != Some(*remark) && link.remote_id.is_some());
+            let outcome = says.map(|_| {
+                let skipped = OutcomeResult::Skipped;
+                self.outcome(user, &plan, &change, skipped, None, 1, Duration::ZERO, now)
+            });
             // What was outstanding has become void: an open intent or refusal must not stay on the books.
             let mut link = Link {
                 assignment: plan.assignment.or_else(|| link.assignment.clone()),
@@ -83,12 +93,16 @@ impl Lane {
                 person,
                 left_at,
                 active_since,
+                said: plan.remark.or(link.said),
                 ..link
             };
             forget_manual(&mut link, &self.target);
             self.conflicts.remove(&user);
             self.stage(user, Stage::Recording);
-            return self.commits.note(user, link);
+            return match outcome {
+                Some(outcome) => self.commits.record(user, link, outcome, None, false),
+                None => self.commits.note(user, link),
+            };
         }
         self.slots.remove(&user);
         if plan.action == Action::Noop && plan.missing.is_empty() {

@@ -64,6 +64,9 @@ pub struct LaneStatus {
     /// The address or tenant is another one than the links belong to: nothing is done until `moved` is approved.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub moved: bool,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved_since: Option<Timestamp>,
     /// The first sync waits for an operator.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub first_sync_waits: bool,
@@ -125,13 +128,15 @@ pub struct LaneStatus {
 }
 
 impl LaneStatus {
-    /// Since when the oldest of what an operator has to decide waits: a held set, or the first sync.
+    /// Since when the oldest of what an operator has to decide waits: a held set, the first sync, or links that are of
+    /// another application.
     #[must_use]
     pub fn waits_for_operator_since(&self) -> Option<Timestamp> {
         let sets = self.held_sets.values().filter(|held| held.set.approved.is_none());
         let first_sync = self.first_sync.as_ref().filter(|_| self.first_sync_waits);
         sets.map(|held| held.set.at)
             .chain(first_sync.map(|report| report.at))
+            .chain(self.moved_since)
             .min()
     }
 }
@@ -180,6 +185,7 @@ pub(super) fn of(lane: &Lane, now: Timestamp) -> LaneStatus {
             })
             .collect(),
         moved: lane.moved,
+        moved_since: lane.record.moved_since,
         first_sync_waits: lane.record.first_sync_waits,
         paused: lane.record.paused.clone(),
         rate: lane.pacer.rate(),

@@ -15,6 +15,8 @@ mod notifying;
 mod options;
 mod order;
 mod over_restarts;
+mod pacing;
+mod policies;
 mod reconciling;
 mod scope;
 mod settings;

@@ -11,7 +11,7 @@ use crate::{
         first_sync::{Listing, Turn},
         policy::{ACTIVE, EXTERNAL_ID},
         retry::{after, delay},
-        target_record::FirstSyncReport,
+        target_record::{FirstSyncReport, MOVED, moved_in_words},
     },
 };
 
@@ -51,6 +51,20 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// The policy names another application than the links belong to, or that one again: said once.
+    pub(super) fn tell_moved(&mut self, before: Option<Timestamp>, now: Timestamp) {
+        let (result, words) = match (before, self.record.moved_since) {
+            (None, Some(_)) => (OutcomeResult::Held, moved_in_words(self.links.linked())),
+            (Some(_), None) => {
+                let words = "the address and tenant are those of the links again: the target goes on";
+                (OutcomeResult::Done, words.to_owned())
+            }
+            (None, None) | (Some(_), Some(_)) => return,
+        };
+        let outcome = self.target_outcome(MOVED, result, vec![words], None, now);
+        self.commits.tell(outcome);
     }
 
     /// The account of the credentials is never written: whoever is switched off there could not be switched on again.
@@ -173,7 +187,7 @@ impl Lane {
             now,
         );
         self.commits.tell(outcome);
-        while let Some((user, _)) = self.queue.resuming.pop_front() {
+        while let Some((user, _)) = self.queue.resuming.pop() {
             self.put_back(user, now);
         }
     }

@@ -39,6 +39,7 @@ const DETAILS: u64 = 1 << 13;
 const REST: u64 = 1 << 14;
 /// Another format than the present one.
 const FORMAT_SAID: u64 = 1 << 15;
+const SAID: u64 = 1 << 16;
 
 const RETURNED: u8 = 1;
 const DOUBTED: u8 = 2;
@@ -127,6 +128,7 @@ pub fn pack(link: &Link, shapes: &mut Shapes, scratch: &mut Vec<u8>) -> Box<[u8]
         removed_at,
         left_at,
         active_since,
+        said,
         assignment,
         removal_inferred,
         notices,
@@ -153,6 +155,7 @@ pub fn pack(link: &Link, shapes: &mut Shapes, scratch: &mut Vec<u8>) -> Box<[u8]
         (details, DETAILS),
         (rest, REST),
         (*format != FORMAT, FORMAT_SAID),
+        (said.is_some(), SAID),
     ];
     let out = scratch;
     out.clear();
@@ -179,7 +182,7 @@ pub fn pack(link: &Link, shapes: &mut Shapes, scratch: &mut Vec<u8>) -> Box<[u8]
             out.extend(returned.iter().flat_map(|returned| returned.to_bytes()));
         }
     }
-    out.extend(person.iter().flat_map(|person| person.to_bytes()));
+    out.extend(person.iter().chain(said).flat_map(|hash| hash.to_bytes()));
     for at in [changed_at, removed_at, left_at, active_since].into_iter().flatten() {
         put_timestamp(out, *at);
     }
@@ -243,6 +246,7 @@ pub fn unpack(packed: &[u8], shapes: &Shapes) -> Link {
         }
     }
     let person = has(PERSON).then(|| hash(&mut reader));
+    let said = has(SAID).then(|| hash(&mut reader));
     let mut at = |flag: u64| -> Option<Timestamp> { has(flag).then(|| reader.timestamp()) };
     let [changed_at, removed_at, left_at, active_since] = [CHANGED_AT, REMOVED_AT, LEFT_AT, ACTIVE_SINCE].map(&mut at);
     let assignment = has(ASSIGNMENT).then(|| Assigned {
@@ -276,6 +280,7 @@ pub fn unpack(packed: &[u8], shapes: &Shapes) -> Link {
         removed_at,
         left_at,
         active_since,
+        said,
         assignment,
         removal_inferred: has(INFERRED),
         notices,
@@ -409,7 +414,8 @@ pub(crate) mod tests {
         /// Any link.
         pub(crate) fn link()(
             (format, user_version) in (prop_oneof![9 => Just(FORMAT), 1 => any::<u32>()], any::<u64>()),
-            (account, active, person) in (option::of(any::<String>()), option::of(any::<bool>()), option::of(state_hash())),
+            (account, active) in (option::of(any::<String>()), option::of(any::<bool>())),
+            [person, said] in [option::of(state_hash()), option::of(state_hash())],
             written in written(),
             values in collection::btree_map("[a-d]{1,2}", json(), 0..3),
             [create_intent, removal_inferred, released] in any::<[bool; 3]>(),
@@ -434,6 +440,7 @@ pub(crate) mod tests {
                 removed_at,
                 left_at,
                 active_since,
+                said,
                 assignment: assignment.map(|(name, settings, at)| Assigned { name, settings, at }),
                 removal_inferred,
                 notices,

@@ -57,6 +57,7 @@ pub fn link_after(
         link.written.insert(path.clone(), written);
     }
     (link.left_at, link.active_since) = remembered(before, change);
+    link.said = plan.remark;
     if let Some(assigned) = &plan.assignment {
         link.assignment = Some(assigned.clone());
         forget_manual(&mut link, target);

@@ -14,7 +14,7 @@ use crate::{
         account::{AttributePath, RemoteId},
         assignments::{Assignment, Membership, Push, membership, taken_back},
         gate::{Passage, gate},
-        groups::rules::WantedGroups,
+        groups::rules::{GroupChanges, WantedGroups},
         lifecycle::{Cause, Standing, standing},
         link::{Link, LinkState},
         map::{Mapped, Others, Wanted, map},
@@ -26,6 +26,8 @@ use crate::{
         termination::Judgement,
     },
 };
+
+const AS_IT_SHOULD_BE: &str = "everything is as it should be";
 
 /// Decides. Guarantees: no write where an unknown field would decide; nobody inactive is created; a linked person who
 /// fails the gate is left alone; only attributes that differ from what was written are written.
@@ -49,6 +51,7 @@ pub fn plan(q: &Question<'_>) -> Plan {
         takes_from: None,
         claimed_by: None,
         assignment: None,
+        remark: None,
         kept: false,
         inferred: false,
         groups: None,
@@ -71,9 +74,13 @@ pub fn plan(q: &Question<'_>) -> Plan {
         plan.next_change = next;
         match terminated {
             Judgement::At(moment) => plan.next_change = Some(next.map_or(moment, |next| next.min(moment))),
-            Judgement::Stale(back) => plan.reasons.push(format!(
-                "the termination date is of before {back}, when they came back: it does not count"
-            )),
+            Judgement::Stale(back) => {
+                let date = termination.map(|rule| rule.field.read(user));
+                plan.remark = Some(StateHash::of_value(&json!([date, back])));
+                plan.reasons.push(format!(
+                    "the termination date is of before {back}, when they came back: it does not count"
+                ));
+            }
             Judgement::None | Judgement::Over | Judgement::Unknown => {}
         }
         match belonging {
@@ -96,6 +103,10 @@ pub fn plan(q: &Question<'_>) -> Plan {
                 detail = fields.join(" and ");
             }
         }
+    }
+    if let (Standing::Gone(Cause::Frozen | Cause::Unlisted, _), Judgement::At(moment)) = (standing, &terminated) {
+        // That cause comes before theirs.
+        plan.next_change = Some(*moment);
     }
     if member == Membership::None {
         standing = Standing::Gone(Cause::OutOfScope, q.target.lifecycle.out_of_scope);
@@ -155,7 +166,9 @@ pub fn plan(q: &Question<'_>) -> Plan {
 
 /// In which groups the account is to be. Whoever is left as they are keeps their groups as well.
 fn set_groups(q: &Question<'_>, plan: &mut Plan, standing: Standing, member: Membership<'_>) {
-    let Some(rules) = &q.target.groups else { return };
+    let Some(rules) = q.target.groups.as_ref().or(q.target.groups_off.as_ref()) else {
+        return;
+    };
     let assignment = match member {
         Membership::Of(assignment) => Some(assignment.name.as_str()),
         Membership::Without | Membership::None => None,
@@ -169,6 +182,10 @@ fn set_groups(q: &Question<'_>, plan: &mut Plan, standing: Standing, member: Mem
         }
         _ => return,
     };
+    if q.target.groups.is_none() {
+        let changes = q.accounts.group_changes(&q.change.user.key(), &wanted, rules);
+        return groups_not_done(plan, &changes);
+    }
     plan.group_changes = q.accounts.group_changes(&q.change.user.key(), &wanted, rules);
     for source in &wanted.unknown {
         plan.reasons
@@ -178,6 +195,18 @@ fn set_groups(q: &Question<'_>, plan: &mut Plan, standing: Standing, member: Mem
         plan.action = Action::SetGroups;
     }
     plan.groups = Some(wanted);
+}
+
+/// Groups are switched off: what would be done is said. The account itself is looked after as ever.
+fn groups_not_done(plan: &mut Plan, changes: &GroupChanges) {
+    if changes.is_empty() {
+        return;
+    }
+    let words: Vec<String> = changes.in_words().collect();
+    let words = format!("{}; not done because features.groups is off", words.join(", "));
+    plan.remark = Some(StateHash::of_value(&json!([plan.remark, words])));
+    plan.reasons.retain(|reason| reason != AS_IT_SHOULD_BE);
+    plan.reasons.push(words);
 }
 
 /// The settings of an assignment as further attributes, where they are to be pushed.
@@ -190,7 +219,7 @@ fn settings<'a>(q: &Question<'a>, assignment: &'a Assignment, mapped: &mut Mappe
     };
     let linked = q.link.filter(|link| link.remote_id.is_some());
     let push = linked.map_or(Push::All, |link| {
-        assignment.push(link, q.change.version, q.reimported_at)
+        assignment.push(link, q.change.cause.observed_at, q.reimported_at)
     });
     let before = linked.and_then(|link| link.assignment.as_ref());
     match push {
@@ -258,9 +287,9 @@ fn gone(q: &Question<'_>, mut plan: Plan, cause: Cause, disposition: Disposition
     plan.missing.clear();
     let key = q.change.user.key();
     let Some(link) = q.link.filter(|link| link.remote_id.is_some()) else {
-        return match (q.link.is_some_and(|link| link.create_intent), disposition) {
-            (true, Disposition::Deactivate) => lost_create(q, plan, &key, cause, mapped),
-            _ => plan.because(Action::Noop, format!("{}; there is no account", cause.in_words())),
+        return match q.link.filter(|link| link.create_intent) {
+            Some(link) => lost_create(q, plan, &key, link, (cause, disposition), mapped),
+            None => plan.because(Action::Noop, format!("{}; there is no account", cause.in_words())),
         };
     };
     let differing = difference(mapped, Known::Link(link), is_identifier);
@@ -313,13 +342,28 @@ fn is_inferred(q: &Question<'_>, cause: Cause, link: &Link) -> bool {
         Cause::Removed => matches!(q.change.cause.origin, Origin::Report | Origin::Query),
         Cause::Inactive | Cause::Terminated | Cause::Frozen => false,
     };
-    let configuration = link.configuration != q.target.hash && link.user_version == q.change.version;
-    concluded || configuration
+    let unchanged = match (cause, q.target.since, &q.target.lifecycle.termination) {
+        // A day that comes is the source's word, however long ago the policy was edited.
+        (Cause::Terminated, Some(since), Some(rule)) => {
+            q.change.cause.observed_at <= since && rule.judge(q.change, Some(link), since) == Judgement::Over
+        }
+        _ => link.user_version == q.change.version,
+    };
+    concluded || (link.configuration != q.target.hash && unchanged)
 }
 
-/// A create or a take-over whose answer was lost, and the person has left since: the account must not stay.
-fn lost_create(q: &Question<'_>, mut plan: Plan, key: &UserKey, cause: Cause, mapped: &Mapped<'_>) -> Plan {
+/// A create or a take-over whose answer was lost, and the person has left since: the account must not stay. Where the
+/// policy keeps it, it is known all the same: who leaves for another cause later must not leave it behind.
+fn lost_create(
+    q: &Question<'_>,
+    mut plan: Plan,
+    key: &UserKey,
+    link: &Link,
+    (cause, disposition): (Cause, Disposition),
+    mapped: &Mapped<'_>,
+) -> Plan {
     let why = format!("{}; an account was being made or taken over", cause.in_words());
+    plan.active = disposition == Disposition::Keep;
     let found = match q.remote {
         Remote::NotLooked => return plan.because(Action::Look, why),
         Remote::Absent => return plan.because(Action::Noop, format!("{why} and left no account")),
@@ -345,12 +389,23 @@ fn lost_create(q: &Question<'_>, mut plan: Plan, key: &UserKey, cause: Cause, ma
             plan.account = Some(account.id.clone());
             let differing = difference(mapped, Known::Account(account), is_identifier);
             if account.active == Some(false) {
+                plan.active = false;
                 if q.target.features.update {
                     plan.write(differing);
                 }
                 return plan.because(Action::Adopt, format!("{why}; its account is off"));
             }
             plan.equal.extend(differing.1);
+            let stays = match (disposition, q.target.features.deactivate) {
+                (Disposition::Keep, _) => Some(format!("lifecycle.{} is keep", cause.key())),
+                (Disposition::Deactivate, false) => Some("features.deactivate is off".to_owned()),
+                (Disposition::Deactivate, true) => None,
+            };
+            if let Some(setting) = stays {
+                plan.active = true;
+                return plan.because(Action::Adopt, format!("{why}; its account stays on because {setting}"));
+            }
+            plan.inferred = is_inferred(q, cause, link);
             plan.set(ACTIVE, Value::Bool(false));
             plan.because(Action::Deactivate, why)
         }
@@ -411,12 +466,16 @@ fn present(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped<'_>)
     }
     if link.active != Some(true) {
         if !q.target.features.reactivate {
-            plan.reported = true;
             plan.active = false;
-            return plan.because(
-                Action::Skip,
-                "active again; not done because features.reactivate is off".to_owned(),
-            );
+            let words = "active again; not done because features.reactivate is off".to_owned();
+            differing.0.retain(|(path, _)| is_identifier(path));
+            if link.active == Some(false) && q.target.features.update && differs(&differing) {
+                // As everywhere: the old name would block its successor.
+                plan.reasons.push(words);
+                return update(q, plan, differing);
+            }
+            plan.reported = true;
+            return plan.because(Action::Skip, words);
         }
         if q.target.features.update {
             plan.write(differing);
@@ -491,16 +550,27 @@ fn unlinked(q: &Question<'_>, mut plan: Plan, key: &UserKey, mapped: &Mapped<'_>
     } else {
         plan.set(EXTERNAL_ID, Value::String(key.user.to_string()));
     }
-    // A target that does not say is told: `active` may be unassigned there (RFC 7643 section 4.1.1 leaves its meaning open).
-    if account.active != Some(true) {
-        plan.set(ACTIVE, Value::Bool(true));
-    }
+    switch_on(q, &mut plan, account);
     let by = if account.is_of(key) {
         "by our key"
     } else {
         "by its attributes"
     };
     plan.because(Action::Adopt, format!("an account exists, found {by}"))
+}
+
+/// An account that was found is on afterwards, where that may be done.
+fn switch_on(q: &Question<'_>, plan: &mut Plan, account: &Seen) {
+    match (account.active, q.target.features.reactivate) {
+        // A target that does not say is told: `active` may be unassigned there (RFC 7643 section 4.1.1 leaves its meaning open).
+        (Some(false) | None, true) => plan.set(ACTIVE, Value::Bool(true)),
+        (Some(false), false) => {
+            plan.active = false;
+            let words = "it is off and is not switched on because features.reactivate is off";
+            plan.reasons.push(words.to_owned());
+        }
+        (Some(true), _) | (None, false) => {}
+    }
 }
 
 /// The value that tells that two user records are one person; `None` when it is blank or unknown.
@@ -527,9 +597,7 @@ fn relink(
         plan.write(difference(mapped, Known::Account(account), |_| true));
     }
     plan.set(EXTERNAL_ID, Value::String(key.user.to_string()));
-    if account.active != Some(true) {
-        plan.set(ACTIVE, Value::Bool(true));
-    }
+    switch_on(q, &mut plan, account);
     plan.because(
         Action::Relink,
         format!("the account of {holder}, an earlier record of the same person, who has left"),
@@ -555,11 +623,15 @@ fn is_protected(q: &Question<'_>, mapped: &Mapped<'_>, account: Option<&str>) ->
         .any(|name| protected.contains(&name))
 }
 
+fn differs(differing: &Difference) -> bool {
+    !differing.0.is_empty()
+}
+
 fn update(q: &Question<'_>, mut plan: Plan, differing: Difference) -> Plan {
-    if differing.0.is_empty() {
+    if !differs(&differing) {
         plan.action = Action::Noop;
         if plan.reasons.is_empty() {
-            plan.reasons.push("everything is as it should be".to_owned());
+            plan.reasons.push(AS_IT_SHOULD_BE.to_owned());
         }
         return plan;
     }

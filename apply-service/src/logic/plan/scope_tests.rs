@@ -67,7 +67,7 @@ fn out_of_scope_by_link_by_setting() {
         (outside, Some(&on),     Keep, Noop,       "the account is kept because lifecycle.outOfScope is keep"),
         (outside, Some(&off),    Keep, Noop,       "the account is kept"),
         (outside, Some(&intent), Off,  Look,       "out of scope; an account was being made"),
-        (outside, Some(&intent), Keep, Noop,       "there is no account"),
+        (outside, Some(&intent), Keep, Look,       "out of scope; an account was being made"),
         (open,    None,          Off,  Wait,       "phone unknown"),
         (open,    Some(&on),     Off,  Wait,       "phone unknown"),
         (open,    Some(&off),    Off,  Wait,       "phone unknown"),
@@ -122,9 +122,7 @@ fn the_first_cause_decides_whatever_comes_after_it() {
             target.lifecycle.frozen = setting(2);
             target.lifecycle.unlisted = setting(3);
             target.lifecycle.out_of_scope = setting(4);
-            // Frozen and unlisted are no causes where nothing is done about them.
-            let counts = |place: &usize| has(holding, *place) && !(matches!(place, 2 | 3) && has(kept, *place));
-            let first = (0..causes.len()).find(counts);
+            let first = (0..causes.len()).find(|place| has(holding, *place));
             let plan = ask(&change, Some(&linked(true)), &Remote::NotLooked, &target);
             let (action, key) = match first {
                 None => (Action::Noop, None),

@@ -11,7 +11,7 @@ use crate::logic::{
     testing::{Change, Held, Nobody, at, person, policy, seen, user_key},
 };
 
-fn ask(change: &UserChange, link: Option<&Link>, remote: &Remote, target: &TargetPolicy) -> Plan {
+pub(super) fn ask(change: &UserChange, link: Option<&Link>, remote: &Remote, target: &TargetPolicy) -> Plan {
     plan(&Question {
         change,
         link,
@@ -26,13 +26,13 @@ fn ask(change: &UserChange, link: Option<&Link>, remote: &Remote, target: &Targe
 }
 
 /// The link of a person after the account was made or taken over.
-fn linked(change: &UserChange, target: &TargetPolicy) -> Link {
+pub(super) fn linked(change: &UserChange, target: &TargetPolicy) -> Link {
     let made = ask(change, None, &Remote::Absent, target);
     assert_eq!(made.action, Action::Create, "{made}");
     link_after(&made, None, &RemoteId("r1".into()), None, change, target, at(11))
 }
 
-fn off(change: &UserChange, target: &TargetPolicy) -> Link {
+pub(super) fn off(change: &UserChange, target: &TargetPolicy) -> Link {
     let link = linked(change, target);
     let left = change.clone().inactive();
     let plan = ask(&left, Some(&link), &Remote::NotLooked, target);

@@ -47,6 +47,12 @@ fn groups_are_read_with_their_defaults() {
     );
     let (off, _) = target("groups: { from: [groups] }\nfeatures: { groups: false }").unwrap();
     assert_eq!(off.groups, None);
+    assert_eq!(
+        off.groups_off.unwrap().from,
+        [GroupSource::Groups],
+        "what is not done is said"
+    );
+    assert_eq!(target("groups: { from: [groups] }").unwrap().0.groups_off, None);
 }
 
 #[test]

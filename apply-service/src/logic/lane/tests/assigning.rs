@@ -28,6 +28,7 @@ fn assignment(name: &str, department: &str, settings: &[(&str, &str)]) -> Assign
         pending: vec![],
         waiting: [].into(),
         settings: StateHash::of_text(&format!("{settings:?}")),
+        since: None,
     }
 }
 
@@ -125,7 +126,9 @@ fn an_edited_assignment_changes_nobody_until_the_person_changes_or_an_operator_a
         "the daily reconcile does not count: {:?}",
         world.writes
     );
-    world.change(of(1, 2, "Sales").titled("AE"));
+    let mut change = of(1, 2, "Sales").titled("AE");
+    change.cause.observed_at = world.now;
+    world.change(change);
     world.pass(60);
     assert_eq!(
         [1, 2].map(|n| holds(&world, n, "license")),

@@ -628,6 +628,7 @@ fn another_tenant_voids_the_links_only_when_an_operator_says_so() {
     let world = forty();
     let mut elsewhere = guarded();
     elsewhere.tenant = StateHash::of_text("https://two.example");
+    elsewhere.tenant_as_written = elsewhere.tenant;
     elsewhere.hash = StateHash::of_text("policy 2");
     let mut world = taken_over(world, elsewhere);
     let old = std::mem::take(&mut world.accounts);
@@ -647,6 +648,7 @@ fn another_tenant_voids_the_links_only_when_an_operator_says_so() {
     // It was meant.
     let mut elsewhere = guarded();
     elsewhere.tenant = StateHash::of_text("https://two.example");
+    elsewhere.tenant_as_written = elsewhere.tenant;
     let mut world = taken_over(world, elsewhere);
     world.accounts.clear();
     start(&mut world);

@@ -546,6 +546,7 @@ fn only_managers_whose_team_is_recorded_are_told() {
         pending: vec![],
         waiting: [].into(),
         settings: StateHash::of_text(name),
+        since: None,
     };
     let mut target = policy();
     let (_, manager) = bundled();

@@ -61,6 +61,7 @@ fn assignment(name: &str, department: &str, rows: Vec<AttributeRule>) -> Assignm
         capture: [].into(),
         pending: vec![],
         waiting: [].into(),
+        since: None,
     }
 }
 

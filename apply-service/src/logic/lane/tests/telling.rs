@@ -131,7 +131,7 @@ fn everything_that_is_tried_skipped_held_released_or_refused_is_told_once() {
         assert_eq!(the(what.clone()).actor.as_deref(), Some("ada"), "{what}");
     }
     for outcome in world.outcomes.iter().filter(|outcome| outcome.user.is_some()) {
-        assert_eq!(outcome.configuration, guarded().hash);
+        assert_eq!(outcome.configuration, guarded().unit, "the whole policy");
         assert!(
             outcome.cause.is_some() && outcome.trace_id.is_some() && outcome.user_version > 0,
             "{outcome:?}"
