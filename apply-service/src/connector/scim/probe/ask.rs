@@ -72,6 +72,9 @@ impl Probe {
         if with_key {
             body["externalId"] = json!(self.key());
         }
+        for (path, value) in &self.more {
+            build::set(&mut body, path, value, &self.config);
+        }
         body
     }
 
