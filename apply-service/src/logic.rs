@@ -22,6 +22,7 @@ pub mod notification;
 pub mod ownership;
 pub mod plan;
 pub mod policy;
+pub mod read_back;
 pub mod retry;
 pub mod scope;
 pub mod source;

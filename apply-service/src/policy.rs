@@ -14,6 +14,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod notify;
+mod read_back;
 #[cfg(test)]
 mod rest_tests;
 mod roster;

@@ -12,7 +12,7 @@ use usher_contract::{OrgId, StateHash, TargetName};
 
 use super::{
     account::AttributePath, assignments::Assignment, groups::rules::GroupRules, guard::Guard, notification::Notify,
-    scope::Scope, source::SourceField, template::Template, termination::Termination,
+    read_back::ReadBack, scope::Scope, source::SourceField, template::Template, termination::Termination,
 };
 
 /// How far a target is switched on.
@@ -314,6 +314,8 @@ pub struct TargetPolicy {
     pub reconcile: Duration,
     /// The look at the whole target; `None` when it is switched off.
     pub drift: Option<Drift>,
+    /// The interface by which that look is taken, when it is not the one that is written to.
+    pub read_back: Option<ReadBack>,
     /// Who is told of new accounts.
     pub notify: Notify,
     /// Which application this is: hash of its address and tenant. Another one voids every link.

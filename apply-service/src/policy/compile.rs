@@ -15,7 +15,7 @@ use super::{
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},
-    notify, roster, scope,
+    notify, read_back, roster, scope,
 };
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
@@ -149,6 +149,9 @@ pub(super) fn target(
             "tenant": layers.get(&["connection", "tenant"]),
         })),
     };
+    let read_back = connection.as_ref().and_then(|connection| connection.read_back.as_ref());
+    let read_back =
+        read_back.and_then(|other| read_back::compared(layers, other, &attributes, drift, problems, warnings));
     let policy = TargetPolicy {
         tenant,
         hash: hash(layers, &attributes),
@@ -173,6 +176,7 @@ pub(super) fn target(
         retry,
         reconcile,
         drift,
+        read_back,
         notify,
     };
     Some(Target {

@@ -10,6 +10,7 @@ mod inviting;
 mod leaving;
 mod notifying;
 mod order;
+mod reading_back;
 mod scope;
 mod spent;
 mod unaffected;
