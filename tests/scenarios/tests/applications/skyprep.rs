@@ -191,7 +191,10 @@ async fn life(mut vendor: SkyPrep, settings: Value) {
     }
     let requests: Vec<_> = so_far.into_iter().chain(sim.take_requests()).collect();
     let most = busiest(&requests, 60_000 / FASTER / 4);
-    assert!((8..=25).contains(&most), "{most}: over the limit, or it was never tried");
+    assert!(
+        (8..=25).contains(&most),
+        "{most}: over the limit, or it was never tried"
+    );
     assert!(requests.iter().all(|request| !request.path.contains("destroy")));
     assert_polite(&sim.refused(), "already been taken");
     world.stop().await;
