@@ -96,7 +96,7 @@ pub(crate) fn body(
 }
 
 /// `Replace` for `replace`: names of operations are the same in any case (RFC 7644 section 3.5.2), and some servers know one.
-fn capitalize(operation: &mut Value) {
+pub(crate) fn capitalize(operation: &mut Value) {
     let word = match operation["op"].as_str() {
         Some("add") => "Add",
         Some("remove") => "Remove",
