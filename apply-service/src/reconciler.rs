@@ -17,7 +17,7 @@ use usher_runtime::{
 use crate::{
     commands::{Inbox, Received},
     connector::{
-        Connector, Failure, Operation, Reply,
+        Connector, Failure, Operation, Refusal, Reply,
         http::{CredentialStatus, ExchangeTrace, HttpSender},
         lease::Lease,
         roster::Desk,
@@ -104,6 +104,18 @@ impl Executor {
             Carrier::Http(sender) => Some(sender.credential()),
             Carrier::Roster(_) => None,
         }
+    }
+
+    /// Asks the interface that is only read for something harmless; `None` where there is none.
+    pub(crate) async fn check_read_back(&self) -> Option<Result<(), Refusal>> {
+        let other = self.read_back.as_ref()?;
+        // A check is no write; the lease only concerns writes.
+        let lease = Lease::new(Arc::default());
+        let (result, _) = other.sender.run(other.connector.begin(Operation::Check), &lease).await;
+        Some(match result {
+            Ok(_) => Ok(()),
+            Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => Err(refusal),
+        })
     }
 
     /// Carries out one operation.

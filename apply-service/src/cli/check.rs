@@ -122,22 +122,16 @@ async fn targets(policy: &Policy, report: &mut Report) {
 
 /// The interface that is only read: by its own harmless call, with its own credentials.
 async fn read_back(name: &TargetName, target: &Target, executor: &Executor, report: &mut Report) {
-    let Some(other) = &executor.read_back else {
-        if target.connection.offers_read_back {
-            report.ok(&format!(
-                "target {name}: no read-back; connection.readBack.baseUrl and connection.readBack.auth switch it on"
-            ));
-        }
-        return;
-    };
-    let check = other.connector.begin(Operation::Check);
-    let (result, _) = other.sender.run(check, &Lease::new(Default::default())).await;
-    match result {
-        Ok(_) => report.ok(&format!("target {name}: the read-back answers")),
-        Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => report.problem(
+    match executor.check_read_back().await {
+        Some(Ok(())) => report.ok(&format!("target {name}: the read-back answers")),
+        Some(Err(refusal)) => report.problem(
             &format!("target {name}: read-back"),
             &format!("{refusal}; see connection.readBack in {}", target.file.display()),
         ),
+        None if target.connection.offers_read_back => report.ok(&format!(
+            "target {name}: no read-back; connection.readBack.baseUrl and connection.readBack.auth switch it on"
+        )),
+        None => {}
     }
 }
 

@@ -165,6 +165,14 @@ async fn what_is_changed_by_hand_at_gong_is_seen_through_its_rest_api_and_mended
         unmanaged,
         "nobody else is touched"
     );
+    let (status, checked) = world
+        .apply
+        .ask("POST", "/v1/targets/gong/check", scenarios::OPERATOR, &Value::Null)
+        .await;
+    assert!(
+        status == 200 && checked["works"] == true && checked["readBack"]["works"] == true,
+        "{checked}"
+    );
     let scene = world.stop().await;
     let requests = sim.take_requests();
     assert!(busiest(&requests, 1_000) <= 3, "both interfaces count into one limit");
