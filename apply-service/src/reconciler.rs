@@ -110,7 +110,7 @@ impl Executor {
     pub(crate) async fn check_read_back(&self) -> Option<Result<(), Refusal>> {
         let other = self.read_back.as_ref()?;
         // A check is no write; the lease only concerns writes.
-        let lease = Lease::new(Arc::default());
+        let lease = Lease::new(Default::default());
         let (result, _) = other.sender.run(other.connector.begin(Operation::Check), &lease).await;
         Some(match result {
             Ok(_) => Ok(()),

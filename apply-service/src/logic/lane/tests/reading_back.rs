@@ -210,11 +210,19 @@ fn whoever_gets_another_address_or_an_account_while_the_list_is_read_is_not_miss
     target.read_back.as_mut().unwrap().delay = Duration::from_secs(1);
     world.lane.target = std::sync::Arc::new(target);
     let id = asks(&mut world);
-    let Answer::Page(mut seen, _) = world.answer(&Operation::ReadBack { cursor: None }) else {
+    let Answer::Page(mut first, _) = world.answer(&Operation::ReadBack { cursor: None }) else {
         panic!("a page");
     };
-    seen.retain(|seen| seen.id == RemoteId(format!("other-{}", account(&world, 3))));
-    world.end(id, Ok(Answer::Page(seen, Some("2".to_owned()))));
+    first.retain(|seen| seen.id == RemoteId(format!("other-{}", account(&world, 3))));
+    // The first page is on its way, and everybody else of it already has another name.
+    world.open.clear();
+    let later = |world: &mut World| world.now = world.now.checked_add(jiff::SignedDuration::from_secs(60)).unwrap();
+    later(&mut world);
+    world.change(person(1).version(2).named("renamed@acme.example"));
+    world.change(person(4));
+    world.settle();
+    later(&mut world);
+    world.end(id, Ok(Answer::Page(first, Some("2".to_owned()))));
     let (id, operation) = world.pop();
     assert_eq!(
         operation,
@@ -222,16 +230,10 @@ fn whoever_gets_another_address_or_an_account_while_the_list_is_read_is_not_miss
             cursor: Some("2".into())
         }
     );
-    world.open.clear();
-    world.change(person(1).version(2).named("renamed@acme.example"));
-    world.change(person(4));
-    world.settle();
-    world.now = world.now.checked_add(jiff::SignedDuration::from_secs(60)).unwrap();
-    world.commit();
-    let Answer::Page(seen, _) = world.answer(&Operation::ReadBack { cursor: None }) else {
+    let Answer::Page(second, _) = world.answer(&operation) else {
         panic!("a page");
     };
-    world.end(id, Ok(Answer::Page(seen, None)));
+    world.end(id, Ok(Answer::Page(second, None)));
     world.settle();
     let report = world.lane.status().drift.unwrap();
     assert_eq!((report.accounts, report.missing), (4, 0), "{:?}", said(&world));
