@@ -43,10 +43,10 @@ build:
 unit: build ## tests beside the code
 	cargo test --workspace --lib --bins
 
-# Two at a time: each test starts its own services, and what it does most is wait for leases and sessions. More would starve them on
-# two cores. Among them are the golden files and generated schemas of the contract: a stale one fails.
-broker: build ## tests in tests/ folders: real broker, real binaries, third-party servers
-	cargo test --workspace --test '*' -- --test-threads=2
+# Three files at a time: each test starts its own services, and what it does most is wait for leases and sessions. More would starve
+# them on two cores. Among them are the golden files and generated schemas of the contract: a stale one fails.
+broker: build ## tests in tests/ folders: real broker, real binaries, third-party servers (ARGS="--only polls")
+	cargo run -p tidy --bin suites -- $(ARGS)
 	cargo test --workspace --doc
 
 # Never part of `test`: it builds a copy of everything. Cheap is the check that the list is whole: `cargo test -p tidy`.
