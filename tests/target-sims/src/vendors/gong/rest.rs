@@ -103,6 +103,8 @@ impl Gong {
         let users = self.state.users.all();
         users
             .map(|user| {
+                // As a value: what a member does not have is null.
+                let user = Value::Object(user.clone());
                 let number = user["id"]
                     .as_str()
                     .and_then(|id| id.rsplit('-').next()?.parse::<u128>().ok());
