@@ -607,3 +607,25 @@ async fn an_error_that_says_nothing_is_none_at_skyprep() {
         assert_eq!(code(refused).0, "reject", "{said}");
     }
 }
+
+#[tokio::test]
+async fn words_about_permission_at_skyprep_are_one_persons_as_long_as_the_check_passes() {
+    let (sim, target) = skyprep(|_| {}, "").await;
+    let ada = target.create(&person("005000000000001AAA", "ada")).await;
+    sim.with(|sim| sim.beside_success = json!({"error": "no permission to change this admin"}));
+    let refused = target.update(&ada, &[("name.familyName", json!("King"))]).await;
+    assert_eq!(code(refused), ("reject", "http-403".to_owned()));
+    assert!(matches!(target.run(Operation::Check).await, Ok(Reply::Checked(_))));
+    // Of the connection itself they stop the target.
+    let answer = Fault::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: json!({"error": "the API key is not authorized"}).to_string(),
+        retry_after: None,
+    };
+    sim.plan_fault(answer, FaultScope::Every, 1);
+    assert_eq!(
+        code(target.run(Operation::Check).await),
+        ("halt", "credentials".to_owned())
+    );
+}
