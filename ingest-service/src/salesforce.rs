@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod bulk;
+mod connect;
 pub mod error;
 pub mod limits;
 pub mod pubsub;

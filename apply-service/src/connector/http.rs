@@ -35,11 +35,13 @@ use reqwest::{
 };
 use serde::Serialize;
 
-use usher_runtime::clock;
+use usher_runtime::{
+    address::{Lookup, system},
+    clock,
+};
 
 use super::{Completed, Draft, Exchange, Failure, HttpAnswer, Moment, Refusal, Reply, Request, Step, lease::Lease};
 
-mod address;
 mod auth;
 pub(crate) mod client;
 mod config;
@@ -55,7 +57,6 @@ mod token_file;
 pub use auth::{AuthConfig, ClientAuth, OAuthConfig};
 pub use config::HttpConfig;
 
-use address::{Lookup, system};
 use client::{Broken, Clients, HEADER_BYTES_MAX, broken};
 use config::Base;
 use credential::{Credential, Header};
@@ -551,14 +552,6 @@ fn unsendable(what: &str) -> Refusal {
         code: "request-unsendable".to_owned(),
         reason: format!("the request has {what} that HTTP cannot carry"),
     }
-}
-
-/// A client as the sender's, for a library that sends by itself.
-///
-/// # Errors
-/// Certificates that cannot be read.
-pub(crate) fn client(config: &HttpConfig) -> Result<reqwest::Client, HttpError> {
-    Ok(Clients::new(config, system(), now())?.get(now()))
 }
 
 /// Tokio's clock: a test can pause and move it. Leases are counted by the same one.

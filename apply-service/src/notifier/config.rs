@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
-use usher_runtime::secret::SecretRef;
+use usher_runtime::{address::Allowed, secret::SecretRef};
 
 use crate::{connector::http::HttpConfig, logic::ownership::WRITE_ENDS_WITHIN};
 
@@ -51,6 +51,9 @@ pub struct MailConfig {
     /// PEM file of the certificate authority, for servers with a private one; it is believed beside the public ones.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Private, link-local and other special addresses that `server` may lead to, as `10.0.0.0/8`. Default none.
+    #[serde(default)]
+    pub allow_addresses: Vec<String>,
     /// Who logs in (PLAIN or LOGIN, whichever the server offers); without it nobody does.
     #[serde(default)]
     pub user: Option<String>,
@@ -84,6 +87,9 @@ pub struct WebhookConfig {
     /// Allow `http://` to other hosts than this machine. Default false.
     #[serde(default)]
     pub allow_plaintext: bool,
+    /// Private, link-local and other special addresses that the host may lead to, as `10.0.0.0/8`. Default none.
+    #[serde(default)]
+    pub allow_addresses: Vec<String>,
     /// Time for one message; default 10s, at most 15s.
     #[serde(default = "timeout", with = "usher_runtime::duration")]
     pub timeout: Duration,
@@ -127,6 +133,12 @@ impl MailConfig {
             problems.push(
                 "mail.server is the name of a host, such as smtp.acme.com; the port is a key of its own".to_owned(),
             );
+        }
+        match Allowed::parse(&self.allow_addresses) {
+            Err(wrong) => problems.push(format!("mail.{wrong}")),
+            Ok(allowed) => problems.extend(allowed.literal_refusal(&self.server).map(|why| {
+                format!("mail.server names an address of {why}; list it under mail.allowAddresses if it is meant")
+            })),
         }
         if self.sender().is_none() {
             problems.push("mail.from is an address such as usher@acme.com or \"Usher <usher@acme.com>\"".to_owned());
@@ -197,6 +209,7 @@ impl WebhookConfig {
             max_body_bytes: 1024 * 1024,
             ca_file: self.ca_file.clone(),
             allow_plaintext: self.allow_plaintext,
+            allow_addresses: self.allow_addresses.clone(),
             secrets: names
                 .zip(self.secret_files.iter().cloned().map(SecretRef::File))
                 .collect::<BTreeMap<_, _>>(),
@@ -259,6 +272,11 @@ mod tests {
                 "the port is a key of its own",
             ),
             (json!({"server": ""}), "name of a host"),
+            (
+                json!({"server": "10.0.0.25"}),
+                "mail.server names an address of a private network",
+            ),
+            (json!({"allowAddresses": ["ten"]}), "mail.allowAddresses `ten`"),
             (json!({"from": "nobody"}), "mail.from is an address"),
             (
                 json!({"from": "Usher\r\nBcc: x@y.z <usher@acme.example>"}),
@@ -295,6 +313,7 @@ mod tests {
             secret_files: vec!["/secrets/new".into(), "/secrets/old".into()],
             ca_file: None,
             allow_plaintext: false,
+            allow_addresses: vec![],
             timeout: timeout(),
         };
         let (config, path) = of("https://hooks.acme.example:8443/in/7?tenant=a").parts().unwrap();
@@ -317,6 +336,12 @@ mod tests {
             assert!(!problems[0].contains("s3cret"), "{problems:?}");
         }
         assert!(of("http://127.0.0.1:9/x").problems("hr").is_empty());
+        let inside = |ranges: &[&str]| WebhookConfig {
+            allow_addresses: ranges.iter().map(|range| (*range).to_owned()).collect(),
+            ..of("https://10.0.0.8/x")
+        };
+        assert!(inside(&[]).problems("hr")[0].contains("list it under `allowAddresses`"));
+        assert!(inside(&["10.0.0.0/8"]).problems("hr").is_empty());
         let unsigned = WebhookConfig {
             secret_files: vec![],
             ..of("https://h.example/")

@@ -4,7 +4,7 @@
 //! says in words is not repeated: it quotes addresses. Deliberately left out: a pool of connections, because an operator
 //! with a thousand mails is rare and a connection that hangs is not; DKIM, which is the server's business.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use lettre::{
     Address, Message,
@@ -20,7 +20,10 @@ use lettre::{
         extension::{ClientId, Extension, MailParameter},
     },
 };
-use usher_runtime::shutdown::chain;
+use usher_runtime::{
+    address::{AddressRefused, Allowed, Resolver},
+    shutdown::chain,
+};
 
 use super::config::{MailConfig, MailTls, mailbox};
 use crate::{
@@ -37,6 +40,7 @@ pub(crate) struct Mailer {
     from: Mailbox,
     reply_to: Option<Mailbox>,
     tls: Option<TlsParameters>,
+    resolver: Resolver,
 }
 
 impl fmt::Debug for Mailer {
@@ -72,7 +76,9 @@ impl Mailer {
                 Some(built.map_err(|error| format!("mail: TLS cannot be set up: {}", chain(&error)))?)
             }
         };
+        let allowed = Allowed::parse(&config.allow_addresses).map_err(|wrong| format!("mail.{wrong}"))?;
         Ok(Self {
+            resolver: Resolver::new(allowed),
             reply_to: config.reply_to.as_deref().and_then(mailbox),
             from,
             tls,
@@ -168,10 +174,12 @@ impl Mailer {
     async fn connect(&self) -> Result<AsyncSmtpConnection, Refusal> {
         let config = &self.config;
         let hello = ClientId::Domain(config.domain());
-        let address = (config.server.as_str(), config.port());
+        // Resolved here, so that what is connected to is what was looked at; the certificate is for the name all the same.
+        let addresses = self.addresses().await?;
         let implicit = self.tls.clone().filter(|_| config.tls == MailTls::Implicit);
         let connected =
-            AsyncSmtpConnection::connect_tokio1(address, Some(config.timeout), &hello, implicit, None).await;
+            AsyncSmtpConnection::connect_tokio1(addresses.as_slice(), Some(config.timeout), &hello, implicit, None)
+                .await;
         let mut connection = connected.map_err(|error| self.refusal("the connection", &error))?;
         if let Some(tls) = self.tls.clone().filter(|_| config.tls == MailTls::Starttls) {
             // Never without: a server that does not offer it may be somebody in between.
@@ -198,6 +206,25 @@ impl Mailer {
             logged_in.map_err(|error| self.refusal("the log-in", &error))?;
         }
         Ok(connection)
+    }
+
+    /// Where the server is, as far as it may be connected to.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Refusal> {
+        let (server, port) = (&self.config.server, self.config.port());
+        let found = self.resolver.addresses(server.clone()).await.map_err(|error| {
+            let (code, reason) = match AddressRefused::within(&*error) {
+                Some(refused) => (
+                    "address-refused",
+                    format!("{refused}; list it under mail.allowAddresses if it is meant"),
+                ),
+                None => ("connect", format!("{server}:{port}: the name leads nowhere")),
+            };
+            Refusal {
+                code: code.to_owned(),
+                reason,
+            }
+        })?;
+        Ok(found.iter().map(|found| SocketAddr::new(found.ip(), port)).collect())
     }
 
     /// By whose doing it failed. 421 is the server that closes (RFC 5321 section 3.8); a connection that breaks is, too.
@@ -242,6 +269,47 @@ impl Mailer {
         Refusal {
             code: code.to_owned(),
             reason: format!("{server}:{}: {words}", self.config.port()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A mailer to whom every name leads to this machine, at a port where nobody listens.
+    async fn refused(server: &str, more: &Value) -> Refusal {
+        let port = {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let mut config = json!({ "server": server, "port": port, "from": "usher@acme.example" });
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let mut mailer = Mailer::new(serde_json::from_value(config).unwrap()).unwrap();
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        mailer.resolver.lookup = Arc::new(move |_| Box::pin(async move { Ok(vec![here]) }));
+        mailer.check().await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_mail_server_inside_is_connected_to_only_when_it_is_listed() {
+        let refusal = refused("smtp.acme.example", &json!({})).await;
+        assert_eq!(refusal.code, "address-refused");
+        assert_eq!(
+            refusal.reason,
+            "smtp.acme.example leads to 127.0.0.1, which is this machine; list it under mail.allowAddresses if it is meant"
+        );
+        let listed = json!({ "allowAddresses": ["127.0.0.0/8"] });
+        assert_eq!(refused("smtp.acme.example", &listed).await.code, "connect");
+        for own in ["localhost", "127.0.0.1"] {
+            assert_eq!(refused(own, &json!({})).await.code, "connect", "{own}");
         }
     }
 }

@@ -160,8 +160,9 @@ pub(super) fn connection(
         ..HttpConfig::new(base_url)
     };
     http.max_body_bytes = max_body_bytes.unwrap_or(http.max_body_bytes);
-    // A list in a folder or a bucket has no address of its own.
-    for message in http.validate().into_iter().filter(|_| addressed) {
+    // A list in a folder or a bucket has no address of its own here; how it is reached is said here all the same.
+    let meant = |message: &String| addressed || !message.starts_with("baseUrl");
+    for message in http.validate().into_iter().filter(meant) {
         let place = place_of(&message);
         // The place is said already.
         let name = place[1..].join(".");

@@ -70,11 +70,17 @@ fn endpoint(layers: &Layers<'_>, config: &RosterConfig, problems: &mut Vec<Strin
     };
     let Some(endpoint) = endpoint else { return };
     let allow_plaintext = layers.get(&["connection", "allowPlaintext"]) == Some(&Value::Bool(true));
+    // What is no list of ranges is said where the connection is read.
+    let allow_addresses = layers
+        .decode(&["connection", "allowAddresses"], &mut Vec::new())
+        .unwrap_or_default();
     let http = crate::connector::http::HttpConfig {
         allow_plaintext,
+        allow_addresses,
         ..crate::connector::http::HttpConfig::new(endpoint)
     };
-    for message in http.validate() {
+    let of_endpoint = |message: &String| message.starts_with("baseUrl");
+    for message in http.validate().into_iter().filter(of_endpoint) {
         let message = message.replace("baseUrl", "endpoint");
         problems.push(layers.problem(&["connection", "roster", "place", kind, "endpoint"], message));
     }

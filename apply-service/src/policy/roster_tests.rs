@@ -210,6 +210,34 @@ fn an_endpoint_of_this_machine_may_be_plain_and_secrets_are_not_repeated() {
 }
 
 #[test]
+fn an_endpoint_inside_has_to_be_listed_and_how_a_bucket_is_reached_is_checked() {
+    let text = |place: &str, more: &str| {
+        GOOD.replace("place: { folder: { path: /lists } }", place)
+            .replace("connection:\n", &format!("connection:\n{more}"))
+    };
+    let own = "https://10.0.0.5:9000";
+    for place in [
+        format!("place: {{ s3: {{ bucket: b, ambient: true, endpoint: '{own}' }} }}"),
+        format!("place: {{ azure: {{ account: a, container: c, ambient: true, endpoint: '{own}' }} }}"),
+    ] {
+        let problems = refused(&text(&place, ""));
+        assert!(
+            problems.contains("endpoint names an address of a private network; list it under `allowAddresses`"),
+            "{problems}"
+        );
+        let (target, _) = list(&text(&place, "  allowAddresses: [10.0.0.0/8]\n"));
+        assert_eq!(target.connection.http.allow_addresses, ["10.0.0.0/8"]);
+        let wrong = refused(&text(&place, "  allowAddresses: [ten]\n"));
+        assert!(wrong.contains("allowAddresses `ten`: an address such as"), "{wrong}");
+        let half = refused(&text(
+            &place,
+            "  allowAddresses: [10.0.0.0/8]\n  clientCertFile: /c.pem\n",
+        ));
+        assert!(half.contains("both or neither"), "{half}");
+    }
+}
+
+#[test]
 fn the_example_of_the_document_is_read() {
     let document = include_str!("../../../docs/roster.md");
     let example = document

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use usher_runtime::address::Allowed;
+
 use super::{AuthMethod, Config, SnapshotSource};
 use crate::logic::quota::Amount;
 
@@ -20,6 +22,19 @@ impl Config {
             url.as_ref()
                 .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()),
             "salesforce.url: give the org's address, for example https://acme.my.salesforce.com",
+        );
+        let allowed = Allowed::parse(&self.salesforce.allow_addresses);
+        let refused = |url: Option<&url::Url>| {
+            let host = url.and_then(url::Url::host_str).unwrap_or_default();
+            allowed.as_ref().ok().and_then(|allowed| allowed.literal_refusal(host))
+        };
+        need(
+            allowed.is_ok(),
+            "salesforce.allowAddresses: addresses such as 10.1.2.3 or ranges such as 10.0.0.0/8",
+        );
+        need(
+            refused(url.as_ref().ok()).is_none(),
+            "salesforce.url: a private or other special address; list it under salesforce.allowAddresses if it is meant",
         );
         need(
             !auth.client_id.is_empty(),
@@ -51,6 +66,10 @@ impl Config {
         need(
             url::Url::parse(&self.pubsub.endpoint).is_ok(),
             "pubsub.endpoint: not an address",
+        );
+        need(
+            refused(url::Url::parse(&self.pubsub.endpoint).ok().as_ref()).is_none(),
+            "pubsub.endpoint: a private or other special address; list it under salesforce.allowAddresses if it is meant",
         );
         // Events of other objects would become dead letters, each with a debt about everyone.
         need(

@@ -18,6 +18,8 @@ pub struct SalesforceConfig {
     pub api_version: String,
     pub auth: AuthConfig,
     pub ca_file: Option<PathBuf>,
+    pub allow_addresses: Vec<String>,
+    pub instance_hosts: Vec<String>,
     #[serde(with = "duration")]
     pub timeout: Duration,
 }

@@ -36,6 +36,28 @@ fn all_mistakes_are_named_with_the_way_out() {
 }
 
 #[test]
+fn an_org_inside_has_to_be_listed() {
+    let inside = GOOD.replace("acme.my.salesforce.com", "10.1.2.3");
+    let shown = with(&inside).unwrap_err().to_string();
+    assert!(
+        shown.contains("list it under salesforce.allowAddresses if it is meant"),
+        "{shown}"
+    );
+    let listed = inside.replace("salesforce: {", "salesforce: { allowAddresses: [10.0.0.0/8],");
+    assert!(with(&listed).is_ok(), "{:?}", with(&listed));
+    let stream = "pubsub: { endpoint: 'https://[fd12::1]:7443' }\n";
+    let shown = with(&format!("{GOOD}{stream}")).unwrap_err().to_string();
+    assert!(shown.contains("pubsub.endpoint: a private"), "{shown}");
+    let wrong = GOOD.replace("salesforce: {", "salesforce: { allowAddresses: [ten],");
+    assert!(
+        with(&wrong)
+            .unwrap_err()
+            .to_string()
+            .contains("ranges such as 10.0.0.0/8")
+    );
+}
+
+#[test]
 fn a_channel_of_every_object_is_refused() {
     let shown = with(&format!("{GOOD}pubsub: {{ channel: /data/ChangeEvents }}\n"))
         .unwrap_err()

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tracing::info;
 use usher_contract::OrgId;
 use usher_runtime::{
+    address::AddressRefused,
     clock,
     oauth::{Claims, JWT_BEARER, assertion},
     secret::Secret,
@@ -143,7 +144,7 @@ impl TokenSource {
         })?;
         Ok(Token {
             access: Secret::new(session.access_token),
-            instance_url: session.instance_url.trim_end_matches('/').to_owned(),
+            instance_url: instance(&self.config, &session.instance_url)?,
             org,
         })
     }
@@ -168,12 +169,61 @@ struct Session {
     id: String,
 }
 
+/// Salesforce's own domains: commercial, government, and the one operated in China (Salesforce Help, "My Domain URL Formats").
+const SALESFORCE_DOMAINS: [&str; 3] = ["salesforce.com", "salesforce.mil", "sfcrmproducts.cn"];
+
+/// Where the org answers, as the log-in says, when that is a host that may be shown the token: that of `salesforce.url`, one that
+/// is configured, or, for an org at Salesforce's own domains, one of the same domain. Never in the clear where the log-in was not.
+fn instance(config: &SalesforceConfig, said: &str) -> Result<String, ApiError> {
+    let parse = |text: &str| url::Url::parse(text).ok().filter(url::Url::has_host);
+    let (Some(own), Some(named)) = (parse(&config.url), parse(said)) else {
+        return Err(ApiError::Answer {
+            what: "logging in to Salesforce".to_owned(),
+            reason: "the token answer names no address of the org".to_owned(),
+        });
+    };
+    let host = |url: &url::Url| {
+        url.host_str()
+            .unwrap_or_default()
+            .trim_end_matches('.')
+            .to_ascii_lowercase()
+    };
+    let (own_host, host) = (host(&own), host(&named));
+    let within = |host: &str, domain: &str| {
+        host.strip_suffix(domain)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let of_salesforce = SALESFORCE_DOMAINS
+        .iter()
+        .any(|domain| within(&own_host, domain) && within(&host, domain))
+        && named.port().is_none();
+    let listed = config
+        .instance_hosts
+        .iter()
+        .any(|listed| listed.eq_ignore_ascii_case(&host));
+    let is_known = host == own_host || of_salesforce || listed;
+    let is_clear = named.scheme() != "https" && named.scheme() != own.scheme();
+    let is_plain = named.username().is_empty() && named.password().is_none() && named.query().is_none();
+    if is_known && is_plain && !is_clear {
+        return Ok(said.trim_end_matches('/').to_owned());
+    }
+    Err(ApiError::Configuration(format!(
+        "the log-in at salesforce.url names {} as the org's address, which is not called with its token; put the org's own address from {} \
+         into salesforce.url, or list its host under salesforce.instanceHosts",
+        named.origin().ascii_serialization(),
+        crate::logic::place::MY_DOMAIN
+    )))
+}
+
 /// Network errors without the URL: it may hold a query with personal values.
 pub(crate) fn unreachable(error: &reqwest::Error) -> String {
+    if let Some(refused) = AddressRefused::within(error) {
+        return format!("{refused}; list it under salesforce.allowAddresses if it is meant");
+    }
     let kind = if error.is_timeout() {
         "it timed out"
     } else if error.is_connect() {
-        "cannot connect; check salesforce.url, DNS, proxy and certificates"
+        "cannot connect; check salesforce.url, DNS, firewall and certificates"
     } else {
         "the connection broke"
     };
@@ -323,5 +373,91 @@ mod tests {
         assert!(refused(503, b"").is_transient());
         assert!(refused(400, br#"{"error":"rate_limit_exceeded"}"#).is_transient());
         assert!(matches!(refused(404, b"<html>"), ApiError::Answer { .. }));
+    }
+
+    fn config(url: &str, instance_hosts: &[&str]) -> SalesforceConfig {
+        serde_json::from_value(serde_json::json!({
+            "url": url, "orgId": null, "apiVersion": "v66.0", "caFile": null, "timeout": "10s",
+            "allowAddresses": [], "instanceHosts": instance_hosts,
+            "auth": { "method": "clientCredentials", "clientId": "c", "username": "", "privateKey": null, "audience": "",
+                "clientSecret": null },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_token_is_shown_to_the_configured_host_and_to_salesforce_only() {
+        let own = "https://acme.my.salesforce.com";
+        for (url, hosts, said, is_known) in [
+            (own, &[][..], own, true),
+            (own, &[], "https://ACME.my.salesforce.com/", true),
+            ("https://login.salesforce.com", &[], own, true),
+            (own, &[], "https://na139.salesforce.com", true),
+            (
+                "https://acme.my.salesforce.mil/",
+                &[],
+                "https://other.my.salesforce.mil",
+                true,
+            ),
+            // Not in the clear, not at another port, not elsewhere.
+            (own, &[], "http://acme.my.salesforce.com", false),
+            (own, &[], "https://login.salesforce.com:8443", false),
+            (own, &[], "https://evil.example", false),
+            (own, &[], "https://evilsalesforce.com", false),
+            (own, &[], "https://acme.my.salesforce.com.evil.example", false),
+            (own, &[], "https://acme.my.salesforce.com@evil.example", false),
+            (own, &[], "https://u@acme.my.salesforce.com", false),
+            (own, &[], "https://acme.my.salesforce.mil", false),
+            // A host of one's own speaks for itself.
+            ("https://sf.acme.example", &[], own, false),
+            ("https://sf.acme.example", &["acme.my.salesforce.com"], own, true),
+            (own, &["sf.acme.example"], "https://sf.acme.example:8443", true),
+            (own, &["sf.acme.example"], "http://sf.acme.example", false),
+            ("http://127.0.0.1:4000", &[], "http://127.0.0.1:4001", true),
+            ("http://127.0.0.1:4000", &[], "http://10.0.0.1:4000", false),
+        ] {
+            let found = instance(&config(url, hosts), said);
+            assert_eq!(found.is_ok(), is_known, "{url} {hosts:?} {said}: {found:?}");
+            if let Err(error) = found {
+                assert!(
+                    !error.is_transient() && error.to_string().contains("salesforce.instanceHosts"),
+                    "{error}"
+                );
+            }
+        }
+        assert!(matches!(
+            instance(&config(own, &[]), "nowhere"),
+            Err(ApiError::Answer { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_log_in_that_names_another_host_gives_no_token() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            let body = r#"{"access_token":"s3cret","instance_url":"https://evil.example","id":"https://x/id/00D000000000001EAA/005"}"#;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            stream.write_all((head + body).as_bytes()).await.unwrap();
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "secret").unwrap();
+        let mut config = config(&url, &[]);
+        config.auth.client_secret = Some(usher_runtime::secret::SecretRef::File(file.path().to_owned()));
+        let http = super::super::rest::http_client(&config).unwrap();
+        let tokens = TokenSource::new(Arc::new(config), http);
+        let (token, ()) = tokio::join!(tokens.token(), serve);
+        let error = token.unwrap_err().to_string();
+        assert!(
+            error.contains("names https://evil.example as the org's address"),
+            "{error}"
+        );
+        assert!(!error.contains("s3cret"), "{error}");
     }
 }

@@ -17,8 +17,11 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
+use usher_runtime::address::{AddressRefused, Allowed, Lookup, Resolver, system};
+
 use super::{
     auth::Token,
+    connect::{CONNECT_TIMEOUT, connector},
     error::ApiError,
     eventbus::{
         ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest,
@@ -63,6 +66,13 @@ pub struct StreamError {
 
 impl StreamError {
     fn of_status(status: &Status) -> Self {
+        if let Some(refused) = AddressRefused::within(status) {
+            return Self {
+                reaction: Reaction::Reconnect,
+                advice: format!("{refused}; list it under salesforce.allowAddresses if it is meant"),
+                code: "address-refused".to_owned(),
+            };
+        }
         let trailer = status.metadata().get("error-code").and_then(|code| code.to_str().ok());
         let Classified {
             reaction,
@@ -116,13 +126,18 @@ impl PubSub {
     /// # Errors
     /// When the address or certificate authority cannot be used.
     pub fn new(config: Arc<PubSubConfig>, salesforce: &SalesforceConfig) -> Result<Self, ApiError> {
+        Self::with_lookup(config, salesforce, system())
+    }
+
+    fn with_lookup(config: Arc<PubSubConfig>, salesforce: &SalesforceConfig, lookup: Lookup) -> Result<Self, ApiError> {
         let wrong = |why: String| ApiError::Configuration(why);
+        let allowed =
+            Allowed::parse(&salesforce.allow_addresses).map_err(|range| wrong(format!("salesforce.{range}")))?;
         let mut endpoint = Endpoint::from_shared(config.endpoint.clone())
             .map_err(|error| wrong(format!("pubsub.endpoint: {error}")))?
-            .connect_timeout(Duration::from_secs(10))
+            .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(Duration::from_secs(60))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .tcp_nodelay(true);
+            .keep_alive_timeout(Duration::from_secs(20));
         if config.endpoint.starts_with("https://") {
             let mut tls = ClientTlsConfig::new().with_webpki_roots();
             if let Some(path) = &salesforce.ca_file {
@@ -136,7 +151,7 @@ impl PubSub {
         }
         Ok(Self {
             config,
-            channel: endpoint.connect_lazy(),
+            channel: endpoint.connect_with_connector_lazy(connector(Resolver { allowed, lookup })),
             schemas: Arc::default(),
         })
     }
@@ -375,4 +390,48 @@ fn with_credentials<T>(message: T, token: &Token) -> Result<Request<T>, StreamEr
         .insert("instanceurl", value(&token.instance_url)?);
     request.metadata_mut().insert("tenantid", value(token.org.as_str())?);
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_whose_name_leads_inside_is_not_opened_unless_listed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let refused = async |allowed: &[&str]| {
+            let salesforce: SalesforceConfig = serde_json::from_value(json!({
+                "url": "", "orgId": null, "apiVersion": "v66.0", "caFile": null, "timeout": "10s", "allowAddresses": allowed,
+                "instanceHosts": [], "auth": { "method": "clientCredentials", "clientId": "c", "username": "", "privateKey": null,
+                    "audience": "", "clientSecret": null },
+            }))
+            .unwrap();
+            let config: PubSubConfig = serde_json::from_value(json!({
+                "endpoint": format!("http://stream.example:{port}"), "channel": "/data/UserChangeEvent", "watchdog": "300s",
+                "window": 100, "renewWithin": "45s",
+            }))
+            .unwrap();
+            let here = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            let lookup: Lookup = Arc::new(move |_| Box::pin(async move { Ok(vec![here]) }));
+            let stream = PubSub::with_lookup(Arc::new(config), &salesforce, lookup).unwrap();
+            let token = Token {
+                access: usher_runtime::secret::Secret::new("s3cret"),
+                instance_url: "https://acme.my.salesforce.com".to_owned(),
+                org: "00D000000000001EAA".parse().unwrap(),
+            };
+            stream.check(&token, "/data/UserChangeEvent").await.unwrap_err()
+        };
+        let error = refused(&[]).await;
+        assert_eq!(error.code, "address-refused", "{error}");
+        assert_eq!(
+            error.advice,
+            "stream.example leads to 127.0.0.1, which is this machine; list it under salesforce.allowAddresses if it is meant"
+        );
+        let error = refused(&["127.0.0.1"]).await;
+        assert_ne!(error.code, "address-refused", "{error}");
+    }
 }

@@ -14,7 +14,10 @@ use std::{
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
-use usher_runtime::clock;
+use usher_runtime::{
+    address::{Allowed, Lookup, Resolver, system},
+    clock,
+};
 
 use super::{
     auth::{Token, TokenSource, unreachable},
@@ -82,11 +85,20 @@ pub struct QueryPage {
 /// # Errors
 /// When the certificate authority cannot be used.
 pub fn http_client(config: &SalesforceConfig) -> Result<reqwest::Client, ApiError> {
+    client_with(config, system())
+}
+
+fn client_with(config: &SalesforceConfig, lookup: Lookup) -> Result<reqwest::Client, ApiError> {
     let unusable = |why: String| ApiError::Configuration(why);
+    let allowed = Allowed::parse(&config.allow_addresses).map_err(|wrong| unusable(format!("salesforce.{wrong}")))?;
     let mut builder = reqwest::Client::builder()
         .timeout(config.timeout)
         .connect_timeout(Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
+        // A proxy of the environment would be a host that the configuration does not name.
+        .no_proxy()
+        .tls_version_min(reqwest::tls::Version::TLS_1_2)
+        .dns_resolver(Resolver { allowed, lookup })
         .user_agent(concat!("usher-ingest/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = &config.ca_file {
         let pem =
@@ -126,10 +138,8 @@ impl Rest {
     /// # Errors
     /// [`ApiError`].
     pub async fn get(&self, what: &str, path: &str, query: &[(&str, &str)]) -> Result<Answer, ApiError> {
-        self.call(what, |token| {
-            self.http.get(format!("{}{path}", token.instance_url)).query(query)
-        })
-        .await
+        self.call(what, |token| self.http.get(at(token, path)).query(query))
+            .await
     }
 
     /// POST of JSON.
@@ -137,10 +147,8 @@ impl Rest {
     /// # Errors
     /// [`ApiError`].
     pub async fn post(&self, what: &str, path: &str, body: &Value) -> Result<Answer, ApiError> {
-        self.call(what, |token| {
-            self.http.post(format!("{}{path}", token.instance_url)).json(body)
-        })
-        .await
+        self.call(what, |token| self.http.post(at(token, path)).json(body))
+            .await
     }
 
     /// GET of CSV, with the headers of the answer.
@@ -149,10 +157,7 @@ impl Rest {
     /// [`ApiError`].
     pub async fn get_csv(&self, what: &str, path: &str, query: &[(&str, &str)]) -> Result<RawAnswer, ApiError> {
         self.call_raw(what, |token| {
-            self.http
-                .get(format!("{}{path}", token.instance_url))
-                .header("Accept", "text/csv")
-                .query(query)
+            self.http.get(at(token, path)).header("Accept", "text/csv").query(query)
         })
         .await
     }
@@ -162,11 +167,7 @@ impl Rest {
     /// # Errors
     /// [`ApiError`].
     pub async fn patch(&self, what: &str, path: &str, body: &Value) -> Result<(), ApiError> {
-        let request = |token: &Token| {
-            self.http
-                .request(Method::PATCH, format!("{}{path}", token.instance_url))
-                .json(body)
-        };
+        let request = |token: &Token| self.http.request(Method::PATCH, at(token, path)).json(body);
         self.call_raw(what, request).await.map(drop)
     }
 
@@ -175,7 +176,7 @@ impl Rest {
     /// # Errors
     /// [`ApiError`].
     pub async fn delete(&self, what: &str, path: &str) -> Result<(), ApiError> {
-        let request = |token: &Token| self.http.delete(format!("{}{path}", token.instance_url));
+        let request = |token: &Token| self.http.delete(at(token, path));
         self.call_raw(what, request).await.map(drop)
     }
 
@@ -306,6 +307,12 @@ impl Rest {
     }
 }
 
+/// The address of a path at the org. The slash ends the host: a path that an answer names, such as that of the next page, leads
+/// nowhere else.
+fn at(token: &Token, path: &str) -> String {
+    format!("{}/{}", token.instance_url, path.trim_start_matches('/'))
+}
+
 /// `Sun, 22 Nov 2026 06:26:00 GMT`.
 fn http_date(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
@@ -368,5 +375,133 @@ mod tests {
             Some("2026-11-22T06:26:00Z".parse().unwrap())
         );
         assert_eq!(http_date("yesterday"), None);
+    }
+
+    fn config(url: &str, allowed: &[&str]) -> SalesforceConfig {
+        serde_json::from_value(json!({
+            "url": url, "orgId": null, "apiVersion": "v66.0", "caFile": null, "timeout": "10s",
+            "allowAddresses": allowed, "instanceHosts": [],
+            "auth": { "method": "clientCredentials", "clientId": "c", "username": "", "privateKey": null, "audience": "",
+                "clientSecret": null },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn no_path_of_an_answer_leads_to_another_host() {
+        let token = Token {
+            access: usher_runtime::secret::Secret::new("s3cret"),
+            instance_url: "https://acme.my.salesforce.com".to_owned(),
+            org: "00D000000000001EAA".parse().unwrap(),
+        };
+        for path in [
+            "/services/data",
+            "@evil.example/services",
+            ".evil.example/",
+            "//evil.example/",
+            ":80@evil.example/",
+        ] {
+            let url = url::Url::parse(&at(&token, path)).unwrap();
+            assert_eq!(url.host_str(), Some("acme.my.salesforce.com"), "{path}");
+            assert!(url.port().is_none() && url.username().is_empty(), "{path}");
+        }
+        assert_eq!(
+            at(&token, "/services/data"),
+            "https://acme.my.salesforce.com/services/data"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_not_connected_to_unless_listed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let reason = async |allowed: &[&str]| {
+            let here = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            let lookup: Lookup = Arc::new(move |_| Box::pin(async move { Ok(vec![here]) }));
+            let client = client_with(&config("", allowed), lookup).unwrap();
+            let asked = client.get(format!("http://acme.example:{port}/")).send().await;
+            unreachable(&asked.unwrap_err())
+        };
+        assert_eq!(
+            reason(&[]).await,
+            "acme.example leads to 127.0.0.1, which is this machine; list it under salesforce.allowAddresses if it is meant"
+        );
+        assert!(reason(&["127.0.0.1"]).await.starts_with("cannot connect"));
+        let wrong = http_client(&config("", &["ten"])).unwrap_err().to_string();
+        assert!(wrong.starts_with("salesforce.allowAddresses `ten`"), "{wrong}");
+    }
+
+    /// Reads the environment as the process that this test starts has it.
+    #[expect(clippy::disallowed_methods, reason = "how a proxy reaches a process")]
+    fn environment(name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    const TARGET: &str = "USHER_TEST_BEHIND_A_PROXY";
+
+    /// In a process of its own, because the environment of a process is everybody's.
+    #[tokio::test]
+    async fn a_proxy_of_the_environment_is_not_used() {
+        if let Some(target) = environment(TARGET) {
+            let client = http_client(&config("", &[])).unwrap();
+            client.get(target).send().await.unwrap();
+            return;
+        }
+        let (target, proxy) = (listener().await, listener().await);
+        let url = |listener: &tokio::net::TcpListener| format!("http://{}/", listener.local_addr().unwrap());
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+        child.args([
+            "--exact",
+            "salesforce::rest::tests::a_proxy_of_the_environment_is_not_used",
+        ]);
+        child.env(TARGET, url(&target)).kill_on_drop(true);
+        for name in [
+            "HTTP_PROXY",
+            "http_proxy",
+            "HTTPS_PROXY",
+            "https_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+        ] {
+            child.env(name, url(&proxy));
+        }
+        for name in ["NO_PROXY", "no_proxy", "REQUEST_METHOD"] {
+            child.env_remove(name);
+        }
+        let asked = async {
+            tokio::select! {
+                accepted = target.accept() => {
+                    answer(&mut accepted.unwrap().0).await;
+                    true
+                }
+                accepted = proxy.accept() => {
+                    answer(&mut accepted.unwrap().0).await;
+                    false
+                }
+            }
+        };
+        // Nobody asks when the other process fails before.
+        let asked = tokio::time::timeout(Duration::from_secs(60), asked);
+        let (output, directly) = tokio::join!(child.output(), asked);
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("1 passed"),
+            "the test has another name now"
+        );
+        assert_eq!(directly, Ok(true), "the proxy was asked");
+    }
+
+    async fn listener() -> tokio::net::TcpListener {
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap()
+    }
+
+    async fn answer(stream: &mut tokio::net::TcpStream) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await;
     }
 }

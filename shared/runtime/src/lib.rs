@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod access;
+pub mod address;
 pub mod admin;
 pub mod backoff;
 pub mod clock;

@@ -7,7 +7,7 @@ use std::{
     error::Error,
     fs, io,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,12 +15,9 @@ use jiff::Timestamp;
 use reqwest::{Certificate, Client, Identity, redirect::Policy, tls::Version};
 use tracing::{info, warn};
 use usher_contract::StateHash;
+use usher_runtime::address::{AddressRefused, Allowed, Lookup, Resolver, system};
 
-use super::{
-    HttpError,
-    address::{AddressRefused, Allowed, Lookup, Resolver},
-    config::HttpConfig,
-};
+use super::{HttpError, config::HttpConfig};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -47,6 +44,14 @@ struct Current {
 }
 
 impl Clients {
+    /// As the sender's, for a library that sends by itself.
+    ///
+    /// # Errors
+    /// Ranges of addresses that are none, certificates that cannot be used.
+    pub(crate) fn shared(config: &HttpConfig) -> Result<Arc<Self>, HttpError> {
+        Self::new(config, system(), tokio::time::Instant::now().into_std()).map(Arc::new)
+    }
+
     pub(crate) fn new(config: &HttpConfig, lookup: Lookup, now: Instant) -> Result<Self, HttpError> {
         let allowed = Allowed::parse(&config.allow_addresses).map_err(|wrong| HttpError::Settings(vec![wrong]))?;
         let identity = config.client_cert_file.clone().zip(config.client_key_file.clone());
@@ -197,7 +202,7 @@ pub(crate) enum Broken {
 /// Reads it out of an error. The text of the whole error is not used: it holds the URL, and so the value that was looked
 /// up. That of the system's error to connect holds neither.
 pub(crate) fn broken(error: &reqwest::Error) -> Broken {
-    if let Some(refused) = find::<AddressRefused>(error) {
+    if let Some(refused) = AddressRefused::within(error) {
         return Broken::Address(refused.clone());
     }
     let cause = root_io(error);
@@ -216,22 +221,6 @@ pub(crate) fn broken(error: &reqwest::Error) -> Broken {
 pub(crate) fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
     let cause = root_io(error).filter(|cause| cause.kind() == io::ErrorKind::InvalidData);
     cause.map(ToString::to_string)
-}
-
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let io = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let inside = io.and_then(|inner| inner.downcast_ref::<T>());
-        if let Some(found) = error.downcast_ref::<T>().or(inside) {
-            return Some(found);
-        }
-        next = match io {
-            Some(inner) => Some(inner as &(dyn Error + 'static)),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 /// The innermost I/O error of a chain.

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
-use usher_runtime::secret::SecretRef;
-
-use super::{
+use usher_runtime::{
     address::{Allowed, is_own_name},
-    auth::{AuthConfig, OAuthConfig},
+    secret::SecretRef,
 };
+
+use super::auth::{AuthConfig, OAuthConfig};
 
 /// Settings of the sender of one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -265,3 +265,106 @@ async fn a_sender_beside_another_takes_from_the_same_limit() {
     assert!(alone.beside(limited(Some(1.0))).unwrap().pace.is_some());
     assert!(alone.beside(limited(None)).unwrap().pace.is_none());
 }
+
+const BEHIND_A_PROXY: &str = "USHER_TEST_BEHIND_A_PROXY";
+
+/// In a process of its own, because the environment of a process is everybody's.
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_not_used() {
+    #[expect(clippy::disallowed_methods, reason = "how a proxy reaches a process")]
+    let target = std::env::var(BEHIND_A_PROXY).ok();
+    if let Some(target) = target {
+        check(&HttpSender::new(HttpConfig::new(target)).unwrap()).await.unwrap();
+        return;
+    }
+    let (target, proxy) = (
+        server(list()).await,
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    );
+    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+    child.args([
+        "--exact",
+        "connector::http::sender_tests::a_proxy_of_the_environment_is_not_used",
+    ]);
+    child
+        .env(BEHIND_A_PROXY, format!("http://{target}/"))
+        .kill_on_drop(true);
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        child.env(name, format!("http://{}/", proxy.local_addr().unwrap()));
+    }
+    for name in ["NO_PROXY", "no_proxy", "REQUEST_METHOD"] {
+        child.env_remove(name);
+    }
+    let output = tokio::select! {
+        output = child.output() => output.unwrap(),
+        _ = proxy.accept() => panic!("the proxy was asked"),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// The versions of TLS that a client offers with its first message, and what it says to a server that answers with an old one.
+async fn offered(versions_max: [u8; 2]) -> (Vec<[u8; 2]>, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut hello = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+        stream.read_exact(&mut hello).await.unwrap();
+        // RFC 5246 section 7.4.1.3: version, random, no session, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, no compression.
+        let [major, minor] = versions_max;
+        let mut answer = vec![22, major, minor, 0, 42, 2, 0, 0, 38, major, minor];
+        answer.extend([7; 32]);
+        answer.extend([0, 0xc0, 0x13, 0]);
+        let _ = stream.write_all(&answer).await;
+        let _ = stream.read(&mut [0; 64]).await;
+        hello
+    };
+    let sender = HttpSender::new(HttpConfig::new(format!("https://localhost:{port}/"))).unwrap();
+    let (hello, refused) = tokio::join!(serve, check(&sender));
+    // RFC 8446 section 4.1.2: type and length, version, random; then session, suites, compression, extensions.
+    let byte = |at: usize| usize::from(hello[at]);
+    let word = |at: usize| byte(at) << 8 | byte(at + 1);
+    let mut at = 4 + 2 + 32;
+    at += 1 + byte(at);
+    at += 2 + word(at);
+    at += 1 + byte(at);
+    let end = at + 2 + word(at);
+    at += 2;
+    let mut versions = vec![];
+    while at < end {
+        let (kind, length) = (word(at), word(at + 2));
+        // supported_versions (RFC 8446 section 4.2.1).
+        if kind == 43 {
+            versions = hello[at + 5..at + 4 + length]
+                .chunks(2)
+                .map(|two| [two[0], two[1]])
+                .collect();
+        }
+        at += 4 + length;
+    }
+    (versions, refused.unwrap_err())
+}
+
+#[tokio::test]
+async fn no_tls_below_1_2_is_offered_or_accepted() {
+    let (tls_1_0, tls_1_1, tls_1_2, tls_1_3) = ([3, 1], [3, 2], [3, 3], [3, 4]);
+    for old in [tls_1_0, tls_1_1] {
+        let (versions, refused) = offered(old).await;
+        assert!(
+            versions.contains(&tls_1_2) && versions.contains(&tls_1_3),
+            "{versions:?}"
+        );
+        assert!(versions.iter().all(|version| *version >= tls_1_2), "{versions:?}");
+        assert!(refused.starts_with("halt tls"), "{old:?}: {refused}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
@@ -93,6 +94,8 @@ impl Draft for RestDraft {
         let mut context = self.context.clone();
         context.insert("now_ms".to_owned(), json!(moment.now_ms));
         context.insert("now_s".to_owned(), json!(moment.now_ms.div_euclid(1000)));
+        let seconds = Timestamp::from_second(moment.now_ms.div_euclid(1000)).unwrap_or(Timestamp::UNIX_EPOCH);
+        context.insert("now_iso".to_owned(), json!(seconds.to_string()));
         context.insert("secret".to_owned(), json!(*moment.secrets));
         let path = match &self.link {
             Some(link) => link.clone(),

@@ -17,6 +17,7 @@ mod finding;
 mod grouping;
 mod listing;
 mod meanings;
+mod signing;
 mod writing;
 
 /// An application in the resource style, as others are described from.

@@ -1,14 +1,16 @@
 //! Templates of requests: text with values in it, or one value with its type.
 //!
-//! The language is that of the mapping (`logic::template`), sandboxed and bounded in the same way, with two functions
-//! more: `sha512(text)` and `hmac_sha256(key, text)`, both as lower-case hex. A text that is nothing but one
-//! `{{ expression }}` keeps the type of its value, and an undefined one leaves its entry out.
+//! The language is that of the mapping (`logic::template`), sandboxed and bounded in the same way, with functions more:
+//! `sha512(text)`, `hmac_sha256(key, text)` and `hmac_sha512(key, text)` as lower-case hex, and each with `_base64` behind its
+//! name as base64 (RFC 4648 section 4, padded). A text that is nothing but one `{{ expression }}` keeps the type of its value,
+//! and an undefined one leaves its entry out.
 //!
 //! In paths whatever is put in is percent-encoded and must be a segment of its own: not empty, no dots that lead
 //! elsewhere. So no value can become syntax.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use minijinja::{Environment, Error, ErrorKind, value::Serde};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -20,7 +22,14 @@ use crate::logic::template::{in_words, refuse_growth};
 /// Bytes that may come out.
 const OUTPUT_MAX: usize = 16_384;
 /// What is known besides the names of the context.
-pub(crate) const FUNCTIONS: [&str; 2] = ["sha512", "hmac_sha256"];
+pub(crate) const FUNCTIONS: [&str; 6] = [
+    "sha512",
+    "sha512_base64",
+    "hmac_sha256",
+    "hmac_sha256_base64",
+    "hmac_sha512",
+    "hmac_sha512_base64",
+];
 /// RFC 3986 section 2.3.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -139,13 +148,32 @@ pub(crate) fn plain(value: &Value) -> String {
 
 fn environment() -> Environment<'static> {
     let mut env = crate::logic::template::environment();
-    env.add_function("sha512", |text: String| hex(&Sha512::digest(text.as_bytes())));
+    let digest = |text: &str| Sha512::digest(text.as_bytes());
+    env.add_function("sha512", move |text: String| hex(&digest(&text)));
+    env.add_function("sha512_base64", move |text: String| BASE64.encode(digest(&text)));
     env.add_function("hmac_sha256", |key: String, text: String| {
-        let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes());
-        mac.map(|mac| hex(&mac.chain_update(text.as_bytes()).finalize().into_bytes()))
-            .map_err(|_| Error::new(ErrorKind::InvalidOperation, "hmac_sha256: no key"))
+        hex(&hmac_sha256(&key, &text))
+    });
+    env.add_function("hmac_sha256_base64", |key: String, text: String| {
+        BASE64.encode(hmac_sha256(&key, &text))
+    });
+    env.add_function("hmac_sha512", |key: String, text: String| {
+        hex(&hmac_sha512(&key, &text))
+    });
+    env.add_function("hmac_sha512_base64", |key: String, text: String| {
+        BASE64.encode(hmac_sha512(&key, &text))
     });
     env
+}
+
+fn hmac_sha256(key: &str, text: &str) -> Vec<u8> {
+    let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC takes keys of every length");
+    mac.chain_update(text.as_bytes()).finalize().into_bytes().to_vec()
+}
+
+fn hmac_sha512(key: &str, text: &str) -> Vec<u8> {
+    let mac = Hmac::<Sha512>::new_from_slice(key.as_bytes()).expect("HMAC takes keys of every length");
+    mac.chain_update(text.as_bytes()).finalize().into_bytes().to_vec()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -191,20 +219,39 @@ mod tests {
         assert!(Template::parse("{{ a").is_err());
     }
 
-    /// The vectors of FIPS 180-4 (`abc`) and RFC 4231 section 4.3.
+    /// The vectors of FIPS 180-4 (`abc`) and RFC 4231 section 4.3, in both encodings.
     #[test]
-    fn hashes_are_lower_case_hex() {
-        let hash = value("{{ sha512('a' ~ b) }}", json!({"b": "bc"})).unwrap().unwrap();
-        assert!(
-            hash.as_str()
-                .unwrap()
-                .starts_with("ddaf35a193617abacc417349ae20413112e6fa4e89a97ea2")
-        );
-        let mac = value("{{ hmac_sha256('Jefe', 'what do ya want for nothing?') }}", json!({}));
-        assert_eq!(
-            mac.unwrap().unwrap(),
-            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-        );
+    fn hashes_are_lower_case_hex_or_base64() {
+        let asked = "'Jefe', 'what do ya want for nothing?'";
+        for (template, expected) in [
+            (
+                "{{ sha512('a' ~ b) }}".to_owned(),
+                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+            ),
+            (
+                "{{ sha512_base64('a' ~ b) }}".to_owned(),
+                "3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==",
+            ),
+            (
+                format!("{{{{ hmac_sha256({asked}) }}}}"),
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                format!("{{{{ hmac_sha256_base64({asked}) }}}}"),
+                "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=",
+            ),
+            (
+                format!("{{{{ hmac_sha512({asked}) }}}}"),
+                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
+            ),
+            (
+                format!("{{{{ hmac_sha512_base64({asked}) }}}}"),
+                "Fkt6e/z4GeLjlfvnO1bgo4e9ZCIugx/WECcM1+olBVSXWL91wFqZSm0DT2X48Ob9yuqxo01Ka0tjbgcKOLznNw==",
+            ),
+        ] {
+            let value = value(&template, json!({"b": "bc"})).unwrap().unwrap();
+            assert_eq!(value, expected, "{template}");
+        }
     }
 
     #[test]

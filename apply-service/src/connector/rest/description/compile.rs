@@ -358,7 +358,7 @@ impl<'a> Compiler<'a> {
                     ));
                 }
             }
-            "now_ms" | "now_s" if place == Place::Sent => {}
+            "now_ms" | "now_s" | "now_iso" if place == Place::Sent => {}
             root if FUNCTIONS.contains(&root) => {}
             "values" if roots.contains(&"values") => {
                 if !below.is_empty() {
@@ -384,7 +384,16 @@ impl<'a> Compiler<'a> {
                     .collect();
                 known.push("settings.<name>");
                 if place == Place::Sent {
-                    known.extend(["secret.<name>", "now_ms", "now_s", "sha512()", "hmac_sha256()"]);
+                    known.extend([
+                        "secret.<name>",
+                        "now_ms",
+                        "now_s",
+                        "now_iso",
+                        "sha512()",
+                        "hmac_sha256()",
+                        "hmac_sha512()",
+                        "each also as _base64",
+                    ]);
                 }
                 self.wrong(
                     at,
@@ -405,7 +414,7 @@ impl<'a> Compiler<'a> {
         let secrets: Map<String, Value> = self.secrets.iter().map(|name| (name.clone(), json!("x"))).collect();
         let sample = json!({
             "values": fields, "account": {"id": "x"}, "key": "x", "settings": self.config.settings,
-            "secret": secrets, "now_ms": 0, "now_s": 0,
+            "secret": secrets, "now_ms": 0, "now_s": 0, "now_iso": "1970-01-01T00:00:00Z",
             "page": {"number": 1, "offset": 0, "cursor": "x", "size": 1},
             "group": {"id": "x", "name": "x"}, "member": {"id": "x"}, "members": ["x"],
         });

@@ -1,7 +1,8 @@
 //! S3, Google Cloud Storage and Azure Blob Storage, by the `object_store` crate: one PUT is all or nothing, and conditional.
 //!
 //! Guarantees: no redirects, no proxy of the environment, plain HTTP only to this machine or with `allowPlaintext`,
-//! `caFile` for private authorities, the time limits of `connection.timeouts`. Only the configured host is called, and with
+//! `caFile` for private authorities, addresses as for every connection (`carrier`). Whatever is asked ends within
+//! `connection.timeouts.request`, credentials and repetitions included. Only the configured host is called, and with
 //! `ambient: true` those that the platform names for credentials. Secret files are read for each use, so a rotated one counts.
 
 use std::{
@@ -13,18 +14,20 @@ use std::{
 
 use bytes::Bytes;
 use object_store::{
-    ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig,
-    UpdateVersion,
+    Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
     aws::{AmazonS3Builder, S3ConditionalPut},
     azure::MicrosoftAzureBuilder,
-    client::{HttpClient, HttpConnector},
     gcp::GoogleCloudStorageBuilder,
     path::Path,
 };
 
-use super::{Answer, Gate, Place, PlaceError, Stored, Version, now};
+use super::{
+    Answer, Gate, Place, PlaceError, Stored, Version,
+    carrier::{Carrier, unanswered},
+    now,
+};
 use crate::connector::{
-    http::{HttpConfig, HttpError, client},
+    http::{HttpConfig, HttpError, client::Clients},
     roster::config::{AzureConfig, GcsConfig, PlaceConfig, S3Config},
 };
 
@@ -34,7 +37,7 @@ const RETRIES: usize = 2;
 /// See the module.
 pub(in super::super) struct Objects {
     config: PlaceConfig,
-    client: reqwest::Client,
+    carrier: Carrier,
     request_timeout: Duration,
     max_bytes: usize,
     /// The store, as long as the secrets stay the same.
@@ -44,24 +47,27 @@ pub(in super::super) struct Objects {
 /// A store, and the secrets that it was made with.
 type Made = (Vec<String>, Arc<dyn ObjectStore>);
 
-/// Hands out the client that is set up like every other of this service.
-#[derive(Debug)]
-struct Ours(reqwest::Client);
-
-impl HttpConnector for Ours {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
-    }
-}
-
 impl Objects {
     pub(in super::super) fn new(config: PlaceConfig, http: &HttpConfig, max_bytes: usize) -> Result<Self, HttpError> {
-        Ok(Self {
+        Ok(Self::with_clients(config, Clients::shared(http)?, http, max_bytes))
+    }
+
+    fn with_clients(config: PlaceConfig, clients: Arc<Clients>, http: &HttpConfig, max_bytes: usize) -> Self {
+        Self {
             config,
-            client: client(http)?,
+            carrier: Carrier::new(clients, max_bytes),
             request_timeout: Duration::from_millis(http.request_timeout_ms),
             max_bytes,
             made: Mutex::new(None),
+        }
+    }
+
+    /// What the store says within the time of a request: the library sets no limit of its own to a client that it is given.
+    async fn in_time<T>(&self, doing: &str, asked: impl Future<Output = T>) -> Result<T, PlaceError> {
+        tokio::time::timeout(self.request_timeout, asked).await.map_err(|_| {
+            let (place, limit) = (self.words(), self.request_timeout.as_millis());
+            let why = format!("the store did not answer within {limit} ms (connection.timeouts.request)");
+            PlaceError::failed("timeout", format!("{doing} {place} failed: {why}"))
         })
     }
 
@@ -120,10 +126,6 @@ impl Objects {
         }
     }
 
-    fn ours(&self) -> Ours {
-        Ours(self.client.clone())
-    }
-
     fn s3(&self, config: &S3Config, secrets: &[String]) -> object_store::Result<Arc<dyn ObjectStore>> {
         let base = if config.ambient {
             AmazonS3Builder::from_env()
@@ -142,7 +144,7 @@ impl Objects {
             })
             .with_allow_http(true)
             .with_retry(self.retry())
-            .with_http_connector(self.ours());
+            .with_http_connector(self.carrier.clone());
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
@@ -164,7 +166,7 @@ impl Objects {
         let mut builder = base
             .with_bucket_name(&config.bucket)
             .with_retry(self.retry())
-            .with_http_connector(self.ours());
+            .with_http_connector(self.carrier.clone());
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_base_url(endpoint.trim_end_matches('/'));
         }
@@ -185,7 +187,7 @@ impl Objects {
             .with_container_name(&config.container)
             .with_allow_http(true)
             .with_retry(self.retry())
-            .with_http_connector(self.ours());
+            .with_http_connector(self.carrier.clone());
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint.clone());
         }
@@ -215,6 +217,9 @@ impl Objects {
 
     fn failed(&self, doing: &str, error: &Error) -> PlaceError {
         let place = self.words();
+        if let Some((code, why)) = unanswered(error) {
+            return PlaceError::failed(code, format!("{doing} {place} failed: {why}"));
+        }
         let (code, why) = match error {
             Error::Precondition { .. } | Error::AlreadyExists { .. } => return PlaceError::Changed,
             Error::NotFound { .. } => ("place-missing", "there is no such bucket or container"),
@@ -286,7 +291,8 @@ fn update(version: &Version) -> UpdateVersion {
 impl Place for Objects {
     fn version<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Version>> {
         Box::pin(async move {
-            match self.store()?.head(&self.path(name)).await {
+            let (store, path) = (self.store()?, self.path(name));
+            match self.in_time("looking at", store.head(&path)).await? {
                 Ok(meta) => Ok(Some(version(meta.e_tag, meta.version))),
                 Err(Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(self.failed("looking at", &error)),
@@ -296,7 +302,8 @@ impl Place for Objects {
 
     fn read<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Stored>> {
         Box::pin(async move {
-            let found = match self.store()?.get(&self.path(name)).await {
+            let (store, path) = (self.store()?, self.path(name));
+            let found = match self.in_time("reading from", store.get(&path)).await? {
                 Ok(found) => found,
                 Err(Error::NotFound { .. }) => return Ok(None),
                 Err(error) => return Err(self.failed("reading from", &error)),
@@ -309,9 +316,9 @@ impl Place for Objects {
                 ));
             }
             let version = version(found.meta.e_tag.clone(), found.meta.version.clone());
-            let bytes = found
-                .bytes()
-                .await
+            let bytes = self
+                .in_time("reading from", found.bytes())
+                .await?
                 .map_err(|error| self.failed("reading from", &error))?;
             Ok(Some(Stored {
                 bytes: bytes.to_vec(),
@@ -364,7 +371,11 @@ impl Place for Objects {
 
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            match self.store()?.copy(&self.path(from), &self.path(to)).await {
+            let (store, from, to) = (self.store()?, self.path(from), self.path(to));
+            match self
+                .in_time("keeping the previous file in", store.copy(&from, &to))
+                .await?
+            {
                 Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
                 Err(error) => Err(self.failed("keeping the previous file in", &error)),
             }
@@ -373,7 +384,8 @@ impl Place for Objects {
 
     fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            match self.store()?.delete(&self.path(name)).await {
+            let (store, path) = (self.store()?, self.path(name));
+            match self.in_time("removing from", store.delete(&path)).await? {
                 Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
                 Err(error) => Err(self.failed("removing from", &error)),
             }
@@ -403,6 +415,10 @@ impl fmt::Debug for Objects {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "objects_edge_tests.rs"]
+mod edge_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,9 @@
 //! Which addresses a name may lead to, checked when it is resolved, right before the connection.
 //!
-//! A name of the policy that suddenly leads into the own network (a mistake, a takeover of the name, DNS rebinding) must not
+//! A name of the configuration that suddenly leads into the own network (a mistake, a takeover of the name, DNS rebinding) must not
 //! carry credentials and people there. So private, link-local, shared and reserved addresses are refused unless they are
 //! listed, and those of cloud metadata services unless they are listed one by one. An address of this machine is allowed
-//! only when the policy names it literally: `localhost`, `127.0.0.1`, `[::1]`.
+//! only when the configuration names it literally: `localhost`, `127.0.0.1`, `[::1]`.
 
 use std::{
     error::Error,
@@ -68,13 +68,17 @@ impl Range {
     }
 }
 
-/// Addresses under which machines of clouds find their credentials (documentation of AWS, GCP, Azure, Alibaba, Oracle).
-const METADATA: [IpAddr; 5] = [
+/// Addresses under which machines, containers and pods of clouds find their credentials (documentation of AWS, GCP, Azure,
+/// Alibaba, Oracle; of AWS also Amazon ECS task roles, 169.254.170.2, and EKS Pod Identity, 169.254.170.23 and fd00:ec2::23).
+const METADATA: [IpAddr; 8] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
 ];
 
 /// What is not the public internet (IANA special-purpose registries), in words.
@@ -110,14 +114,14 @@ fn inner(address: IpAddr) -> IpAddr {
 
 /// What may be connected to.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Allowed(Vec<Range>);
+pub struct Allowed(Vec<Range>);
 
 impl Allowed {
     /// Reads the ranges of the configuration.
     ///
     /// # Errors
     /// The first that is none.
-    pub(crate) fn parse(texts: &[String]) -> Result<Self, String> {
+    pub fn parse(texts: &[String]) -> Result<Self, String> {
         let range = |text: &String| {
             Range::parse(text).ok_or_else(|| {
                 format!("allowAddresses `{text}`: an address such as 10.1.2.3 or a range such as 10.0.0.0/8")
@@ -126,8 +130,17 @@ impl Allowed {
         texts.iter().map(range).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Why an address is refused, in words; `None` when it is not. `literal`: the policy itself names this machine.
-    pub(crate) fn refusal(&self, address: IpAddr, literal: bool) -> Option<&'static str> {
+    /// Why a host that is written as an address is refused, in words; `None` when it is not, and for names, which are checked when
+    /// they are resolved.
+    #[must_use]
+    pub fn literal_refusal(&self, host: &str) -> Option<&'static str> {
+        let address = literal(host)?;
+        self.refusal(address, address.is_loopback())
+    }
+
+    /// Why an address is refused, in words; `None` when it is not. `literal`: the configuration itself names this machine.
+    #[must_use]
+    pub fn refusal(&self, address: IpAddr, literal: bool) -> Option<&'static str> {
         let meant = inner(address);
         let listed = |range: &&Range| range.holds(address) || range.holds(meant);
         if METADATA.contains(&meant) {
@@ -152,18 +165,27 @@ impl Allowed {
     }
 }
 
-/// Whether a host of the policy names this machine itself.
-pub(crate) fn is_own_name(host: &str) -> bool {
+/// A host that is written as an address, also in the brackets of a URL.
+fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Whether a host of the configuration names this machine itself.
+#[must_use]
+pub fn is_own_name(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost")
 }
 
 /// A name that leads only to addresses that are not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AddressRefused {
-    pub(crate) host: String,
-    pub(crate) address: IpAddr,
-    pub(crate) why: &'static str,
+pub struct AddressRefused {
+    /// The name.
+    pub host: String,
+    /// One of the addresses that it leads to.
+    pub address: IpAddr,
+    /// What that is, in words.
+    pub why: &'static str,
 }
 
 impl fmt::Display for AddressRefused {
@@ -175,41 +197,96 @@ impl fmt::Display for AddressRefused {
 
 impl Error for AddressRefused {}
 
-type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+impl AddressRefused {
+    /// Finds it in the chain of an error of a connection, whichever library has wrapped it.
+    #[must_use]
+    pub fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        find(error)
+    }
+}
+
+/// The first error of this type in a chain, also inside of I/O errors, which do not name what they carry as their source.
+#[must_use]
+pub fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let inside = io.and_then(|inner| inner.downcast_ref::<T>());
+        if let Some(found) = error.downcast_ref::<T>().or(inside) {
+            return Some(found);
+        }
+        next = match io {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// What a lookup finds.
+pub type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 /// Asks the system, or in a test a table.
-pub(crate) type Lookup = Arc<dyn Fn(String) -> Found + Send + Sync>;
+pub type Lookup = Arc<dyn Fn(String) -> Found + Send + Sync>;
 
 /// Asks the system.
-pub(crate) fn system() -> Lookup {
+#[must_use]
+pub fn system() -> Lookup {
     Arc::new(|host| Box::pin(async move { tokio::net::lookup_host((host, 0)).await.map(Iterator::collect) }))
 }
 
 /// Resolves names and lets through what may be connected to.
 #[derive(Clone)]
-pub(crate) struct Resolver {
-    pub(crate) allowed: Allowed,
-    pub(crate) lookup: Lookup,
+pub struct Resolver {
+    /// What may be connected to.
+    pub allowed: Allowed,
+    /// Who is asked.
+    pub lookup: Lookup,
+}
+
+impl Resolver {
+    /// Asks the system.
+    #[must_use]
+    pub fn new(allowed: Allowed) -> Self {
+        Self {
+            allowed,
+            lookup: system(),
+        }
+    }
+
+    /// The addresses of a host that may be connected to; of a mixed answer those.
+    ///
+    /// # Errors
+    /// [`AddressRefused`] when none of them may, and what the lookup says.
+    pub async fn addresses(&self, host: String) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
+        let own = is_own_name(&host) || literal(&host).is_some_and(|address| address.is_loopback());
+        let (mut good, mut refused) = (Vec::new(), None);
+        for address in (self.lookup)(host.clone()).await? {
+            match self.allowed.refusal(address.ip(), own) {
+                None => good.push(address),
+                Some(why) => refused = Some((address.ip(), why)),
+            }
+        }
+        match refused {
+            Some((address, why)) if good.is_empty() => Err(Box::new(AddressRefused { host, address, why })),
+            _ => Ok(good),
+        }
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver")
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (host, allowed) = (name.as_str().to_owned(), self.allowed.clone());
-        let found = (self.lookup)(host.clone());
+        let (resolver, host) = (self.clone(), name.as_str().to_owned());
         Box::pin(async move {
-            let literal = is_own_name(&host);
-            let (mut good, mut refused) = (Vec::new(), None);
-            for address in found.await? {
-                match allowed.refusal(address.ip(), literal) {
-                    None => good.push(address),
-                    Some(why) => refused = Some((address.ip(), why)),
-                }
-            }
-            match refused {
-                Some((address, why)) if good.is_empty() => {
-                    Err(Box::new(AddressRefused { host, address, why }) as Box<dyn Error + Send + Sync>)
-                }
-                _ => Ok(Box::new(good.into_iter()) as Addrs),
-            }
+            let good = resolver.addresses(host).await?;
+            Ok(Box::new(good.into_iter()) as Addrs)
         })
     }
 }
@@ -249,6 +326,9 @@ mod tests {
             ("168.63.129.16", Some("a metadata service")),
             ("100.100.100.200", Some("a metadata service")),
             ("fd00:ec2::254", Some("a metadata service")),
+            ("169.254.170.2", Some("a metadata service")),
+            ("169.254.170.23", Some("a metadata service")),
+            ("fd00:ec2::23", Some("a metadata service")),
             // The same in other clothes.
             ("::ffff:10.0.0.1", Some("a private network")),
             ("::ffff:169.254.169.254", Some("a metadata service")),
@@ -273,12 +353,15 @@ mod tests {
         assert_eq!(refusal(&["0.0.0.0/0"], "192.168.0.1"), None);
         assert_eq!(refusal(&["0.0.0.0/0"], "fd12::1"), Some("a private network"));
         for range in ["169.254.0.0/16", "0.0.0.0/0"] {
-            assert_eq!(
-                refusal(&[range], "169.254.169.254"),
-                Some("a metadata service"),
-                "{range}"
-            );
+            for address in ["169.254.169.254", "169.254.170.2", "169.254.170.23"] {
+                assert_eq!(
+                    refusal(&[range], address),
+                    Some("a metadata service"),
+                    "{range} {address}"
+                );
+            }
         }
+        assert_eq!(refusal(&["fd00::/8"], "fd00:ec2::23"), Some("a metadata service"));
         assert_eq!(refusal(&["169.254.169.254"], "169.254.169.254"), None);
         for wrong in ["10.0.0.0/33", "ten", "10.0.0/8", "", "fd00::/129", "-1/8"] {
             assert!(Allowed::parse(&[wrong.to_owned()]).is_err(), "{wrong}");
@@ -293,6 +376,17 @@ mod tests {
         assert!(none.refusal("10.0.0.1".parse().unwrap(), true).is_some());
         assert!(none.refusal("0.0.0.0".parse().unwrap(), true).is_some());
         assert!(is_own_name("LOCALHOST.") && is_own_name("a.localhost") && !is_own_name("localhost.example"));
+    }
+
+    #[test]
+    fn a_host_that_is_an_address_is_held_to_the_same_rules() {
+        let none = Allowed::default();
+        assert_eq!(none.literal_refusal("10.0.0.1"), Some("a private network"));
+        assert_eq!(none.literal_refusal("[fd12::1]"), Some("a private network"));
+        assert_eq!(none.literal_refusal("127.0.0.1"), None);
+        assert_eq!(none.literal_refusal("[::1]"), None);
+        assert_eq!(none.literal_refusal("0.0.0.0"), Some("this machine"));
+        assert_eq!(none.literal_refusal("acme.my.salesforce.com"), None);
     }
 
     fn resolver(addresses: &[&str]) -> Resolver {
@@ -326,5 +420,10 @@ mod tests {
         let own = resolver(&["127.0.0.1"]);
         assert!(own.resolve(name()).await.is_err());
         assert!(own.resolve("localhost".parse().unwrap()).await.is_ok());
+        assert!(own.addresses("127.0.0.1".to_owned()).await.is_ok());
+        let refused = own.addresses("10.0.0.1".to_owned()).await.unwrap_err();
+        assert!(AddressRefused::within(&*refused).is_some());
+        let wrapped = io::Error::other(refused);
+        assert_eq!(AddressRefused::within(&wrapped).unwrap().why, "this machine");
     }
 }
