@@ -47,6 +47,12 @@ impl Directory {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    #[cfg(test)]
+    pub(crate) fn put(&self, target: TargetName, record: TargetRecord) {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        table.insert(target, record);
+    }
+
     /// Where the process that runs a target listens, as far as is known: one that died has not said so.
     pub(crate) fn owner(&self, target: &TargetName) -> Option<String> {
         self.get(target).as_ref().and_then(owner_of)

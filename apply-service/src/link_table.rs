@@ -432,6 +432,9 @@ fn pass_over(malformed: &mut u64, topic: &str, partition: i32, offset: i64, reas
     );
 }
 
+#[cfg(test)]
+mod formats_tests;
+
 /// A record of which nothing is known, for tests elsewhere.
 #[cfg(test)]
 pub(crate) fn testing_record() -> TargetRecord {

@@ -1,11 +1,24 @@
 //! Every metric of the service. Labels are target names and closed words, never people or error texts.
 
+use std::collections::BTreeMap;
+
 use prometheus::{
     Error, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::Metric as _,
 };
+use serde::Serialize;
 use usher_contract::{Outcome, OutcomeResult};
 
 use crate::{connector::http::CredentialStatus, logic::lane::LaneStatus};
+
+/// How old changes were when their write was confirmed and recorded, since this process began.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Freshness {
+    /// Writes of changes of which the source has said when it had committed them.
+    pub writes: u64,
+    /// How many of them within so many seconds.
+    pub within: BTreeMap<String, u64>,
+}
 
 /// The metrics, registered once.
 #[derive(Debug)]
@@ -21,6 +34,7 @@ pub struct Metrics {
     commit_seconds: HistogramVec,
     commit_failures: IntCounterVec,
     freshness_seconds: HistogramVec,
+    mode: IntGaugeVec,
     owned: IntGaugeVec,
     pending: IntGaugeVec,
     oldest_pending_seconds: IntGaugeVec,
@@ -105,6 +119,14 @@ impl Metrics {
             &["target", "what"],
         )?;
         registry.register(Box::new(credential_ends.clone()))?;
+        let mode = IntGaugeVec::new(
+            Opts::new(
+                "apply_target_mode",
+                "1 for the mode of the target: off, observe, link or enforce",
+            ),
+            &["target", "mode"],
+        )?;
+        registry.register(Box::new(mode.clone()))?;
         Ok(Self {
             users_known: gauge("apply_users", "People in the table")?,
             policy_refused: gauge(
@@ -141,6 +163,7 @@ impl Metrics {
                 &["target"],
                 SLOW,
             )?,
+            mode,
             owned: gauges("apply_target_owned", "Whether this process runs the target")?,
             pending: gauges("apply_pending", "People with something outstanding")?,
             oldest_pending_seconds: gauges("apply_oldest_pending_seconds", "Age of the oldest outstanding change")?,
@@ -198,7 +221,7 @@ impl Metrics {
             )?,
             restored: gauges(
                 "apply_restored_records",
-                "Records read by the take-over that is under way",
+                "Records read by the take-over that is under way, or by the last one",
             )?,
             commands_malformed,
             credential_ends,
@@ -272,6 +295,26 @@ impl Metrics {
                 self.freshness_seconds.with_label_values(&[target]).observe(seconds);
             }
         }
+    }
+
+    /// In which mode a target is, by its word.
+    pub fn mode(&self, target: &str, mode: &str) {
+        self.mode.with_label_values(&[target, mode]).set(1);
+    }
+
+    /// What was recorded of freshness so far; `None` before the first write.
+    #[must_use]
+    pub fn freshness(&self, target: &str) -> Option<Freshness> {
+        let metric = self.freshness_seconds.with_label_values(&[target]).metric();
+        let histogram = metric.get_histogram();
+        let writes = histogram.get_sample_count();
+        let buckets = histogram.get_bucket().iter();
+        (writes > 0).then(|| Freshness {
+            writes,
+            within: buckets
+                .map(|bucket| (bucket.upper_bound().to_string(), bucket.cumulative_count()))
+                .collect(),
+        })
     }
 
     /// The present state of a target; `None` when it is not run here.

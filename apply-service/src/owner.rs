@@ -235,7 +235,8 @@ impl Owner {
             self.status.clone(),
             target.clone(),
         );
-        self.work = Work::Restoring(Box::pin(async move {
+        let (shown, named) = (self.status.clone(), target.clone());
+        let restoring = async move {
             let mut restored = link_table::restore(&kafka, &producer, &target, &progress).await?;
             match Standing::of(restored.record.as_ref(), formerly.as_ref()) {
                 Standing::Current => {}
@@ -262,7 +263,8 @@ impl Owner {
             // A lane over half a table would hold back people whose links name newer versions.
             users.caught_up().await;
             Ok((restored, inbox))
-        }));
+        };
+        self.work = Work::Restoring(Box::pin(async move { shown.while_restoring(&named, restoring).await }));
     }
 
     fn activate(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -20,9 +21,12 @@ use crate::{
     connector::http::{CredentialStatus, Ending, HttpSender},
     directory::Directory,
     logic::{lane::LaneStatus, ownership::State, retry::elapsed, target_record::FIRST_SYNC},
-    metrics::Metrics,
+    metrics::{Freshness, Metrics},
     users::{Users, UsersStatus},
 };
+
+/// How often the metrics are told how far a take-over has read.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// One target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,6 +49,9 @@ pub struct TargetStatus {
     /// Records read so far, while what is known is read back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<u64>,
+    /// How old changes were when they had arrived, as far as this process has written them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
     /// People who left longer ago than the bound and whose account is still on.
     pub leavers_overdue: usize,
     /// How it stands with the credentials, as this process knows it.
@@ -130,8 +137,9 @@ impl StatusHandle {
                 .credential(name)
                 .filter(|credential| credential.kind != "none" || !credential.ends.is_empty());
             target.alarms = self.alarms_of(target, now);
+            target.freshness = self.metrics.freshness(name.as_str());
             if target.state == State::Restoring(now).as_str() {
-                target.restored = self.restored(name);
+                target.restored = Some(self.progress(name).load(Ordering::Relaxed));
             }
         }
         ServiceStatus {
@@ -196,11 +204,17 @@ impl StatusHandle {
         Arc::clone(progress.entry(target.clone()).or_default())
     }
 
-    fn restored(&self, target: &TargetName) -> Option<u64> {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let records = progress.get(target)?.load(Ordering::Relaxed);
-        self.metrics.restored(target.as_str(), records);
-        Some(records)
+    /// Carries a take-over's reading through; meanwhile the metrics say how far it is. Cancel-safe when `restoring` is.
+    pub(crate) async fn while_restoring<T>(&self, target: &TargetName, restoring: impl Future<Output = T>) -> T {
+        let progress = self.progress(target);
+        let mut restoring = pin!(restoring);
+        loop {
+            let done = tokio::time::timeout(PROGRESS_EVERY, restoring.as_mut()).await;
+            self.metrics.restored(target.as_str(), progress.load(Ordering::Relaxed));
+            if let Ok(done) = done {
+                return done;
+            }
+        }
     }
 
     fn alarms_of(&self, target: &TargetStatus, now: Timestamp) -> Vec<String> {
@@ -322,12 +336,14 @@ impl StatusHandle {
             problem: None,
             malformed: 0,
             restored: None,
+            freshness: None,
             leavers_overdue: 0,
             credential: None,
             alarms: Vec::new(),
             lane: None,
         };
         self.lock().insert(target.clone(), status);
+        self.metrics.mode(target.as_str(), mode);
         self.metrics.target(target.as_str(), None, clock::now());
     }
 
@@ -380,3 +396,6 @@ impl StatusHandle {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ pub struct Metrics {
     pub stream_connected: IntGauge,
     pub events: IntCounter,
     pub undecodable: IntCounter,
+    pub foreign: IntCounter,
     pub ignored: IntCounter,
     pub messages: IntCounter,
     pub healed: IntCounter,
@@ -79,6 +80,10 @@ impl Metrics {
             undecodable: counter(
                 "ingest_undecodable_events_total",
                 "Change events that could not be decoded",
+            )?,
+            foreign: counter(
+                "ingest_foreign_events_total",
+                "Change events about records of other objects, passed over",
             )?,
             ignored: counter(
                 "ingest_ignored_users_total",

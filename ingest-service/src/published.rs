@@ -309,6 +309,11 @@ mod tests {
         let read = tables.restored.position.clone().unwrap();
         assert_eq!(read.replay_id.as_deref(), Some("AAAAAAC0/1AwMA=="));
         assert_eq!(
+            (&read.population, read.judged),
+            (&None, None),
+            "added later, without a new format"
+        );
+        assert_eq!(
             (read.snapshot.unwrap().rows, read.partitions, read.wanted),
             (1234, 12, None)
         );

@@ -36,8 +36,12 @@ pub struct Status {
     pub backlog_records: usize,
     pub events: u64,
     pub undecodable_events: u64,
+    /// Events about records of other objects, passed over.
+    pub foreign_events: u64,
     pub messages: u64,
     pub healed: u64,
+    /// Routine rechecks in a row that found what the stream had not delivered.
+    pub healing_in_a_row: u32,
     /// Removals and deactivations that are kept back.
     pub held: usize,
     /// Since when the oldest of them is, our clock.

@@ -50,7 +50,7 @@ pub use self::{
     completeness::Completeness,
     links::{Glance, Links},
     messages::{Answer, Batch, Effect, Input, OperationId},
-    status::{CircuitStatus, LaneStatus},
+    status::{CircuitStatus, HeldSetStatus, LaneStatus},
 };
 pub(crate) use self::{
     execute::{look_up, match_values},
@@ -454,7 +454,7 @@ impl Lane {
         let reconcile = self
             .record
             .reconciled_at
-            .filter(|_| matches!(self.first, FirstSync::Done) && !self.moved)
+            .filter(|_| matches!(self.first, FirstSync::Done) && !self.moved && !self.batch)
             .map(|last| after(last, self.target.reconcile));
         // What does not come to anything now must not wake anybody: the lane would spin.
         let working = [
@@ -529,7 +529,9 @@ impl Lane {
             .record
             .reconciled_at
             .is_none_or(|last| elapsed(last, now) >= self.target.reconcile);
-        if due && !self.draining && !self.moved && matches!(self.first, FirstSync::Done) {
+        // One after the other: nothing is written before everybody was fed, so one that begins while another is being fed,
+        // again and again, would keep everybody waiting.
+        if due && !self.batch && !self.draining && !self.moved && matches!(self.first, FirstSync::Done) {
             self.links.groups.again(now);
             self.record.reconciled_at = Some(now);
             self.batch = true;

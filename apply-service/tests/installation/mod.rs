@@ -18,7 +18,8 @@ use usher_runtime::{
 };
 
 pub(crate) const ORG: &str = "00D000000000001EAA";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Long: a machine that runs several brokers at once takes its time, and only a failure waits for the end of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn key(n: u32) -> UserKey {
     let user = format!("005{n:012}").parse().expect("an id");
@@ -82,8 +83,13 @@ impl Installation {
     }
 
     pub(crate) fn config(&self) -> Config {
+        self.config_with("")
+    }
+
+    /// With further keys of `http`.
+    fn config_with(&self, http: &str) -> Config {
         let text = format!(
-            "kafka: {{ bootstrapServers: '{}', prefix: '{}', replicationFactor: 1 }}\npolicy: {{ folder: '{}' }}\nhttp: {{ bind: '127.0.0.1:0' }}\n",
+            "kafka: {{ bootstrapServers: '{}', prefix: '{}', replicationFactor: 1 }}\npolicy: {{ folder: '{}' }}\nhttp: {{ bind: '127.0.0.1:0'{http} }}\n",
             self.kafka.bootstrap(),
             self.prefix,
             self.policy.path().display()
@@ -92,7 +98,12 @@ impl Installation {
     }
 
     pub(crate) async fn start(&self) -> Running {
-        let app = App::build(self.config())
+        self.start_with("").await
+    }
+
+    /// With further keys of `http`.
+    pub(crate) async fn start_with(&self, http: &str) -> Running {
+        let app = App::build(self.config_with(http))
             .await
             .unwrap_or_else(|error| panic!("{error}"));
         let (status, stop) = (app.status(), CancellationToken::new());
@@ -156,6 +167,18 @@ impl Running {
         let lane = self.target(name).and_then(|target| target.lane);
         lane.is_some_and(|lane| lane.pending == 0 && lane.in_flight == 0 && lane.first_sync.is_some())
     }
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.address))
+            .await
+            .expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a text"))
+    }
+    /// A value of `/metrics` by its name with labels.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics").await;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map(|value| value.parse().expect("a number"))
+    }
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.task)
@@ -174,6 +197,16 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "in vain waited until {what}");
+}
+
+/// Asks the service until it says this.
+pub(crate) async fn until_said(what: &str, says: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !says().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
     assert!(waited.await.is_ok(), "in vain waited until {what}");

@@ -4,7 +4,7 @@ use usher_runtime::shutdown::chain;
 
 use super::Findings;
 use crate::{
-    logic::{classify::Reaction, field::REQUIRED_FIELDS, place, population::Population},
+    logic::{classify::Reaction, field::REQUIRED_FIELDS, place},
     pipeline::{
         Parts,
         prepare::{learnt, unreadable},
@@ -119,8 +119,8 @@ pub(super) async fn people(parts: &Parts, findings: &mut Findings) {
         Ok(seen) => findings.fine("users", format!("{seen} can be seen")),
         Err(error) => findings.problem("users", chain(&error)),
     }
-    let config = &parts.config.population;
-    let population = Population::new(&config.r#where, &config.exclude_profiles, &config.exclude_usernames);
+    let integration_user = parts.rest.tokens().token().await.ok().and_then(|token| token.user);
+    let population = parts.config.population.population(integration_user);
     match count("counting the population", &population.query_count()).await {
         Ok(0) => findings.problem("population", "nobody is in it; check population.where"),
         Ok(members) => findings.fine("population", format!("{members} people")),

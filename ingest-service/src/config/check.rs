@@ -71,11 +71,10 @@ impl Config {
             refused(url::Url::parse(&self.pubsub.endpoint).ok().as_ref()).is_none(),
             "pubsub.endpoint: a private or other special address; list it under salesforce.allowAddresses if it is meant",
         );
-        // Events of other objects would become dead letters, each with a debt about everyone.
+        // Every event costs a delivery of the org's allocation, also those that are passed over.
         need(
             self.pubsub.channel != "/data/ChangeEvents",
-            "pubsub.channel: /data/ChangeEvents carries every object; name /data/UserChangeEvent, or a channel of your own in which User is the \
-             only object",
+            "pubsub.channel: /data/ChangeEvents carries every object; name /data/UserChangeEvent, or a channel of your own",
         );
         need(
             (1..=100).contains(&self.pubsub.window),

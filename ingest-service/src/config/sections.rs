@@ -3,10 +3,13 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use usher_contract::OrgId;
+use usher_contract::{OrgId, UserId};
 use usher_runtime::{duration, secret::SecretRef};
 
-use crate::logic::quota::{Amount, Rules};
+use crate::logic::{
+    population::Population,
+    quota::{Amount, Rules},
+};
 
 /// The org and how to log in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,6 +72,19 @@ pub struct PopulationConfig {
     pub r#where: String,
     pub exclude_profiles: Vec<String>,
     pub exclude_usernames: Vec<String>,
+    pub include_integration_user: bool,
+}
+
+impl PopulationConfig {
+    /// The population of an org that was logged in to as this user.
+    #[must_use]
+    pub fn population(&self, integration_user: Option<UserId>) -> Population {
+        let population = Population::new(&self.r#where, &self.exclude_profiles, &self.exclude_usernames);
+        match integration_user.filter(|_| !self.include_integration_user) {
+            Some(user) => population.without(user),
+            None => population,
+        }
+    }
 }
 
 /// Fields beyond the standard ones.
@@ -184,6 +200,8 @@ pub struct QuotaConfig {
     pub reserve: ReserveConfig,
     pub stretch_from: Amount,
     pub stretch_at_most: u32,
+    #[serde(with = "duration")]
+    pub pause_at_most: Duration,
 }
 
 /// What is kept.

@@ -135,3 +135,23 @@ fn client_credentials_are_refused_at_the_login_host() {
     let text = "salesforce: { url: 'https://login.salesforce.com', auth: { method: clientCredentials, clientId: x, clientSecret: { env: S } } }";
     assert!(with(text).unwrap_err().to_string().contains("My Domain"));
 }
+
+#[test]
+fn the_user_that_logs_in_is_left_out_unless_the_configuration_says_otherwise() {
+    let own = "005ZL000000M0x1YAC".parse().unwrap();
+    let count = |text: &str, user| {
+        with(&format!("{GOOD}{text}"))
+            .unwrap()
+            .population
+            .population(user)
+            .query_count()
+    };
+    assert!(
+        count("", Some(own)).ends_with("AND (Id != '005ZL000000M0x1YAC')"),
+        "{}",
+        count("", Some(own))
+    );
+    assert!(!count("", None).contains("Id !="));
+    let include = "population: { includeIntegrationUser: true }\n";
+    assert!(!count(include, Some(own)).contains("Id !="));
+}

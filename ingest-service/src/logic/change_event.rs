@@ -51,6 +51,8 @@ pub enum Concerned {
     Users(Vec<UserId>),
     /// Everyone (`005*`, or the dummy id of an overflow).
     Everyone,
+    /// Records of another object: a channel of one's own may carry several.
+    OtherObject,
 }
 
 /// The header.
@@ -97,8 +99,6 @@ pub struct DecodeError {
 enum HeaderError {
     #[error("header field {0} is missing or of another type")]
     Field(&'static str),
-    #[error("the event is about {0}, not User")]
-    Entity(String),
     #[error("a record id of the header is not a user id")]
     RecordId,
 }
@@ -128,6 +128,13 @@ pub fn decode(schema: &Schema, payload: &[u8]) -> Result<ChangeEvent, DecodeErro
         .and_then(as_record)
         .ok_or_else(|| failed(format!("no {HEADER}")))?;
     let header = read_header(raw).map_err(|error| failed(error.to_string()))?;
+    if header.concerned == Concerned::OtherObject {
+        return Ok(ChangeEvent {
+            header,
+            delta: Delta::new(),
+            reread: None,
+        });
+    }
     Ok(match header.change_type {
         ChangeType::Update => match changed_fields(record, &fields, raw) {
             Ok(delta) if list(raw, "diffFields").next().is_some() => ChangeEvent {
@@ -277,10 +284,7 @@ fn list<'a>(fields: &'a Fields, name: &str) -> impl Iterator<Item = &'a str> {
 }
 
 fn read_header(fields: &Fields) -> Result<Header, HeaderError> {
-    let entity = text(fields, "entityName")?;
-    if entity != "User" {
-        return Err(HeaderError::Entity(entity));
-    }
+    let foreign = text(fields, "entityName")? != "User";
     let change_type = match text(fields, "changeType")?.as_str() {
         "CREATE" => ChangeType::Create,
         "UPDATE" => ChangeType::Update,
@@ -293,7 +297,9 @@ fn read_header(fields: &Fields) -> Result<Header, HeaderError> {
     };
     let everyone = change_type == ChangeType::Overflow
         || list(fields, "recordIds").any(|id| id.ends_with('*') || id.starts_with("000000000000000"));
-    let concerned = if everyone {
+    let concerned = if foreign {
+        Concerned::OtherObject
+    } else if everyone {
         Concerned::Everyone
     } else {
         let ids: Result<Vec<UserId>, _> = list(fields, "recordIds").map(UserId::try_new).collect();

@@ -38,6 +38,7 @@ fn null() -> Avro {
 }
 
 struct Event {
+    entity: &'static str,
     kind: (u32, &'static str),
     ids: Vec<&'static str>,
     changed: Vec<&'static str>,
@@ -49,6 +50,7 @@ struct Event {
 
 fn update(changed: &[&'static str]) -> Event {
     Event {
+        entity: "User",
         kind: (1, "UPDATE"),
         ids: vec![ADA],
         changed: changed.to_vec(),
@@ -62,7 +64,7 @@ fn update(changed: &[&'static str]) -> Event {
 impl Event {
     fn bytes(self) -> Vec<u8> {
         let header = Avro::Record(vec![
-            ("entityName".into(), Avro::String("User".into())),
+            ("entityName".into(), Avro::String(self.entity.into())),
             ("recordIds".into(), strings(&self.ids)),
             ("changeType".into(), Avro::Enum(self.kind.0, self.kind.1.into())),
             ("changeOrigin".into(), Avro::String(String::new())),
@@ -237,4 +239,19 @@ fn a_broken_body_still_gives_its_header() {
             .reason
             .contains("1 bytes follow")
     );
+}
+
+#[test]
+fn an_event_of_another_object_is_nobodys_also_when_its_body_is_broken() {
+    let account = || Event {
+        entity: "Account",
+        ids: vec!["001000000000001AAA"],
+        ..update(&["0x02"])
+    };
+    let event = account().decode();
+    assert_eq!((event.header.concerned, event.delta.len()), (Concerned::OtherObject, 0));
+    let mut bytes = account().bytes();
+    bytes.truncate(bytes.len() - 3);
+    let error = decode(&schema(), &bytes).unwrap_err();
+    assert_eq!(error.header.unwrap().concerned, Concerned::OtherObject);
 }

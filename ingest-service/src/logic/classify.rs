@@ -156,6 +156,21 @@ pub fn classify(status: i32, error_code: Option<&str>) -> Classified {
     }
 }
 
+/// After how many tries in vain a schema is given up, and its events are read from the source instead; `None` when the trouble is
+/// not about the schema. A refusal stays a refusal; what may pass gets as many tries as a short outage has reconnects.
+#[must_use]
+pub fn schema_tries(reaction: Reaction) -> Option<u32> {
+    match reaction {
+        Reaction::Defect | Reaction::Operator => Some(3),
+        Reaction::Reconnect => Some(12),
+        Reaction::Reauthenticate
+        | Reaction::BackOff
+        | Reaction::Exhausted
+        | Reaction::PositionLost
+        | Reaction::Misconfigured => None,
+    }
+}
+
 /// A second defect within this time is no accident.
 const DEFECT_MEMORY: SignedDuration = SignedDuration::from_hours(1);
 /// Refused tokens and lost positions count as in a row within this time, although the stream worked in between: logging in

@@ -203,3 +203,24 @@ fn a_lost_position_is_answered_at_once_but_not_in_a_loop() {
     assert!(streak.failed(PositionLost, at(1), 0.0).wait >= Duration::from_secs(1));
     assert!(streak.failed(PositionLost, at(2), 0.0).tell);
 }
+
+#[test]
+fn a_schema_is_given_up_after_bounded_tries_and_never_for_trouble_of_the_connection() {
+    for (status, code, tries) in [
+        (3, Some("schema.validation.failed"), Some(3)),
+        (5, Some("schema.not.found"), Some(3)),
+        (7, Some("schema.meta.permission"), Some(3)),
+        (14, Some("schema.api.unavailable"), Some(12)),
+        (2, None, Some(12)),
+        (16, Some("service.auth.error"), None),
+        (8, Some("service.protection.triggered"), None),
+        (8, Some("subscription.limit.exceeded"), None),
+        (16, Some("service.auth.headers.invalid"), None),
+    ] {
+        assert_eq!(
+            schema_tries(classify(status, code).reaction),
+            tries,
+            "{status} {code:?}"
+        );
+    }
+}

@@ -37,6 +37,14 @@ impl Population {
         }
     }
 
+    /// As this, without one user: whoever Usher logs in as is nobody's colleague.
+    #[must_use]
+    pub fn without(self, user: UserId) -> Self {
+        Self {
+            condition: format!("{} AND (Id != '{user}')", self.condition),
+        }
+    }
+
     /// A change of this field may move a person into or out of the population: it is then asked, not assumed.
     #[must_use]
     pub fn depends_on(&self, api_field: &str) -> bool {
@@ -90,6 +98,16 @@ impl Population {
             "SELECT {} FROM User WHERE {}{window} ORDER BY Id",
             fields.list(),
             self.condition
+        )
+    }
+
+    /// Ids of whoever was touched in `[from, to)`, members or not: a condition cannot show who no longer fits it.
+    #[must_use]
+    pub fn query_touched((from, to): (Timestamp, Timestamp)) -> String {
+        format!(
+            "SELECT Id FROM User WHERE SystemModstamp >= {} AND SystemModstamp < {} ORDER BY Id",
+            literal(from),
+            literal(to)
         )
     }
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use usher_contract::{OrgId, UserId};
 
-/// The format that is written. Readers accept it and the one before.
+/// The format that is written. Readers accept it and the one before. A field that a reader may do without is added without a
+/// new format: an older version then passes it over, so that an upgrade has a way back.
 pub const FORMAT: u32 = 1;
 
 /// How far the writer has come. Key `<org>/position/<stream>`.
@@ -24,6 +25,13 @@ pub struct Position {
     /// The last complete snapshot.
     #[serde(default)]
     pub snapshot: Option<SnapshotMark>,
+    /// The last complete reading of the population: with a report as the listing, its size is not the report's. A writer that
+    /// does not know it compares with nothing, as at the first reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<SnapshotMark>,
+    /// The snapshot whose absentees are being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
     /// Up to where rechecks have looked, by the source's clock.
     #[serde(default)]
     pub rechecked_to: Option<Timestamp>,
@@ -55,6 +63,18 @@ pub struct SnapshotMark {
     pub rows: u64,
 }
 
+/// A snapshot whose absentees are being read. The guard counts all that one snapshot brings, also after a change of the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judged {
+    /// When it began, by the source's clock: [`Owed::absent_since`] of its absentees.
+    pub began_at: Timestamp,
+    /// How many deactivations it stated that are not held back.
+    pub deactivations: u64,
+    /// How many absentees it has, until all of them are owed a read; 0 from then on.
+    pub absent: u64,
+}
+
 impl Position {
     /// Before anything.
     #[must_use]
@@ -64,6 +84,8 @@ impl Position {
             replay_id: None,
             committed_at: None,
             snapshot: None,
+            population: None,
+            judged: None,
             rechecked_to: None,
             wanted: None,
             partitions,
@@ -191,6 +213,17 @@ pub enum Debtor {
     User(UserId),
     /// Everyone.
     Everyone,
+}
+
+impl Debtor {
+    /// The user, when it is one.
+    #[must_use]
+    pub fn user(self) -> Option<UserId> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Everyone => None,
+        }
+    }
 }
 
 /// A key of the checkpoint topic.

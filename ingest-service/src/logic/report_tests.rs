@@ -6,6 +6,9 @@ use usher_contract::UserId;
 use super::*;
 use crate::logic::normalize::RawUser;
 
+#[path = "report_paging_tests.rs"]
+mod paging;
+
 const COLUMNS: &[(&str, &str)] = &[
     ("USERS.ID", "User.Id"),
     ("USERS.FIRST_NAME", "User.FirstName"),

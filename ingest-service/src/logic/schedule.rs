@@ -14,6 +14,12 @@ use super::{
 /// How far before the first opening of the stream the first recheck looks: what was committed while it was opened.
 const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_mins(10);
 
+/// Looks that something undecodable owes are made at once, but not in a loop: when every event is undecodable (a schema that nobody
+/// gives), each look would owe the next one, and all of them may use the reserve of API requests. The rest doubles up to this.
+const OWED_REST_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// After so long without one the rests begin anew.
+const OWED_MEMORY: SignedDuration = SignedDuration::from_mins(5);
+
 /// How soon something that waits for the org's allocations looks again; it costs nothing.
 const FREES_SOON: SignedDuration = SignedDuration::from_secs(5);
 
@@ -102,10 +108,15 @@ pub struct Schedule {
     next_recheck: Timestamp,
     /// With a report: whether the population was read since the last one. The report does not know who left the population.
     population_read: bool,
-    /// Failures in a row and the next try, of listings and of everything else: a report that does not work must not keep
-    /// rechecks and debts from being done.
+    /// For which request the population was read with its size accepted, our clock.
+    population_accepted: Option<Timestamp>,
+    /// Failures in a row and the next try, of listings, of the population beside a report, and of rechecks: one that does not
+    /// work, or is not believed, must not keep the others from being done.
     listing: Retry,
+    population: Retry,
     other: Retry,
+    /// Owed looks in a row, and when the last one ended.
+    owed_looks: (u32, Option<Timestamp>),
     /// How often listings and rechecks of the schedule were left out in a row, to spare the org's allocations.
     listing_pace: Pace,
     recheck_pace: Pace,
@@ -143,8 +154,11 @@ impl Schedule {
             plan,
             opened_at: now,
             population_read: false,
+            population_accepted: None,
             listing: fresh(),
+            population: fresh(),
             other: fresh(),
+            owed_looks: (0, None),
             listing_pace: Pace::default(),
             recheck_pace: Pace::default(),
         }
@@ -160,12 +174,14 @@ impl Schedule {
     /// Somebody waits: no rest after a failure.
     pub fn hurry(&mut self) {
         self.listing.not_before = self.opened_at;
+        self.population.not_before = self.opened_at;
     }
 
     /// What is to run now.
     #[must_use]
     pub fn due(&self, facts: &Facts, now: Timestamp) -> Option<Job> {
-        let (listing_may, other_may) = (now >= self.listing.not_before, now >= self.other.not_before);
+        let may = |retry: &Retry| now >= retry.not_before;
+        let (listing_may, population_may, other_may) = (may(&self.listing), may(&self.population), may(&self.other));
         let job = |kind, listing| Job {
             kind,
             listing,
@@ -181,11 +197,17 @@ impl Schedule {
             to_now: from.is_some(),
             ..job(SurveyKind::Recheck, false)
         };
-        // With a report: the population is read before each of them.
-        let population =
-            (self.plan.listing == SurveyKind::Report && !self.population_read).then(|| job(SurveyKind::Query, false));
+        // With a report: the population is read before each of them, and once more when somebody says that its size is right.
+        let accepts = facts.wanted.filter(|wanted| wanted.accept_size).map(|wanted| wanted.at);
+        let unread =
+            !self.population_read || accepts.is_some_and(|at| self.population_accepted.is_none_or(|last| last < at));
+        let population = (self.plan.listing == SurveyKind::Report && unread).then(|| Job {
+            accept_size: accepts.is_some(),
+            ..job(SurveyKind::Query, false)
+        });
+        let listing_may = listing_may && (population_may || population.is_none());
         let first = facts.snapshot.is_none();
-        if first && listing_may && (other_may || population.is_none()) {
+        if first && listing_may {
             // First start: everyone in the population, then the report, which speaks about `listed`.
             return Some(population.unwrap_or(listing));
         }
@@ -196,15 +218,15 @@ impl Schedule {
         }
         if let Some(owed) = &facts.everyone {
             if owed.touched_since.is_some() {
-                if other_may {
+                if other_may && self.owed_rest_is_over(now) {
                     return Some(recheck(owed.touched_since));
                 }
             } else if self.plan.listing == SurveyKind::Query {
                 if listing_may {
                     return Some(listing);
                 }
-            } else if other_may {
-                return Some(job(SurveyKind::Query, false));
+            } else if population_may {
+                return Some(population.unwrap_or(job(SurveyKind::Query, false)));
             }
         }
         if listing_may && let Some(wanted) = facts.wanted {
@@ -239,7 +261,7 @@ impl Schedule {
             (Permit::Wait(_), _) if job.listing => self.listing.not_before = again,
             (Permit::Wait(_), _) => {
                 self.listing.not_before = again;
-                self.other.not_before = again;
+                self.population.not_before = again;
             }
             (_, Purpose::Recheck) => self.next_recheck = now + self.plan.recheck_every,
             _ => self.next_snapshot = next_run(&self.plan, now),
@@ -249,12 +271,15 @@ impl Schedule {
 
     /// A survey has ended. `rest`: how long to wait after this many failures in a row.
     pub fn ended(&mut self, job: Job, well: bool, now: Timestamp, rest: impl FnOnce(u32) -> SignedDuration) {
-        let retry = if job.listing {
-            &mut self.listing
-        } else {
-            &mut self.other
+        let retry = match job.kind {
+            _ if job.listing => &mut self.listing,
+            SurveyKind::Query | SurveyKind::Report => &mut self.population,
+            SurveyKind::Recheck => &mut self.other,
         };
         retry.ended(well, now, rest);
+        if job.accept_size && !job.listing && well {
+            self.population_accepted = Some(job.asked_at);
+        }
         if job.listing && well {
             self.next_snapshot = next_run(&self.plan, now);
         }
@@ -263,6 +288,17 @@ impl Schedule {
             SurveyKind::Report => self.population_read &= !well,
             SurveyKind::Recheck => self.next_recheck = now + self.plan.recheck_every,
         }
+        if job.kind == SurveyKind::Recheck && job.to_now {
+            let (looks, last) = self.owed_looks;
+            let in_a_row = last.is_some_and(|last| now.duration_since(last) < OWED_MEMORY);
+            self.owed_looks = (if in_a_row { looks.saturating_add(1) } else { 0 }, Some(now));
+        }
+    }
+
+    fn owed_rest_is_over(&self, now: Timestamp) -> bool {
+        let (looks, last) = self.owed_looks;
+        let rest = SignedDuration::from_secs((1 << looks.min(6)) - 1).min(OWED_REST_MAX);
+        last.is_none_or(|last| now.duration_since(last) >= rest)
     }
 }
 

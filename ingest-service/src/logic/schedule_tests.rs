@@ -236,3 +236,94 @@ fn a_recheck_goes_on_where_the_last_one_ended() {
         "ten minutes before the snapshot began"
     );
 }
+
+#[test]
+fn a_population_that_is_not_believed_keeps_neither_rechecks_nor_the_report_from_running() {
+    let mut schedule = schedule(SurveyKind::Report, Some(NOON));
+    let owing = Facts {
+        everyone: Some(Owed::new(at(NOON), "overflow")),
+        ..settled()
+    };
+    let job = schedule.due(&owing, at(NOON)).unwrap();
+    assert_eq!((job.kind, job.listing), (SurveyKind::Query, false));
+    schedule.ended(job, false, at(NOON), |_| SignedDuration::from_hours(1));
+    assert_eq!(
+        kinds(schedule.due(&owing, at("2026-06-10T12:10:00Z"))),
+        Some((SurveyKind::Recheck, false))
+    );
+    // What rechecks run into holds up only rechecks.
+    let recheck = schedule.due(&owing, at("2026-06-10T12:10:00Z")).unwrap();
+    schedule.ended(recheck, false, at("2026-06-10T12:10:00Z"), |_| {
+        SignedDuration::from_hours(5)
+    });
+    assert_eq!(
+        kinds(schedule.due(&owing, at("2026-06-10T13:00:00Z"))),
+        Some((SurveyKind::Query, false))
+    );
+}
+
+#[test]
+fn who_says_that_a_size_is_right_says_it_of_the_population_beside_a_report_too() {
+    let mut schedule = schedule(SurveyKind::Report, Some(NOON));
+    // It was read, and not believed, before somebody looked.
+    let population = Job {
+        kind: SurveyKind::Query,
+        listing: false,
+        reimport: false,
+        accept_size: false,
+        from: None,
+        asked_at: at(NOON),
+        to_now: false,
+    };
+    schedule.ended(population, true, at(NOON), minute);
+    let wanting = |accept_size| Facts {
+        wanted: Some(Wanted {
+            at: at("2026-06-10T12:01:00Z"),
+            accept_size,
+        }),
+        ..settled()
+    };
+    let now = at("2026-06-10T12:01:01Z");
+    assert_eq!(
+        kinds(schedule.due(&wanting(false), now)),
+        Some((SurveyKind::Report, true))
+    );
+    let population = schedule.due(&wanting(true), now).unwrap();
+    assert_eq!((population.kind, population.accept_size), (SurveyKind::Query, true));
+    schedule.ended(population, true, now, minute);
+    let report = schedule.due(&wanting(true), now).unwrap();
+    assert_eq!(
+        (report.kind, report.accept_size, report.reimport),
+        (SurveyKind::Report, true, true)
+    );
+}
+
+#[test]
+fn looks_that_undecodable_events_owe_come_at_once_and_not_in_a_loop() {
+    let mut schedule = schedule(SurveyKind::Query, Some(NOON));
+    let owing = Facts {
+        everyone: Some(Owed {
+            touched_since: Some(at(NOON)),
+            ..Owed::new(at(NOON), "undecodable")
+        }),
+        ..settled()
+    };
+    // Every look owes the next one: the first two at once, later ones at most once a minute.
+    let (mut now, mut looks) = (at(NOON), Vec::new());
+    while looks.len() < 12 {
+        if let Some(job) = schedule.due(&owing, now).filter(|job| job.to_now) {
+            schedule.ended(job, true, now, minute);
+            looks.push(now.duration_since(at(NOON)).as_secs());
+        }
+        now += SignedDuration::from_secs(1);
+    }
+    let rests: Vec<i64> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(rests, [1, 1, 3, 7, 15, 31, 60, 60, 60, 60, 60]);
+    let quiet = now + SignedDuration::from_mins(6);
+    let job = schedule.due(&owing, quiet).unwrap();
+    schedule.ended(job, true, quiet, minute);
+    assert!(
+        schedule.due(&owing, quiet).is_some_and(|job| job.to_now),
+        "it begins anew"
+    );
+}

@@ -38,6 +38,7 @@ mod batch;
 mod debts;
 mod erase;
 mod events;
+mod finish;
 mod held;
 mod polled;
 mod show;
@@ -150,6 +151,8 @@ pub enum Input {
         /// Whom they concern and what they say.
         rows: Vec<(UserId, RawUser)>,
     },
+    /// Who was touched within the window of the running recheck, whether or not they belong.
+    SurveyTouched(Vec<UserId>),
     /// The survey ended; an error says why it is not complete.
     SurveyEnded {
         /// Whether every row was read.
@@ -218,6 +221,8 @@ pub struct Counts {
     pub events: u64,
     /// Events that could not be decoded.
     pub undecodable: u64,
+    /// Events about records of other objects.
+    pub foreign: u64,
     /// Events of people outside the population.
     pub ignored: u64,
     /// Messages staged.
@@ -258,11 +263,20 @@ pub struct Writer {
     /// Nobody has read the whole population yet: who is seen is not new.
     baseline: bool,
     survey: Option<survey::Running>,
+    /// A survey that was read, and whose consequences are more than one transaction.
+    finishing: Option<finish::Finishing>,
+    /// Absentees may have to be decided about although no read was answered.
+    deciding: bool,
+    /// What was decided about them and is being carried out.
+    decision: Option<debts::Decision>,
+    /// When the newest read was answered, by the source's clock.
+    last_read: Option<Timestamp>,
     /// Surveys begun, so that each has a number.
     surveys: u32,
     /// Routine rechecks in a row that found something.
     healing_in_a_row: u32,
     snapshot_problem: Option<String>,
+    population_problem: Option<String>,
     counts: Counts,
 }
 
@@ -297,9 +311,14 @@ impl Writer {
             wanted_committed: None,
             baseline: true,
             survey: None,
+            finishing: None,
+            deciding: true,
+            decision: None,
+            last_read: None,
             surveys: 0,
             healing_in_a_row: 0,
             snapshot_problem: None,
+            population_problem: None,
             counts: Counts::default(),
         };
         writer.baseline = writer.position.snapshot.is_none();
@@ -341,10 +360,13 @@ impl Writer {
             } => self.read(ticket, read_at, result, now),
             Input::SurveyBegan(survey) => {
                 self.debts.survey_began();
+                // What is left of an earlier one is left out, and so are its payments and marks.
+                self.finishing = None;
                 self.surveys += 1;
                 self.survey = Some(survey::Running::new(survey, self.now, self.surveys));
             }
             Input::SurveyRows { read_at, rows } => self.survey_rows(read_at, rows, now),
+            Input::SurveyTouched(ids) => self.survey_touched(&ids),
             Input::SurveyEnded { result, accept_size } => self.survey_ended(result, accept_size, now),
             Input::Reimport(user) => {
                 self.owe(Debtor::User(user), Owed::new(now, "reimport"));
@@ -365,6 +387,7 @@ impl Writer {
             Input::Committed => self.committed(now),
             Input::Tick => self.release_approved(now),
         }
+        self.go_on(now);
         self.attach(now);
         self.end_batch();
         let mut effects = Vec::new();

@@ -135,8 +135,11 @@ pub(super) async fn lead(
             topics::USER_CHANGE_PARTITIONS
         ));
     }
-    let config = &parts.config.population;
-    let population = Population::new(&config.r#where, &config.exclude_profiles, &config.exclude_usernames);
+    let integration_user = match parts.rest.tokens().token().await {
+        Ok(token) => token.user,
+        Err(error) => return failed(chain(&error)),
+    };
+    let population = parts.config.population.population(integration_user);
     let mut writer = Writer::restore(
         writer_config(parts, org, learnt.fields.clone(), population.clone()),
         tables.restored,
@@ -326,7 +329,8 @@ impl Session<'_> {
     }
 
     fn start_survey(&mut self) {
-        if self.survey.is_some() {
+        self.watch.needs(self.writer.owes_everyone().is_some());
+        if self.survey.is_some() || self.writer.is_finishing() {
             return;
         }
         if let Some(job) = self.schedule.due(&surveys::Facts::of(&self.writer), clock::now()) {
@@ -342,6 +346,7 @@ impl Session<'_> {
             let run = surveys::run(surveys::Reading {
                 parts: self.parts.clone(),
                 job,
+                purpose,
                 population: self.population.clone(),
                 fields: self.query_fields.clone(),
                 inputs: self.survey_inputs.clone(),
@@ -386,8 +391,16 @@ impl Session<'_> {
                 .writer
                 .owes_everyone()
                 .is_some_and(|owed| owed.touched_since.is_none());
-            let waited_for = job.kind == SurveyKind::Query && owed && self.writer.snapshot_problem().is_some();
-            let accepted = !waited_for && (!job.listing || self.writer.position().snapshot.is_some());
+            let problem = if job.listing {
+                self.writer.snapshot_problem()
+            } else {
+                self.writer.population_problem()
+            };
+            let waited_for = job.kind == SurveyKind::Query && owed && problem.is_some();
+            // Its mark comes with the last portion of what it found.
+            let marked = self.writer.position().snapshot.is_some()
+                || (self.writer.is_finishing() && self.writer.snapshot_problem().is_none());
+            let accepted = !waited_for && (!job.listing || marked);
             let well = result.is_ok() && accepted;
             self.schedule.ended(job, well, clock::now(), surveys::rest);
         }

@@ -1,10 +1,11 @@
 //! The stream task against a simulated org that misbehaves: what readiness and status say, and when it goes on by itself.
 
-use salesforce_sim::{Org, Permissions, Sim, SimConfig};
+use salesforce_sim::{FieldKind, Org, Permissions, Sim, SimConfig};
 use tokio::task::JoinHandle;
 use tonic::Code;
 
 use super::*;
+use crate::logic::writer::StreamEvent;
 
 struct Stage {
     sim: Sim,
@@ -102,6 +103,33 @@ impl Stage {
         .await;
     }
 
+    /// The next event.
+    async fn event(&mut self) -> StreamEvent {
+        let next = async {
+            loop {
+                match self.inputs.recv().await.expect("the stream goes on") {
+                    Input::Events(mut events) if events.len() == 1 => return events.remove(0),
+                    Input::Events(events) => panic!("{} events at once", events.len()),
+                    _ => {}
+                }
+            }
+        };
+        let next = tokio::time::timeout(Duration::from_secs(20), next).await;
+        next.expect("an event comes")
+    }
+
+    /// Edits a user; gives the event of it.
+    async fn edited(&mut self, title: &str) -> StreamEvent {
+        let org = self.sim.org();
+        let user = org.user_ids().into_iter().next().unwrap();
+        org.update_user(&user, serde_json::json!({ "Title": title })).unwrap();
+        self.event().await
+    }
+
+    fn schemas_asked(&self) -> u64 {
+        self.sim.org().request_log().count("RPC", "GetSchema")
+    }
+
     async fn flows(&self) {
         self.until("the stream is open", |parts| {
             let status = parts.status.get().stream;
@@ -184,6 +212,43 @@ async fn a_channel_that_is_not_selected_is_named() {
     stage
         .says(&["channel does not exist", "Setup > Change Data Capture"])
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_refused_for_good_blocks_no_event() {
+    let mut stage = stage(|_| {}).await;
+    stage.flows().await;
+    assert!(stage.edited("understood").await.event.is_ok());
+    let (org, asked) = (stage.sim.org(), stage.schemas_asked());
+    org.faults().add_user_field("Later__c", FieldKind::Text);
+    org.faults().refuse_newest_schema("schema.validation.failed");
+    let refused = stage.edited("refused").await;
+    let error = refused.event.unwrap_err();
+    assert!(error.reason.contains("schema.validation.failed"), "{}", error.reason);
+    assert!(error.header.is_none() && !refused.payload.is_empty());
+    assert_eq!(stage.schemas_asked() - asked, 3, "bounded tries");
+    assert!(stage.edited("refused as well").await.event.is_err());
+    assert_eq!(stage.schemas_asked() - asked, 3, "not asked for with every event");
+    // Others are understood all the same.
+    org.faults().write_next_with_old_schema(1);
+    assert!(stage.edited("as before").await.event.is_ok());
+    assert_eq!(org.request_log().count("RPC", "Subscribe"), 1, "the stream stays open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_away_for_a_while_is_waited_for() {
+    let mut stage = stage(|_| {}).await;
+    stage.flows().await;
+    let org = stage.sim.org();
+    org.faults().add_user_field("Later__c", FieldKind::Text);
+    org.faults().refuse_newest_schema("schema.api.unavailable");
+    let user = org.user_ids().into_iter().next().unwrap();
+    org.update_user(&user, serde_json::json!({ "Title": "in a while" }))
+        .unwrap();
+    stage.subscribed(3).await;
+    org.faults().refuse_no_schema();
+    let event = stage.event().await;
+    assert!(event.event.is_ok(), "{:?}", event.event);
 }
 
 #[tokio::test(flavor = "multi_thread")]

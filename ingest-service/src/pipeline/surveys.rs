@@ -19,6 +19,7 @@ use crate::{
     logic::{
         normalize::RawUser,
         population::{Population, QueryFields},
+        quota::Purpose,
         schedule::Plan,
         writer::{Input, Survey, SurveyKind},
     },
@@ -27,6 +28,7 @@ use crate::{
 
 mod bulk;
 mod report;
+mod spare;
 mod watch;
 
 pub(super) use watch::Watch;
@@ -74,6 +76,8 @@ pub(super) fn rest(failures: u32) -> SignedDuration {
 pub(super) struct Reading {
     pub(super) parts: Parts,
     pub(super) job: Job,
+    /// What it is for: whether it may spend the reserve of API requests.
+    pub(super) purpose: Purpose,
     pub(super) population: Population,
     pub(super) fields: QueryFields,
     /// Room for one input: see [`Reading::begin`].
@@ -189,19 +193,51 @@ impl Reading {
     }
 
     async fn read_pages(&self, window: Option<(Timestamp, Timestamp)>) -> Result<u64, ReadError> {
-        let what = "reading the population";
-        let rest = &self.parts.rest;
         let query = self.population.query_all(&self.fields, window);
-        let mut page = retrying(|| rest.query(what, &query)).await?;
+        let rows = self
+            .pages("reading the population", &query, |read_at, records| {
+                let rows: Vec<(UserId, RawUser)> = records.into_iter().filter_map(user_row).collect();
+                (rows.len(), Input::SurveyRows { read_at, rows })
+            })
+            .await?;
+        // Who was touched and does not belong any more is in no answer to that question.
+        if let Some(window) = window {
+            self.pages(
+                "reading who was touched",
+                &Population::query_touched(window),
+                |_, records| {
+                    let ids: Vec<UserId> = records.into_iter().filter_map(|row| Some(user_row(row)?.0)).collect();
+                    (ids.len(), Input::SurveyTouched(ids))
+                },
+            )
+            .await?;
+        }
+        Ok(rows)
+    }
+
+    /// All pages of a query, each handed over as `input` makes it of the records. Gives the number of records.
+    async fn pages(
+        &self,
+        what: &str,
+        query: &str,
+        input: impl Fn(Timestamp, Vec<Value>) -> (usize, Input),
+    ) -> Result<u64, ReadError> {
+        let rest = &self.parts.rest;
+        self.spare().await.map_err(ReadError::Incomplete)?;
+        let mut page = retrying(|| rest.query(what, query)).await?;
         let total = page.total;
         let mut rows = 0;
         loop {
             let QueryPage { records, next, at, .. } = page;
-            let read: Vec<(UserId, RawUser)> = records.into_iter().filter_map(user_row).collect();
-            rows += read.len() as u64;
-            self.hand_over(at, read).await.map_err(ReadError::Incomplete)?;
+            let (read, input) = input(at, records);
+            rows += read as u64;
+            let sent = self.inputs.send(input).await;
+            sent.map_err(|_| ReadError::Incomplete(GONE.to_owned()))?;
             match next {
-                Some(next) => page = retrying(|| rest.query_more(what, &next)).await?,
+                Some(next) => {
+                    self.spare().await.map_err(ReadError::Incomplete)?;
+                    page = retrying(|| rest.query_more(what, &next)).await?;
+                }
                 None if total.is_some_and(|total| total != rows) => {
                     let total = total.unwrap_or_default();
                     return Err(ReadError::Incomplete(format!(

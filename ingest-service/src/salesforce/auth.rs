@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tracing::info;
-use usher_contract::OrgId;
+use usher_contract::{OrgId, UserId};
 use usher_runtime::{
     address::AddressRefused,
     clock,
@@ -20,6 +20,13 @@ use usher_runtime::{
 use super::error::ApiError;
 use crate::config::{AuthMethod, SalesforceConfig};
 
+/// Org and user of `https://login.salesforce.com/id/<orgId>/<userId>`.
+fn identity(url: &str) -> (Option<OrgId>, Option<UserId>) {
+    let mut parts = url.rsplit('/');
+    let user = parts.next().and_then(|user| UserId::try_new(user).ok());
+    (parts.next().and_then(|org| OrgId::try_new(org).ok()), user)
+}
+
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -29,6 +36,8 @@ pub struct Token {
     pub instance_url: String,
     /// Which org it is.
     pub org: OrgId,
+    /// Who logged in: the integration user; `None` when the answer does not say.
+    pub user: Option<UserId>,
 }
 
 /// Gets and keeps the token. Cheap to clone.
@@ -136,8 +145,7 @@ impl TokenSource {
             what: what(),
             reason: "not a token answer".to_owned(),
         })?;
-        // `https://login.salesforce.com/id/<orgId>/<userId>`
-        let org = session.id.rsplit('/').nth(1).and_then(|org| OrgId::try_new(org).ok());
+        let (org, user) = identity(&session.id);
         let org = org.ok_or_else(|| ApiError::Answer {
             what: what(),
             reason: "the token answer names no org".to_owned(),
@@ -146,6 +154,7 @@ impl TokenSource {
             access: Secret::new(session.access_token),
             instance_url: instance(&self.config, &session.instance_url)?,
             org,
+            user,
         })
     }
 
@@ -459,5 +468,14 @@ mod tests {
             "{error}"
         );
         assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn the_identity_names_org_and_user() {
+        let url = "https://login.salesforce.com/id/00D000000000001EAA/005ZL000000M0x1YAC";
+        let (org, user) = identity(url);
+        assert_eq!(org.unwrap().as_str(), "00D000000000001EAA");
+        assert_eq!(user.unwrap().as_str(), "005ZL000000M0x1YAC");
+        assert_eq!(identity("https://login.salesforce.com/id/00D000000000001EAA/").1, None);
     }
 }

@@ -227,6 +227,7 @@ mod tests {
             },
             stretch_from: Amount::Percent(50),
             stretch_at_most: 8,
+            pause_at_most: Duration::from_secs(600),
         };
         Quota::new(&config)
     }

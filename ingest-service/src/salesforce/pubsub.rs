@@ -33,7 +33,7 @@ use crate::{
     logic::{
         change_event,
         change_event::DecodeError,
-        classify::{Classified, Reaction, classify},
+        classify::{Classified, Reaction, classify, schema_tries},
         writer::StreamEvent,
     },
 };
@@ -103,12 +103,34 @@ impl StreamError {
     }
 }
 
+/// Before a refused schema is asked for again within one try.
+const SCHEMA_PAUSE: Duration = Duration::from_millis(500);
+/// So long a schema that was given up is not asked for: its events are dead letters at once.
+const SCHEMA_REST: Duration = Duration::from_secs(300);
+
 /// A connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PubSub {
     config: Arc<PubSubConfig>,
     channel: Channel,
-    schemas: Arc<tokio::sync::Mutex<HashMap<String, Arc<Schema>>>>,
+    schemas: Arc<tokio::sync::Mutex<Schemas>>,
+}
+
+/// What is known about schemas, by their ids.
+#[derive(Debug, Default)]
+struct Schemas {
+    /// Immutable, so kept for ever.
+    known: HashMap<String, Arc<Schema>>,
+    refused: HashMap<String, Refused>,
+}
+
+/// A schema that was asked for in vain.
+#[derive(Debug)]
+struct Refused {
+    tries: u32,
+    reason: String,
+    /// Since when it is given up.
+    given_up: Option<Instant>,
 }
 
 /// One answer of the stream.
@@ -222,29 +244,59 @@ impl PubSub {
         })
     }
 
-    /// The schema of an id; immutable, so kept for ever.
+    /// The schema of an id. One that is refused again and again is given up for a while: no event may block all others.
     async fn schema(&self, token: &Token, id: &str) -> Result<Arc<Schema>, SchemaError> {
         let mut schemas = self.schemas.lock().await;
-        if let Some(schema) = schemas.get(id) {
+        if let Some(schema) = schemas.known.get(id) {
             return Ok(Arc::clone(schema));
         }
-        let request = with_credentials(
-            SchemaRequest {
-                schema_id: id.to_owned(),
-            },
-            token,
-        )
-        .map_err(SchemaError::Stream)?;
+        if let Some(refused) = schemas.refused.get(id)
+            && refused.given_up.is_some_and(|since| since.elapsed() < SCHEMA_REST)
+        {
+            return Err(SchemaError::Unusable(refused.reason.clone()));
+        }
+        loop {
+            let error = match self.ask_schema(token, id).await {
+                Ok(json) => {
+                    let schema = Schema::parse_str(&json).map_err(|error| SchemaError::Unusable(error.to_string()))?;
+                    let schema = Arc::new(schema);
+                    schemas.refused.remove(id);
+                    schemas.known.insert(id.to_owned(), Arc::clone(&schema));
+                    return Ok(schema);
+                }
+                Err(error) => error,
+            };
+            let refused = schemas.refused.entry(id.to_owned()).or_insert_with(|| Refused {
+                tries: 0,
+                reason: String::new(),
+                given_up: None,
+            });
+            let Some(tries) = schema_tries(error.reaction) else {
+                return Err(SchemaError::Stream(error));
+            };
+            refused.tries += 1;
+            if refused.tries >= tries {
+                refused.reason = format!("Salesforce does not give it: {error}");
+                refused.given_up = Some(Instant::now());
+                return Err(SchemaError::Unusable(refused.reason.clone()));
+            }
+            // What may pass with another connection is tried with one.
+            if error.reaction == Reaction::Reconnect {
+                return Err(SchemaError::Stream(error));
+            }
+            tokio::time::sleep(SCHEMA_PAUSE).await;
+        }
+    }
+
+    async fn ask_schema(&self, token: &Token, id: &str) -> Result<String, StreamError> {
+        let request = SchemaRequest {
+            schema_id: id.to_owned(),
+        };
+        let request = with_credentials(request, token)?;
         let answer = tokio::time::timeout(Duration::from_secs(30), self.client().get_schema(request)).await;
-        let answer = answer
-            .map_err(|_| SchemaError::Stream(StreamError::interrupted("a schema was not answered within 30 s")))?;
-        let json = answer
-            .map_err(|status| SchemaError::Stream(StreamError::of_status(&status)))?
-            .into_inner()
-            .schema_json;
-        let schema = Arc::new(Schema::parse_str(&json).map_err(|error| SchemaError::Unusable(error.to_string()))?);
-        schemas.insert(id.to_owned(), Arc::clone(&schema));
-        Ok(schema)
+        let answer = answer.map_err(|_| StreamError::interrupted("a schema was not answered within 30 s"))?;
+        let answer = answer.map_err(|status| StreamError::of_status(&status))?;
+        Ok(answer.into_inner().schema_json)
     }
 }
 
@@ -422,6 +474,7 @@ mod tests {
                 access: usher_runtime::secret::Secret::new("s3cret"),
                 instance_url: "https://acme.my.salesforce.com".to_owned(),
                 org: "00D000000000001EAA".parse().unwrap(),
+                user: None,
             };
             stream.check(&token, "/data/UserChangeEvent").await.unwrap_err()
         };

@@ -393,6 +393,7 @@ mod tests {
             access: usher_runtime::secret::Secret::new("s3cret"),
             instance_url: "https://acme.my.salesforce.com".to_owned(),
             org: "00D000000000001EAA".parse().unwrap(),
+            user: None,
         };
         for path in [
             "/services/data",

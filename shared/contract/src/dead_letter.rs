@@ -21,14 +21,28 @@ pub struct EventDeadLetter {
     pub replay_id: String,
     /// The schema that the event names.
     pub schema_id: String,
-    /// The bytes as they came, base64. They may hold personal values: restrict who reads the topic.
+    /// The bytes as they came, base64. They may hold personal values: restrict who reads the topic. Very long ones are cut, and
+    /// `cut` says so.
     pub payload: String,
+    /// There when the payload is only the beginning of what came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutPayload>,
     /// Why it was refused.
     pub reason: String,
     /// What is done instead, in words.
     pub remedy: String,
     /// When, UTC.
     pub at: Timestamp,
+}
+
+/// What a payload was before it was cut to fit into a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CutPayload {
+    /// How many bytes it had, before base64.
+    pub bytes: u64,
+    /// SHA-256 of all of them, hexadecimal: whoever finds the event elsewhere can tell that it is the same.
+    pub sha256: String,
 }
 
 /// A change that a target refused. On `provisioning.dead-letter`. Holds keys and reasons, no personal values.

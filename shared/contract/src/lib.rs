@@ -30,7 +30,7 @@ pub mod webhook;
 
 pub use canonical::StateHash;
 pub use cloud_event::CloudEvent;
-pub use dead_letter::{ChangeDeadLetter, EventDeadLetter};
+pub use dead_letter::{ChangeDeadLetter, CutPayload, EventDeadLetter};
 pub use id::{IdError, OrgId, RecordId, TargetName, UserId, UserKey};
 pub use known::Known;
 pub use outcome::{Outcome, OutcomeResult};

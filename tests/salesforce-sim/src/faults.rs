@@ -4,7 +4,7 @@
 //! are configuration.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub(crate) struct FaultValues {
     rest: VecDeque<RestFault>,
     rpc: VecDeque<RpcFault>,
     pub(crate) latency: Duration,
+    /// Schemas that `GetSchema` refuses, with what goes after `sfdc.platform.eventbus.grpc.`.
+    pub(crate) refused_schemas: BTreeMap<String, String>,
     pub(crate) allocation_exceeded: bool,
     pub(crate) throttled: bool,
     pub(crate) report_rows_max: Option<usize>,
@@ -435,6 +437,36 @@ impl<'a> Faults<'a> {
             };
             self.set(|values| values.rpc.push_back(fault));
         }
+    }
+
+    /// From now on `GetSchema` refuses the current schema, as when the one that writes events knows more than the one that is asked.
+    /// `suffix` goes after `sfdc.platform.eventbus.grpc.` in the trailer.
+    pub fn refuse_newest_schema(&self, suffix: &str) {
+        let id = self.org.state().schema().id.to_string();
+        self.set(|values| drop(values.refused_schemas.insert(id, suffix.to_owned())));
+    }
+
+    /// `GetSchema` answers for every schema again.
+    pub fn refuse_no_schema(&self) {
+        self.set(|values| values.refused_schemas.clear());
+    }
+
+    /// An event of another object, as a channel of several objects carries them: the header names it, and the record is no user.
+    pub fn emit_foreign(&self, entity: &str) {
+        let mut state = self.org.state_mut();
+        let author = Author {
+            user: Arc::clone(&state.admin_id),
+            origin: String::new(),
+        };
+        let now = self.org.now_ms();
+        let ids = vec![Arc::from("001000000000001AAA")];
+        let mut header = self.org.header(&mut state, ids, "UPDATE", &author, now);
+        header.entity_name = entity.to_owned();
+        let schema = Arc::clone(state.schema());
+        let payload = encode::datum(&schema, &header, Body::Empty, &state.unreadable);
+        self.org.log().append(Arc::clone(&schema.id), payload, now);
+        drop(state);
+        self.org.wake_streams();
     }
 
     /// Ends the life of all query cursors: `INVALID_QUERY_LOCATOR`.

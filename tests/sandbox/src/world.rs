@@ -126,7 +126,9 @@ impl World {
 
     /// What the oracle says about every target.
     pub(crate) fn equal_targets(&self) -> Vec<Comparison> {
-        let people = self.org().users();
+        // Usher's own user is nobody's colleague.
+        let (mut people, own) = (self.org().users(), self.org().integration_user_id());
+        people.retain(|person| person.id != own);
         self.targets
             .iter()
             .map(|target| oracle::compare(target.name, target.mapping, &people, &target.sim.users()))

@@ -272,10 +272,12 @@ impl Scene {
         );
     }
 
-    /// People of the default population.
+    /// People of the default population: without the user that Usher logs in as.
     pub fn members(&self) -> Vec<SimUser> {
+        let own = self.org().integration_user_id();
         let is_member = |user: &SimUser| {
-            user.text("UserType") == Some("Standard")
+            user.id != own
+                && user.text("UserType") == Some("Standard")
                 && !user
                     .text("Email")
                     .is_some_and(|email| email.to_lowercase().ends_with(".invalid"))

@@ -108,6 +108,82 @@ async fn the_schedule_rests_at_the_reserve_while_the_stream_and_owed_reads_go_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_reaches_the_reserve_pauses_and_then_proves_nothing() {
+    let (scene, people) = scene(SimConfig {
+        query_batch: 2,
+        daily_api_requests: 1_000,
+        ..SimConfig::default()
+    })
+    .await;
+    let org = scene.org();
+    // Log-in, describe, limits and count take a few; a snapshot of some twenty pages reaches the reserve on its way.
+    let change = json!({ "recheck": { "every": "10h" }, "polls": { "groups": false, "permissionSets": false, "frozen": false, "names": false },
+        "quota": { "every": "1s", "stretchFrom": "100%", "stretchAtMost": 30, "pauseAtMost": "3s", "reserve": { "apiRequests": 985 } } });
+    let ingest = scene.ingest("ingest", &change).await;
+    let status = status_until(&ingest, "the snapshot pauses", |status| {
+        status["snapshot"]["waiting"]
+            .to_string()
+            .contains("quota.reserve.apiRequests")
+    })
+    .await;
+    let rows = status["snapshot"]["rows"].as_u64();
+    assert!(rows > Some(0) && rows < Some(scene.members().len() as u64), "{status}");
+    let pages = org.request_log().count("GET", "/query/{id}");
+    status_until(&ingest, "the snapshot is given up", |status| {
+        status["problems"].to_string().contains("quota.pauseAtMost")
+    })
+    .await;
+    let status = ingest.status().await;
+    assert_eq!(status["snapshot"]["lastComplete"], Value::Null, "{status}");
+    assert_eq!(
+        org.request_log().count("GET", "/query/{id}"),
+        pages,
+        "no page was read from the reserve"
+    );
+    // The stream goes on, and what it needs is read from the reserve.
+    org.update_user(&people[0].id, json!({ "Title": "meanwhile" })).unwrap();
+    newest(&scene, &people[0], |message| {
+        message["user"]["title"] == json!("meanwhile")
+    })
+    .await;
+    scene.assert_versions_rise_by_one().await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_of_many_pages_stops_at_the_reserve() {
+    let (scene, people) = scene(SimConfig {
+        query_batch: 1,
+        daily_api_requests: 1_000,
+        ..SimConfig::default()
+    })
+    .await;
+    let org = scene.org();
+    let most = 30 + scene.members().len() as u64;
+    // Everybody is read, a page each, and then too little is left for the members of all groups.
+    let change = json!({ "recheck": { "every": "10h" }, "polls": { "every": "2s" },
+        "quota": { "every": "10s", "stretchFrom": "100%", "stretchAtMost": 30, "reserve": { "apiRequests": 1_000 - most } } });
+    let ingest = scene.ingest("ingest", &change).await;
+    let status = status_until(&ingest, "a poll stops", |status| {
+        status["polls"].to_string().contains("quota.reserve.apiRequests")
+    })
+    .await;
+    assert_eq!(status["snapshot"]["lastRows"], json!(scene.members().len()), "{status}");
+    let log = org.request_log();
+    let queries = log.count("GET", "/query") + log.count("GET", "/query/{id}");
+    assert!(
+        queries <= most,
+        "{queries} queries, and {most} requests outside of the reserve"
+    );
+    org.update_user(&people[0].id, json!({ "Title": "meanwhile" })).unwrap();
+    newest(&scene, &people[0], |message| {
+        message["user"]["title"] == json!("meanwhile")
+    })
+    .await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_that_may_not_be_looked_at_are_said_and_the_header_is_enough() {
     let (scene, _) = scene(SimConfig::default()).await;
     scene.org().set_permissions(Permissions {

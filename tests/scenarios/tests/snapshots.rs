@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use salesforce_sim::{ReportDefinition, ReportEdit, ReportFilter, SimConfig};
+use salesforce_sim::{ReportDefinition, ReportEdit, ReportFilter, ReportFormat, SimConfig};
 use scenarios::{OPERATOR, Scene, Service, eventually};
 use serde_json::{Value, json};
 
@@ -391,5 +391,165 @@ async fn check_names_what_is_wrong_with_a_report_and_run_does_not_believe_it() {
         }
     })
     .await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_refuses_reports_that_are_no_listing_of_everybody() {
+    let scene = scene(SimConfig {
+        users: 20,
+        ..SimConfig::default()
+    })
+    .await;
+    let org = scene.org();
+    let named = |name: &str, change: &dyn Fn(&mut ReportDefinition)| {
+        let mut definition = ReportDefinition::all_users();
+        name.clone_into(&mut definition.name);
+        change(&mut definition);
+        org.add_report(definition);
+    };
+    named("Grouped", &|report| report.format = ReportFormat::Summary);
+    named("Leads", &|report| report.report_type = "Lead".into());
+    named("Only active", &|report| {
+        report.filters = vec![ReportFilter {
+            column: "ACTIVE".into(),
+            operator: "equals".into(),
+            value: "True".into(),
+        }];
+    });
+    for (name, words) in [
+        ("Grouped", "change the format to Tabular"),
+        ("Leads", "make one of the type Users"),
+        ("Only active", "inactive users must be in it"),
+    ] {
+        let report = json!({ "source": "report", "report": { "name": name } });
+        let service = ingest(&scene, name, report).await;
+        eventually(words, || async {
+            let status = service.status().await;
+            let said = status["problems"].to_string().contains(words);
+            if said && status["snapshot"]["lastComplete"] == Value::Null {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        })
+        .await;
+        service.stop().await;
+    }
+    assert_eq!(
+        org.request_log().count("POST", "/analytics/reports/{id}"),
+        0,
+        "none of them was run"
+    );
+    let (states, _) = states(&scene).await;
+    assert!(
+        states
+            .values()
+            .all(|state| state.get("listed").is_none_or(Value::is_null)),
+        "nobody was listed by one"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_snapshot_says_how_far_it_is_in_the_status_and_in_the_log() {
+    let scene = scene(SimConfig {
+        users: 150,
+        query_batch: 15,
+        ..SimConfig::default()
+    })
+    .await;
+    let org = scene.org();
+    org.faults().set_latency(std::time::Duration::from_millis(1_500));
+    let ingest = ingest(&scene, "ingest", json!({ "source": "query" })).await;
+    let members = scene.members().len() as u64;
+    let status = eventually("the status shows progress", || async {
+        let status = ingest.status().await;
+        let snapshot = &status["snapshot"];
+        if snapshot["rows"].as_u64() > Some(15) && snapshot["expectedEnd"].is_string() {
+            Ok(status)
+        } else {
+            Err(status.to_string())
+        }
+    })
+    .await;
+    let snapshot = &status["snapshot"];
+    assert_eq!(snapshot["running"], json!("query"), "{status}");
+    assert_eq!(snapshot["expectedRows"], json!(members), "{status}");
+    let rate = snapshot["rowsPerSecond"].as_f64().unwrap();
+    // Fifteen rows in a second and a half at most, the first look a little after the first page.
+    assert!(rate > 0.0 && snapshot["rows"].as_u64() < Some(members), "{status}");
+    let line = ingest
+        .process
+        .wait_for_line("survey goes on", scenarios::PATIENCE)
+        .await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["expected"], json!(members), "{line}");
+    assert!(
+        line["rows"].as_u64() > Some(0) && line["rows_per_second"].as_f64() > Some(0.0),
+        "{line}"
+    );
+    assert!(line["ends_at"].is_string(), "{line}");
+    org.faults().set_latency(std::time::Duration::ZERO);
+    let status = ingest.settled().await;
+    assert_eq!(status["snapshot"]["lastRows"], json!(members));
+    assert_eq!(
+        (&status["snapshot"]["rows"], &status["snapshot"]["running"]),
+        (&json!(0), &Value::Null)
+    );
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_population_that_shrinks_beside_a_report_removes_nobody_until_an_operator_says_that_it_is_right() {
+    let scene = scene(SimConfig {
+        users: 60,
+        ..SimConfig::default()
+    })
+    .await;
+    let org = scene.org();
+    let config = json!({ "source": "report", "report": { "name": "All Users" } });
+    let ingest = ingest(&scene, "ingest", config).await;
+    ingest.settled().await;
+    let before = scene.members();
+    for person in before.iter().take(before.len() / 2) {
+        org.faults().lose_next_events(1);
+        org.update_user(&person.id, json!({ "Email": "gone@example.invalid" }))
+            .unwrap();
+    }
+    reimport(&ingest).await;
+    eventually(
+        "the population is not believed, and the report is read all the same",
+        || async {
+            let status = ingest.status().await;
+            let said = status["problems"]
+                .to_string()
+                .contains("the last reading of the population is incomplete");
+            if said && status["idle"] == json!(true) && status["snapshot"]["running"] == Value::Null {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        },
+    )
+    .await;
+    let nobody_removed = |states: &BTreeMap<String, Value>| {
+        let there = |id: &str| states[id]["removed"] == json!(false);
+        before.iter().all(|person| there(&person.id))
+    };
+    assert!(nobody_removed(&states(&scene).await.0));
+    let (code, said) = ingest
+        .ask("POST", "/v1/reimport", OPERATOR, &json!({ "acceptSize": true }))
+        .await;
+    assert_eq!(code, 202, "{said}");
+    eventually("so many at once are held", || async {
+        let status = ingest.status().await;
+        if status["held"] == json!(before.len() / 2) && status["idle"] == json!(true) {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
+    })
+    .await;
+    assert!(nobody_removed(&states(&scene).await.0));
     ingest.stop().await;
 }

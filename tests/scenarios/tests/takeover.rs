@@ -196,7 +196,7 @@ async fn what_would_mix_up_keys_orgs_or_formats_is_refused_with_the_way_out() {
         let (messages, together) = partition_of(person).await;
         assert!(messages >= 4 && together, "{person} has changed its partition");
     }
-    scene.assert_versions_rise_by_one().await;
+    assert_exactly_once(&scene, &history).await;
     ingest.stop().await;
     let config = scene.ingest_config(&quick);
     for command in ["check", "run"] {

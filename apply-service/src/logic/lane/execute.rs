@@ -64,6 +64,10 @@ impl Lane {
                 (None, true) if between >= BETWEEN_MAX.saturating_mul(self.target.pace.concurrency) => return,
                 (None, true) => match self.queue.first_ready() {
                     Some((action, user)) if action < Action::SetGroups => Next::Begin(user),
+                    // Whoever is between look-up and creation comes first: what is removed for good can wait for them.
+                    Some((Action::Delete, _)) if (between > 0 || self.looks > 0) && !self.groups_are_next(now) => {
+                        return;
+                    }
                     Some((_, user)) if !self.groups_are_next(now) => Next::Begin(user),
                     None if !self.groups_are_next(now) => return,
                     Some(_) | None => Next::Group,

@@ -2,7 +2,8 @@
 //!
 //! Each page begins *with* the value that the page before ended with, so that one row at least must come again. That
 //! proves that pages join up whatever the source's order is, and lets a column be used whose values are not unique. Rows
-//! that come again are dropped. Leaves out whether the size is plausible: `snapshot`.
+//! that come again are dropped. Salesforce compares texts without regard to case, and the 15 letters of an id tell case apart:
+//! values that differ in case only count as one here, whichever of them a page ended with. Leaves out whether the size is plausible: `snapshot`.
 
 use std::{
     cmp::Ordering,
@@ -41,8 +42,8 @@ struct End {
     value: String,
     /// The person of the last row.
     id: UserId,
-    /// Rows that the next run must have at least, when the answers say how many there are.
-    rows_min: Option<u64>,
+    /// How many rows the run had altogether, when the answer says so.
+    count: Option<u64>,
 }
 
 /// The pages of one reading, in order.
@@ -54,6 +55,7 @@ pub struct Pages {
     previous: HashSet<UserId>,
     /// Values that pages ended with: none may come again.
     ends: HashSet<String>,
+    uncounted: bool,
     pages: u64,
     rows: u64,
     done: bool,
@@ -68,6 +70,7 @@ impl Pages {
             end: None,
             previous: HashSet::new(),
             ends: HashSet::new(),
+            uncounted: false,
             pages: 0,
             rows: 0,
             done: false,
@@ -141,6 +144,13 @@ impl Pages {
         self.previous = ids;
         self.rows += fresh.len() as u64;
         Ok(fresh)
+    }
+
+    /// Whether pages were cut whose answers do not say how many rows there are: should the column's filter and order not agree,
+    /// rows between two pages would be missed and nothing would show it.
+    #[must_use]
+    pub fn uncounted(&self) -> bool {
+        self.uncounted
     }
 
     /// Whether it must be described once more: somebody may have edited it between two pages without a sign in either,
@@ -249,19 +259,18 @@ impl Pages {
                  person has left the report meanwhile",
             ));
         }
-        let again = |row: &Row| self.previous.contains(&row.id);
-        if rows
-            .iter()
-            .any(|row| again(row) && row.cursor_text() != Some(end.value.as_str()))
-        {
+        let again = || rows.iter().filter(|row| self.previous.contains(&row.id));
+        if again().any(|row| !row.cursor_text().is_some_and(|value| self.same(value, &end.value))) {
             return Err(self.apart("rows of the page before came again out of order"));
         }
-        if let (Some(least), Some(count)) = (end.rows_min, count)
-            && count < least
+        // Whatever was counted then and has not come on that page must be counted now, however the source compares values.
+        let taken = (self.previous.len() - again().count()) as u64;
+        if let (Some(before), Some(count)) = (end.count, count)
+            && count + taken < before
         {
             return Err(self.apart(&format!(
                 "{} rows that were counted before have gone; if the report changes that often, use snapshot.source bulk",
-                least - count
+                before - taken - count
             )));
         }
         Ok(())
@@ -274,22 +283,30 @@ impl Pages {
         let Some((id, value)) = last else {
             return Err(self.wrong("it is cut and its last row has no value to go on from"));
         };
-        if self.end.as_ref().is_some_and(|end| end.value == value)
-            || rows.first().and_then(Row::cursor_text) == Some(value.as_str())
-        {
+        // All of one value: the next page would begin with the same rows, in whatever order.
+        let one_value = rows
+            .iter()
+            .all(|row| row.cursor_text().is_some_and(|other| self.same(other, &value)));
+        if one_value || self.end.as_ref().is_some_and(|end| end.value == value) {
             let (name, column) = (self.shape.name.clone(), cursor.column.clone());
             return Err(ReportError::Ties(name, rows.len(), column));
         }
         if !self.ends.insert(value.clone()) {
             return Err(self.apart("a page ended where an earlier one ended"));
         }
-        let before = rows
-            .iter()
-            .filter(|row| row.cursor_text() != Some(value.as_str()))
-            .count() as u64;
-        // Some answers may count only what they return; then this is less than it could be, and no harm.
-        let rows_min = count.map(|count| count.saturating_sub(before));
-        Ok(End { value, id, rows_min })
+        // An answer that counts only what it returns says nothing about the rest.
+        self.uncounted |= count.is_none_or(|count| count <= rows.len() as u64);
+        Ok(End { value, id, count })
+    }
+
+    /// Whether a filter takes two values of the cursor's column for the same.
+    fn same(&self, one: &str, other: &str) -> bool {
+        let moments = self
+            .shape
+            .cursor
+            .as_ref()
+            .is_some_and(|cursor| cursor.order == Order::Moments);
+        one == other || (!moments && one.to_lowercase() == other.to_lowercase())
     }
 }
 

@@ -222,7 +222,8 @@ impl Writer {
                     };
                     self.read_of(id, ticket, read_at, found, now);
                 }
-                self.decide_removals(read_at, now);
+                self.last_read = self.last_read.max(Some(read_at));
+                self.decide_removals(now);
             }
             Err(_) => {
                 for id in ids {
@@ -349,34 +350,39 @@ impl Writer {
         });
     }
 
-    /// Absentees that turned out to be gone are removed together, unless they are suspiciously many.
-    pub(super) fn decide_removals(&mut self, read_at: Timestamp, now: Timestamp) {
-        let absent: Vec<(UserId, bool)> = self
+    /// Absentees that turned out to be gone are removed together, unless they are suspiciously many. Decided once for all of them,
+    /// carried out in portions.
+    pub(super) fn decide_removals(&mut self, now: Timestamp) {
+        self.deciding = false;
+        if self.finishing.is_some() {
+            return;
+        }
+        self.decision = self.decision.take().or_else(|| self.decision());
+        let Some(Decision { began_at, hold }) = self.decision else {
+            return;
+        };
+        let gone = |debt: &Debt| debt.gone && debt.owed.absent_since.is_some_and(|since| since <= began_at);
+        let mut ids: BTreeSet<UserId> = self
             .debts
             .debts
             .iter()
-            .filter_map(|(debtor, debt)| match debtor {
-                Debtor::User(id) if debt.owed.absent_since.is_some() && !debt.unseen => Some((*id, debt.gone)),
-                _ => None,
-            })
+            .filter(|(_, debt)| gone(debt))
+            .filter_map(|(debtor, _)| debtor.user())
+            .take(self.portion() + 1)
             .collect();
-        if absent.is_empty() || absent.iter().any(|(_, gone)| !gone) {
-            return;
+        self.deciding = ids.len() > self.portion();
+        if self.deciding {
+            ids.pop_last();
+        } else {
+            self.decision = None;
+            if self.position.judged.is_some_and(|judged| judged.began_at == began_at) {
+                self.position.judged = None;
+            }
         }
-        let began_at = self
-            .debts
-            .debts
-            .values()
-            .filter(|debt| debt.gone)
-            .filter_map(|debt| debt.owed.absent_since)
-            .max()
-            .unwrap_or(read_at);
-        let ids: BTreeSet<UserId> = absent.into_iter().map(|(id, _)| id).collect();
-        // Those who are kept back already are as absent as these: many small snapshots must not add up unnoticed.
-        let hold = ids.len() as u64 + self.held_besides(&ids) > self.removals_limit();
         if hold {
             self.hold(began_at, &ids, Kept::Removal, now);
         }
+        let read_at = self.last_read.unwrap_or(began_at);
         for id in ids {
             if !hold {
                 self.observe(id, None, None, read_cause(Origin::Report, read_at, now));
@@ -384,6 +390,34 @@ impl Writer {
             self.pay(Debtor::User(id));
         }
     }
+
+    /// What becomes of the absentees who are gone; `None` while there are none, or others are still to be read.
+    fn decision(&self) -> Option<Decision> {
+        let absent = |debt: &Debt| debt.owed.absent_since.is_some() && !debt.unseen;
+        // Reads are asked for by rising id: who is still to be read is found soonest from the end.
+        let open = |debt: &Debt| absent(debt) && !debt.gone;
+        if self.debts.debts.values().rev().any(open) {
+            return None;
+        }
+        let gone = || self.debts.debts.iter().filter(|(_, debt)| absent(debt));
+        let began_at = gone().filter_map(|(_, debt)| debt.owed.absent_since).max()?;
+        let ids: BTreeSet<UserId> = gone().filter_map(|(debtor, _)| debtor.user()).collect();
+        // Everything that one snapshot brings counts, and so do those who are kept back already: they are as absent as these, and
+        // many small snapshots must not add up unnoticed.
+        let judged = self.position.judged.filter(|judged| judged.began_at == began_at);
+        let (deactivations, known) = judged.map_or((0, 0), |judged| (judged.deactivations, judged.absent));
+        let removals = known.max(ids.len() as u64);
+        let hold = removals + deactivations + self.held_besides(&ids) > self.removals_limit();
+        Some(Decision { began_at, hold })
+    }
+}
+
+/// What becomes of absentees who are gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decision {
+    /// When the last of their snapshots began: who is found to be absent later is decided about later.
+    began_at: Timestamp,
+    hold: bool,
 }
 
 /// When the source last touched the record, when the row says.

@@ -1,23 +1,49 @@
 //! Events: merged where that is safe, else the person is owed a read.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use sha2::{Digest as _, Sha256};
+use usher_contract::CutPayload;
+
 use super::{
-    Cause, ChangeEvent, ChangeType, Concerned, Debtor, EventDeadLetter, Header, Known, Origin, Owed, StreamEvent,
-    Timestamp, User, UserId, UserKey, Writer, api_name, normalize, raw_of_delta,
+    Cause, ChangeEvent, ChangeType, Concerned, Debtor, DecodeError, EventDeadLetter, Header, Known, Origin, Owed,
+    StreamEvent, Timestamp, User, UserId, UserKey, Writer, api_name, normalize, raw_of_delta,
 };
 
-/// The bytes of a dead letter stay below what a broker takes by default (1 MB per record).
+/// The bytes of a dead letter, as base64, stay below what a broker takes by default (1 MB per record). A multiple of 4, so that
+/// what is left can be decoded.
 const LETTER_BYTES_MAX: usize = 700_000;
 
-fn cut(mut payload: String) -> String {
+/// The payload as it fits into a record, and what it was when that is less.
+fn fit(mut payload: String) -> (String, Option<CutPayload>) {
+    if payload.len() <= LETTER_BYTES_MAX {
+        return (payload, None);
+    }
+    let bytes = BASE64.decode(&payload).unwrap_or_default();
+    let sha256 = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     // Base64 is ASCII: every index is a boundary.
     payload.truncate(LETTER_BYTES_MAX);
-    payload
+    let bytes = bytes.len() as u64;
+    (payload, Some(CutPayload { bytes, sha256 }))
+}
+
+/// Whether an event is about records of another object, as on a channel of several.
+fn is_foreign(event: &Result<ChangeEvent, DecodeError>) -> bool {
+    let header = match event {
+        Ok(event) => Some(&event.header),
+        Err(error) => error.header.as_deref(),
+    };
+    header.is_some_and(|header| header.concerned == Concerned::OtherObject)
 }
 
 impl Writer {
     pub(super) fn event(&mut self, received: StreamEvent, now: Timestamp) {
         self.counts.events += 1;
         match received.event {
+            // Nobody of ours, whether or not it can be decoded.
+            event if is_foreign(&event) => self.counts.foreign += 1,
             Ok(event) => {
                 self.position.committed_at = self.position.committed_at.max(Some(event.header.committed_at));
                 match event.header.concerned.clone() {
@@ -26,17 +52,20 @@ impl Writer {
                         Owed::new(now, event.reread.unwrap_or("everyone may have changed")),
                     ),
                     Concerned::Users(ids) => ids.into_iter().for_each(|id| self.event_of(id, &event, now)),
+                    Concerned::OtherObject => {}
                 }
             }
             Err(error) => {
                 self.counts.undecodable += 1;
                 let remedy = self.owe_undecodable(error.header.as_deref(), now);
+                let (payload, cut) = fit(received.payload);
                 let letter = EventDeadLetter {
                     org_id: self.config.org,
                     stream: self.config.stream.clone(),
                     replay_id: received.replay_id.clone(),
                     schema_id: received.schema_id,
-                    payload: cut(received.payload),
+                    payload,
+                    cut,
                     reason: error.reason,
                     remedy: remedy.to_owned(),
                     at: now,
@@ -71,6 +100,7 @@ impl Writer {
                 self.owe(Debtor::Everyone, Owed::new(now, "a change event could not be decoded"));
                 "everyone is read again"
             }
+            Some(Concerned::OtherObject) => "nothing: it is about another object",
             None => {
                 let touched_since = self.position.committed_at.map(|at| at - self.config.read_margin);
                 self.owe(

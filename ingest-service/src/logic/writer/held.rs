@@ -110,6 +110,9 @@ impl Writer {
         if let Some(running) = &mut self.survey {
             running.leavers.remove(&id);
         }
+        if let Some(finishing) = &mut self.finishing {
+            finishing.leavers.remove(&id);
+        }
         if gone || self.held.kept(id) != Some(Kept::Removal) {
             self.let_go(id);
         }

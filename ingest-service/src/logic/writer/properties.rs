@@ -2,7 +2,8 @@
 //! nothing is committed on the way that was never true.
 //!
 //! `source` is a model of the org, `world` lets everything around the writer happen in drawn order, `judge` is the
-//! oracle. A longer run: `PROPTEST_CASES=20000 cargo test -p ingest-service --lib properties`.
+//! oracle. It runs [`CASES`] histories of each kind. A longer run:
+//! `PROPTEST_CASES=20000 cargo test -p ingest-service --lib properties`.
 //!
 //! Planted bugs, each put into the writer by hand and caught within 4,000 cases (after how many, in one run; what the
 //! oracle said). Three are caught by a test of `tests` only.
@@ -262,7 +263,21 @@ fn prove(setup: &Setup, actions: &[Action], crash: bool) -> Result<(), TestCaseE
     }
 }
 
+/// At least so many histories: most of what was planted (see above) needs hundreds, some more than a thousand. Some twenty
+/// seconds.
+const CASES: u32 = 2_000;
+
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(CASES),
+        ..default
+    }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn whatever_happens_the_topics_end_as_the_source_says(
         setup in setup(),

@@ -96,6 +96,16 @@ impl Writer {
     pub fn snapshot_problem(&self) -> Option<&str> {
         self.snapshot_problem.as_deref()
     }
+    /// Why the last reading of the population beside a report proves no absence, in words.
+    #[must_use]
+    pub fn population_problem(&self) -> Option<&str> {
+        self.population_problem.as_deref()
+    }
+    /// Whether consequences of the last survey are still to be staged: another one waits for that.
+    #[must_use]
+    pub fn is_finishing(&self) -> bool {
+        self.finishing.is_some()
+    }
     /// Counters.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -104,6 +114,6 @@ impl Writer {
     /// Whether nothing but a moved position is staged or under way, and nothing is owed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        !self.batches.iter().any(|batch| batch.has_content()) && self.debts.len() == 0
+        !self.batches.iter().any(|batch| batch.has_content()) && self.debts.len() == 0 && self.finishing.is_none()
     }
 }

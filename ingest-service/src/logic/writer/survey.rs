@@ -1,4 +1,6 @@
 //! Surveys: reading many people at once, as a snapshot (everyone) or a recheck (recently touched ones).
+//!
+//! Here is what becomes of their rows; what follows from the whole of one is in `finish`.
 
 use super::{
     BTreeSet, Cause, Debtor, HashSet, Head, Known, Origin, Owed, RawUser, Timestamp, UserId, UserKey, Writer,
@@ -6,7 +8,6 @@ use super::{
     held::Kept,
     normalize,
 };
-use crate::logic::{record::SnapshotMark, snapshot};
 
 /// What kind of survey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub struct Survey {
 pub(super) struct Running {
     pub(super) survey: Survey,
     began: u64,
-    number: u32,
+    pub(super) number: u32,
     rows: u64,
     /// Rows of people without a head to note it in.
     strangers: HashSet<UserId>,
@@ -51,7 +52,9 @@ pub(super) struct Running {
     touched: HashSet<UserId>,
     /// Published as active, inactive here.
     pub(super) leavers: BTreeSet<UserId>,
-    healed: u64,
+    /// Touched within the window of a recheck, published, and not among its rows.
+    pub(super) missing: BTreeSet<UserId>,
+    pub(super) healed: u64,
 }
 
 impl Running {
@@ -64,11 +67,16 @@ impl Running {
             strangers: HashSet::new(),
             touched: HashSet::new(),
             leavers: BTreeSet::new(),
+            missing: BTreeSet::new(),
             healed: 0,
         }
     }
     pub(super) fn rows(&self) -> u64 {
         self.rows
+    }
+    /// Something newer than its rows is known of this person.
+    pub(super) fn is_touched(&self, head: Head) -> bool {
+        head.touched > self.began
     }
 }
 
@@ -193,65 +201,18 @@ impl Writer {
         self.update_head(id, |head| head.read_at = head.read_at.max(Some(read_at)));
     }
 
-    /// Leavers that a snapshot found: read again and published, or kept back when they are suspiciously many.
-    fn decide_leavers(&mut self, running: &Running, now: Timestamp) {
-        // An event or a read may have said since what became of somebody.
-        let in_question = |id: &&UserId| self.head(**id).is_some_and(|head| head.active && !head.removed);
-        let leavers: BTreeSet<UserId> = running.leavers.iter().filter(in_question).copied().collect();
-        if leavers.is_empty() {
-            return;
-        }
-        if leavers.len() as u64 + self.held_besides(&leavers) > self.removals_limit() {
-            self.hold(running.survey.began_at, &leavers, Kept::Deactivation, now);
-            return;
-        }
-        for id in &leavers {
-            self.owe(Debtor::User(*id), Owed::new(now, "inactive in a snapshot"));
-        }
-    }
-
-    pub(super) fn survey_ended(&mut self, result: Result<(), String>, accept_size: bool, now: Timestamp) {
-        let Some(running) = self.survey.take() else { return };
-        let survey = running.survey;
-        self.decide_leavers(&running, now);
-        if let Err(why) = result {
-            if survey.kind != SurveyKind::Recheck {
-                self.snapshot_problem = Some(format!("the last snapshot failed: {why}"));
-            }
-            return;
-        }
-        match survey.kind {
-            SurveyKind::Recheck => {
-                if survey.routine {
-                    self.healing_in_a_row = if running.healed == 0 {
-                        0
-                    } else {
-                        self.healing_in_a_row + 1
-                    };
-                }
-                // Only a look that joins the last one moves the mark: what lies between was not looked at.
-                if let Some((from, to)) = survey.window
-                    && self.position.rechecked_to.is_none_or(|last| from <= last)
-                {
-                    self.position.rechecked_to = self.position.rechecked_to.max(Some(to));
-                }
-                self.pay_everyone(&running);
-            }
-            SurveyKind::Query => {
-                // Of an answer that lacks people nobody knows whom else it lacks: it pays nothing, and whoever comes first in a later
-                // one was there before.
-                if self.proves_absence(&running, accept_size).is_ok() {
-                    self.baseline = false;
-                    self.pay_everyone(&running);
-                }
-                self.complete_snapshot(&running, accept_size, now);
-            }
-            SurveyKind::Report => self.complete_snapshot(&running, accept_size, now),
-        }
+    /// Ids of whoever was touched within the window of the recheck under way, members of the population or not. Who is published
+    /// and was not among the rows has left the population, and no event has said so.
+    pub(super) fn survey_touched(&mut self, ids: &[UserId]) {
+        let Some(mut running) = self.survey.take() else { return };
+        let missing = |id: &UserId| self.head(*id).is_some_and(|head| self.is_missing(&running, *id, head));
+        let missing: Vec<UserId> = ids.iter().copied().filter(missing).collect();
+        running.missing.extend(missing);
+        self.survey = Some(running);
     }
 
     /// A debt about everyone is paid by a survey that began after it was made and looks far enough back.
-    fn pay_everyone(&mut self, running: &Running) {
+    pub(super) fn pay_everyone(&mut self, running: &Running) {
         let Some(owed) = self.debts.everyone() else { return };
         let survey = running.survey;
         let far_enough = match (survey.window, owed.touched_since) {
@@ -265,66 +226,18 @@ impl Writer {
         }
     }
 
-    fn proves_absence(&self, running: &Running, accept_size: bool) -> Result<(), String> {
-        let last = self.position.snapshot.as_ref().map(|snapshot| snapshot.rows);
-        snapshot::complete(running.rows(), last.filter(|_| running.survey.listing && !accept_size))
-    }
-
-    fn complete_snapshot(&mut self, running: &Running, accept_size: bool, now: Timestamp) {
-        let survey = running.survey;
-        if let Err(why) = self.proves_absence(running, accept_size) {
-            self.snapshot_problem = Some(format!("the last snapshot is incomplete: {why}"));
-            return;
-        }
-        self.snapshot_problem = None;
-        if survey.listing {
-            self.position.snapshot = Some(SnapshotMark {
-                began_at: survey.began_at,
-                rows: running.rows(),
-            });
-            // A request that came while it ran wants another one.
-            if survey.reimport
-                && self
-                    .position
-                    .wanted
-                    .is_some_and(|wanted| wanted.at <= running.survey.asked_at)
-            {
-                self.position.wanted = None;
-            }
-        }
-        let report = survey.kind == SurveyKind::Report;
-        // A report does not know who belongs: it may well show who has left the population.
-        if !report {
-            self.let_go_of_seen(running.number);
-        }
-        // Rule 3, and only people who were published before it began can be absent from it.
-        let mut absent: Vec<UserId> = self
-            .published
-            .heads()
-            .filter(|(id, _)| !self.overlay.contains_key(id))
-            .chain(self.overlay.iter().map(|(id, person)| (*id, person.head)))
-            .filter(|(id, head)| self.is_absent(running, *id, *head))
-            .map(|(id, _)| id)
-            .collect();
-        absent.sort_unstable();
-        for id in absent {
-            let owed = Owed {
-                absent_since: Some(survey.began_at),
-                listed: report.then_some(false),
-                ..Owed::new(now, "missing from a complete snapshot")
-            };
-            self.owe(Debtor::User(id), owed);
-        }
-    }
-
     /// Rule 3: published before the survey began, not touched since, and not in it.
-    fn is_absent(&self, running: &Running, id: UserId, head: Head) -> bool {
+    pub(super) fn is_absent(&self, running: &Running, id: UserId, head: Head) -> bool {
+        self.is_missing(running, id, head) && !running.is_touched(head) && !self.debts.has(Debtor::User(id))
+    }
+
+    /// Not in the survey, and that is news.
+    pub(super) fn is_missing(&self, running: &Running, id: UserId, head: Head) -> bool {
         // Who is known not to be listed is not news to a report; who is kept back is known to be absent.
         let known_already = running.survey.kind == SurveyKind::Report && head.unlisted
             || head.removed
             || self.held.kept(id) == Some(Kept::Removal)
             || self.suppressed.contains_key(&id);
-        let touched = head.touched > running.began || self.debts.has(Debtor::User(id));
-        !known_already && !touched && head.seen != running.number
+        !known_already && head.seen != running.number
     }
 }

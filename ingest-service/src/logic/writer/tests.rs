@@ -10,8 +10,11 @@ mod debts;
 mod erase;
 mod events;
 mod held;
+mod letters;
 mod operators;
 mod polls;
+mod population;
+mod portions;
 mod surveys;
 
 const ORG: &str = "00D000000000001EAA";
@@ -61,6 +64,8 @@ struct Bench {
     /// The last version of everybody, also beyond a tombstone.
     versions: HashMap<UserId, u64>,
     letters: Vec<EventDeadLetter>,
+    /// Records of the largest transaction.
+    largest: usize,
 }
 
 impl Bench {
@@ -78,6 +83,7 @@ impl Bench {
             topics: Restored::default(),
             versions: HashMap::new(),
             letters: vec![],
+            largest: 0,
         }
     }
     fn step(&mut self, input: Input) {
@@ -91,27 +97,35 @@ impl Bench {
             }
         }
     }
+    /// What is in flight becomes durable; the writer has not heard of it yet.
+    fn durable(&mut self) -> bool {
+        let Some(batch) = self.in_flight.take() else {
+            return false;
+        };
+        self.largest = self.largest.max(batch.records());
+        for change in batch.changes {
+            let version = self.versions.entry(change.user.id).or_default();
+            *version += 1;
+            assert_eq!(change.version, *version, "versions rise by one");
+            let published = Published::restored(change.clone());
+            self.topics.published.insert(change.user.id, published);
+            self.messages.push(change);
+        }
+        for user in batch.erased {
+            self.topics.published.remove(user);
+        }
+        fold(&mut self.topics.owed, batch.owed);
+        fold(&mut self.topics.held, batch.held);
+        fold(&mut self.topics.suppressed, batch.suppressed);
+        self.letters.extend(batch.dead_letters);
+        self.topics.position = Some(batch.position);
+        true
+    }
     /// Commits until nothing is staged.
     fn settle(&mut self) {
         self.clock += 6;
         self.step(Input::Tick);
-        while let Some(batch) = self.in_flight.take() {
-            for change in batch.changes {
-                let version = self.versions.entry(change.user.id).or_default();
-                *version += 1;
-                assert_eq!(change.version, *version, "versions rise by one");
-                let published = Published::restored(change.clone());
-                self.topics.published.insert(change.user.id, published);
-                self.messages.push(change);
-            }
-            for user in batch.erased {
-                self.topics.published.remove(user);
-            }
-            fold(&mut self.topics.owed, batch.owed);
-            fold(&mut self.topics.held, batch.held);
-            fold(&mut self.topics.suppressed, batch.suppressed);
-            self.letters.extend(batch.dead_letters);
-            self.topics.position = Some(batch.position);
+        while self.durable() {
             self.step(Input::Committed);
             self.clock += 6;
             self.step(Input::Tick);

@@ -15,6 +15,7 @@ use crate::{
     logic::{
         polls::{self, GroupPoll, PermissionSetPoll, PollKind},
         population::IDS_PER_QUERY_MAX,
+        quota::{Means, Permit, Purpose},
         writer::Polled,
     },
     pipeline::Parts,
@@ -72,6 +73,14 @@ impl ReadError {
     }
 }
 
+/// A long poll must not eat up the reserve that was untouched when it began.
+fn spare(parts: &Parts) -> Result<(), ReadError> {
+    match parts.rest.quota().allows(Purpose::Poll, Means::Requests) {
+        Permit::Wait(why) => Err(ReadError::Answer(why)),
+        Permit::Go | Permit::Warn(_) | Permit::Stretch(..) => Ok(()),
+    }
+}
+
 /// Reads all pages of a query. Gives when the first was read, and how many rows there were.
 async fn rows(
     parts: &Parts,
@@ -79,6 +88,7 @@ async fn rows(
     soql: &str,
     mut take: impl FnMut(&[Value]) -> Result<(), String> + Send,
 ) -> Result<(Timestamp, usize), ReadError> {
+    spare(parts)?;
     let mut page = parts.rest.query(what, soql).await?;
     let (at, mut count) = (page.at, 0);
     loop {
@@ -86,7 +96,10 @@ async fn rows(
         take(&page.records)
             .map_err(|why| ReadError::Answer(format!("{what} gave an answer that cannot be read: {why}")))?;
         match page.next {
-            Some(next) => page = parts.rest.query_more(what, &next).await?,
+            Some(next) => {
+                spare(parts)?;
+                page = parts.rest.query_more(what, &next).await?;
+            }
             None => return Ok((at, count)),
         }
     }

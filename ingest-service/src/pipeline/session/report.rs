@@ -12,6 +12,7 @@ impl Session<'_> {
         let last = std::mem::replace(&mut self.counted, counts);
         metrics.events.inc_by(counts.events - last.events);
         metrics.undecodable.inc_by(counts.undecodable - last.undecodable);
+        metrics.foreign.inc_by(counts.foreign - last.foreign);
         metrics.ignored.inc_by(counts.ignored - last.ignored);
         metrics.messages.inc_by(counts.messages - last.messages);
         metrics.healed.inc_by(counts.healed - last.healed);
@@ -49,7 +50,8 @@ impl Session<'_> {
                 writer.healing_in_a_row()
             ));
         }
-        problems.extend(writer.snapshot_problem().map(str::to_owned));
+        let unproven = || writer.snapshot_problem().into_iter().chain(writer.population_problem());
+        problems.extend(unproven().map(str::to_owned));
         problems.extend(
             self.read_problem
                 .as_ref()
@@ -83,6 +85,7 @@ impl Session<'_> {
             .extend(self.held_up.clone().into_iter().chain(self.polls.held_up()));
         let idle =
             writer.is_idle() && self.survey.is_none() && snapshot.is_some() && polls::is_quiet(&self.polls, writer);
+        let healing_in_a_row = writer.healing_in_a_row();
         let (polls, unreadable_fields) = (self.polls.status(), self.fields.unreadable());
         self.parts.status.update(|status| {
             status.role = Role::Leader;
@@ -92,6 +95,8 @@ impl Session<'_> {
             status.backlog_records = writer.backlog();
             status.events = counts.events;
             status.undecodable_events = counts.undecodable;
+            status.foreign_events = counts.foreign;
+            status.healing_in_a_row = healing_in_a_row;
             status.messages = counts.messages;
             status.healed = counts.healed;
             status.held = held;
@@ -104,7 +109,7 @@ impl Session<'_> {
                 .map(|(kind, _)| format!("{kind:?}").to_lowercase());
             status.snapshot.last_complete = snapshot.as_ref().map(|snapshot| snapshot.began_at);
             status.snapshot.last_rows = snapshot.as_ref().map(|snapshot| snapshot.rows);
-            status.snapshot.problem = writer.snapshot_problem().map(str::to_owned);
+            status.snapshot.problem = unproven().next().map(str::to_owned);
             status.polls = polls;
             status.quota = quota;
             status.unreadable_fields = unreadable_fields;

@@ -45,6 +45,7 @@ impl Reading {
         let mut locator: Option<String> = None;
         let mut rows_read = 0;
         loop {
+            self.spare().await?;
             let answer = retrying(|| bulk::results(rest, id, locator.as_deref(), most))
                 .await
                 .map_err(said)?;

@@ -26,6 +26,8 @@ struct Seen {
     waiting: Option<String>,
     /// A bulk job that exists at Salesforce because of us.
     job: Option<String>,
+    /// The stream needs a survey of its own.
+    needed: bool,
     last_line: Option<Timestamp>,
 }
 
@@ -43,6 +45,13 @@ impl Watch {
     }
     pub(super) fn job(&self, id: Option<String>) {
         self.seen().job = id;
+    }
+    /// The stream needs a survey: one that is paused gives way.
+    pub(in crate::pipeline) fn needs(&self, needed: bool) {
+        self.seen().needed = needed;
+    }
+    pub(super) fn is_needed(&self) -> bool {
+        self.seen().needed
     }
     pub(super) fn ended(&self) {
         *self.seen() = Seen::default();

@@ -11,6 +11,7 @@ use crate::value::FieldValue;
 /// `ChangeEventHeader` without the entity name, which is always `User`.
 #[derive(Debug, Clone)]
 pub(crate) struct Header {
+    pub(crate) entity_name: String,
     pub(crate) record_ids: Vec<Arc<str>>,
     pub(crate) change_type: String,
     pub(crate) change_origin: String,
@@ -104,7 +105,7 @@ fn write_flags(out: &mut Vec<u8>, flags: &[(usize, String)], body: Body<'_>, unr
 }
 
 fn write_header(out: &mut Vec<u8>, schema: &EventSchema, header: &Header) {
-    write_string(out, "User");
+    write_string(out, &header.entity_name);
     write_strings(out, header.record_ids.iter().map(|id| &**id));
     let symbol = schema.change_types.iter().position(|name| *name == header.change_type);
     write_long(out, symbol.and_then(|index| i64::try_from(index).ok()).unwrap_or(1));
@@ -172,6 +173,7 @@ mod tests {
 
     fn header(changed_fields: Vec<String>) -> Header {
         Header {
+            entity_name: "User".to_owned(),
             record_ids: vec!["0055f0000000001AAA".into()],
             change_type: "UPDATE".into(),
             change_origin: String::new(),

@@ -116,6 +116,7 @@ impl Org {
     ) -> Header {
         state.commit_number += 7;
         Header {
+            entity_name: "User".to_owned(),
             record_ids,
             change_type: change_type.to_owned(),
             change_origin: author.origin.clone(),

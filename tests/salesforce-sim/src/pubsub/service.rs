@@ -70,6 +70,11 @@ impl PubSub for Service {
                 &admitted.rpc_id,
             ));
         }
+        let refused = self.org.faults.values().refused_schemas.get(&wanted).cloned();
+        if let Some(suffix) = refused {
+            let message = format!("The schema {wanted} is refused (ordered by a test).");
+            return Err(status(Code::InvalidArgument, &suffix, &message, &admitted.rpc_id));
+        }
         let state = self.org.state();
         let schema = state
             .schemas

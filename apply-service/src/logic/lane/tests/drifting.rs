@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-const DAY: i64 = 86_400;
+pub(super) const DAY: i64 = 86_400;
 
-fn looking(mode: DriftMode) -> TargetPolicy {
+pub(super) fn looking(mode: DriftMode) -> TargetPolicy {
     TargetPolicy {
         drift: Some(Drift {
             every: Duration::from_secs(7 * 86_400),
@@ -28,7 +28,7 @@ fn looking(mode: DriftMode) -> TargetPolicy {
 }
 
 /// Three people with accounts, the third has left.
-fn three(mode: DriftMode) -> World {
+pub(super) fn three(mode: DriftMode) -> World {
     let mut world = World::new(looking(mode));
     for n in 1..=3 {
         world.change(person(n));
@@ -41,11 +41,11 @@ fn three(mode: DriftMode) -> World {
     world
 }
 
-fn account(world: &World, n: u32) -> String {
+pub(super) fn account(world: &World, n: u32) -> String {
     world.lane.links.get(&user_key(n)).unwrap().remote_id.clone().unwrap().0
 }
 
-fn set(world: &mut World, n: u32, name: &str, value: Value) {
+pub(super) fn set(world: &mut World, n: u32, name: &str, value: Value) {
     let id = account(world, n);
     world
         .accounts
@@ -58,7 +58,7 @@ fn get(world: &World, n: u32, name: &str) -> Value {
     world.accounts[&account(world, n)][&AttributePath(name.to_owned())].clone()
 }
 
-fn said(world: &World) -> Vec<String> {
+pub(super) fn said(world: &World) -> Vec<String> {
     world
         .outcomes
         .iter()

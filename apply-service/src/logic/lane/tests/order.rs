@@ -428,38 +428,6 @@ fn a_target_that_is_asked_too_much_is_not_sick() {
 }
 
 #[test]
-fn a_target_that_never_answers_changes_nothing_for_another() {
-    // What happened at the good target and when, with and without a neighbour that hangs, in one simulated clock.
-    let story = |neighbour: bool| {
-        let (mut good, mut dead) = (with_people(1..=5), with_people(1..=5));
-        let mut story = Vec::new();
-        for second in 0..120_u64 {
-            let change = person(u32::try_from(second % 5).unwrap() + 1).version(2 + second);
-            let change = if second % 7 == 0 {
-                change.inactive()
-            } else {
-                change.titled(&format!("T{second}"))
-            };
-            if neighbour {
-                // Its operations stay open for ever; its commits work.
-                dead.now = good.now;
-                dead.change(change.clone());
-                dead.give(Input::Tick);
-                while dead.commit() {}
-            }
-            good.change(change);
-            good.pass(1);
-            story.extend(good.writes.drain(..).map(|write| (second, write)));
-        }
-        assert!(!neighbour || (dead.writes.is_empty() && dead.lane.status().pending == 5));
-        (story, good.lane.status().pending, good.outcomes.len())
-    };
-    let alone = story(false);
-    assert!(alone.0.len() > 100 && alone.1 == 0, "{}", alone.0.len());
-    assert_eq!(alone, story(true));
-}
-
-#[test]
 fn somebody_who_leaves_overtakes_an_initial_load_of_a_hundred_thousand() {
     let mut world = with_people(1..=1);
     for n in 2..=100_001 {

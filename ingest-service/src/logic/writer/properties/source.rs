@@ -242,7 +242,10 @@ impl Source {
             self.vanished.remove(&who);
             return;
         }
-        if belonging {
+        // Whatever is read because of such events finds who has left.
+        let everyone = matches!(told, Told::Overflow | Told::Wildcard | Told::Broken);
+        let found = everyone && matches!(change, Change::Member(_));
+        if belonging && !found {
             self.vague.insert(who);
         }
         if told == Told::Silently {

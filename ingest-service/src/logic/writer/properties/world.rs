@@ -37,6 +37,8 @@ struct Pending {
 struct Running {
     survey: Survey,
     next: u32,
+    /// Whether it has been asked who was touched.
+    asked: bool,
     page: Option<(Timestamp, Vec<(UserId, RawUser)>)>,
 }
 
@@ -301,7 +303,8 @@ impl World {
                 || (1..=PEOPLE).any(|who| self.writer.owes(id(who)) && self.tellable(who));
             let released = self.writer.held().values().any(|set| set.approved.is_some());
             let there = self.cursor == self.source.log.len();
-            if !waiting && !released && there && self.reads.is_empty() && self.writer.backlog() == 0 {
+            let finishing = self.writer.is_finishing();
+            if !waiting && !released && !finishing && there && self.reads.is_empty() && self.writer.backlog() == 0 {
                 self.writer_is_as_durable();
                 return;
             }

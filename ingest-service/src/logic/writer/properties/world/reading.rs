@@ -84,7 +84,7 @@ impl World {
 
     /// `routine`: leaves the newest rows to the stream, whatever is owed.
     pub(in super::super) fn begin(&mut self, kind: SurveyKind, routine: bool) {
-        if self.survey.is_some() {
+        if self.survey.is_some() || self.writer.is_finishing() {
             return;
         }
         let now = self.source.now;
@@ -112,6 +112,7 @@ impl World {
         self.survey = Some(Running {
             survey,
             next: 0,
+            asked: false,
             page: None,
         });
         self.step(Input::SurveyBegan(survey));
@@ -126,6 +127,18 @@ impl World {
                 self.seen(rows.iter().map(|(id, row)| (id, row)));
             }
             self.step(Input::SurveyRows { read_at, rows });
+        } else if let (true, false, Some((from, to))) = (running.next >= PEOPLE, running.asked, running.survey.window) {
+            running.asked = true;
+            let touched = |modstamp| from <= at(modstamp) && at(modstamp) < to;
+            let seen = self
+                .source
+                .people()
+                .iter()
+                .filter(|(who, person)| person.exists() && touched(person.modstamp) && !self.hidden.contains(who));
+            let ids = seen.map(|(who, _)| id(*who)).collect();
+            // Whoever is hidden now may have changed unseen.
+            self.source.silent.extend(&self.hidden);
+            self.step(Input::SurveyTouched(ids));
         } else if running.next >= PEOPLE {
             self.survey = None;
             self.step(Input::SurveyEnded {
