@@ -42,6 +42,11 @@ pub enum Operation {
         /// `None` for the first page, else the cursor of the page before.
         cursor: Option<String>,
     },
+    /// The same as another interface of the application shows them (`connection.readBack`), with ids of its own.
+    ReadBack {
+        /// As of `List`.
+        cursor: Option<String>,
+    },
     /// A new account. The look-up has been done.
     Create {
         /// What to write, `active` and `externalId` included.
@@ -98,7 +103,7 @@ impl Operation {
     #[must_use]
     pub fn is_write(&self) -> bool {
         match self {
-            Self::Check | Self::Find { .. } | Self::Read(_) | Self::List { .. } => false,
+            Self::Check | Self::Find { .. } | Self::Read(_) | Self::List { .. } | Self::ReadBack { .. } => false,
             Self::FindGroup { .. } | Self::ReadGroup(_) => false,
             Self::Create { .. } | Self::Update { .. } | Self::Delete(_) | Self::Invite(_) => true,
             Self::CreateGroup { .. } | Self::RenameGroup { .. } | Self::ChangeMembers { .. } => true,

@@ -23,6 +23,7 @@ pub mod origins;
 pub mod ownership;
 pub mod plan;
 pub mod policy;
+pub mod read_back;
 pub mod retry;
 pub mod scope;
 pub mod source;

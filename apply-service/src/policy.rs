@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod manual;
 mod notify;
+mod read_back;
 #[cfg(test)]
 mod rest_tests;
 mod roster;

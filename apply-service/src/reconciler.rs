@@ -17,7 +17,7 @@ use usher_runtime::{
 use crate::{
     commands::{Inbox, Received},
     connector::{
-        Connector, Failure, Operation, Reply,
+        Connector, Failure, Operation, Refusal, Reply,
         http::{CredentialStatus, ExchangeTrace, HttpSender},
         lease::Lease,
         roster::Desk,
@@ -69,12 +69,21 @@ pub(crate) enum Carrier {
     Roster(Arc<Desk>),
 }
 
+/// Another interface of an application.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) sender: Arc<HttpSender>,
+}
+
 /// How operations of a target are carried out.
 #[derive(Clone)]
 pub(crate) struct Executor {
     pub(crate) policy: Arc<TargetPolicy>,
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) carrier: Carrier,
+    /// Another interface of the application, which is only read.
+    pub(crate) read_back: Option<Reader>,
     pub(crate) metrics: Arc<Metrics>,
     /// One for all targets.
     pub(crate) notifier: Arc<Notifier>,
@@ -97,8 +106,23 @@ impl Executor {
         }
     }
 
+    /// Asks the interface that is only read for something harmless; `None` where there is none.
+    pub(crate) async fn check_read_back(&self) -> Option<Result<(), Refusal>> {
+        let other = self.read_back.as_ref()?;
+        // A check is no write; the lease only concerns writes.
+        let lease = Lease::new(Default::default());
+        let (result, _) = other.sender.run(other.connector.begin(Operation::Check), &lease).await;
+        Some(match result {
+            Ok(_) => Ok(()),
+            Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => Err(refusal),
+        })
+    }
+
     /// Carries out one operation.
     pub(crate) async fn carry(&self, operation: Operation, lease: &Lease) -> (Result<Reply, Failure>, ExchangeTrace) {
+        if let (Operation::ReadBack { .. }, Some(other)) = (&operation, &self.read_back) {
+            return other.sender.run(other.connector.begin(operation), lease).await;
+        }
         match &self.carrier {
             Carrier::Http(sender) => sender.run(self.connector.begin(operation), lease).await,
             Carrier::Roster(desk) => {
@@ -122,6 +146,9 @@ impl Executor {
         operation: Operation,
         lease: &Lease,
     ) -> (Result<Answer, Failure>, Duration, u32) {
+        let reads_back = matches!(operation, Operation::ReadBack { .. });
+        let other = self.read_back.as_ref().filter(|_| reads_back);
+        let connector = other.map_or(&self.connector, |other| &other.connector);
         let (result, trace) = self.carry(operation, lease).await;
         self.metrics.operation(
             self.policy.name.as_str(),
@@ -132,11 +159,16 @@ impl Executor {
         let answer = result.map(|reply| match reply {
             Reply::Checked(_) => Answer::Checked,
             Reply::CheckedAs(_, owner) => Answer::CheckedAs(owner),
-            Reply::Found(accounts) => Answer::Found(accounts.iter().map(|account| self.seen(account)).collect()),
-            Reply::Page { accounts, next } => {
-                Answer::Page(accounts.iter().map(|account| self.seen(account)).collect(), next)
+            Reply::Found(accounts) => {
+                Answer::Found(accounts.iter().map(|account| self.seen(connector, account)).collect())
             }
-            Reply::Written { id, account } => Answer::Written(id, account.as_ref().map(|account| self.seen(account))),
+            Reply::Page { accounts, next } => Answer::Page(
+                accounts.iter().map(|account| self.seen(connector, account)).collect(),
+                next,
+            ),
+            Reply::Written { id, account } => {
+                Answer::Written(id, account.as_ref().map(|account| self.seen(connector, account)))
+            }
             Reply::Deleted | Reply::Absent => Answer::Absent,
             Reply::Taken => Answer::Taken,
             Reply::Conflict(refusal) => Answer::Conflict(refusal),
@@ -148,12 +180,12 @@ impl Executor {
         (answer, trace.elapsed, trace.requests)
     }
 
-    fn seen(&self, account: &RemoteAccount) -> Seen {
+    fn seen(&self, connector: &Arc<dyn Connector>, account: &RemoteAccount) -> Seen {
         let seen = Seen::read(account, self.policy.paths(), |account, path| {
-            self.connector.read_attribute(account, path)
+            connector.read_attribute(account, path)
         });
         Seen {
-            onboarding: self.connector.onboarding(account),
+            onboarding: connector.onboarding(account),
             ..seen
         }
     }

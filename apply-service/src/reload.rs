@@ -92,7 +92,9 @@ impl Watch {
         let policy = policy::load(folder).map_err(|error| (found, error))?;
         // What a start would refuse must not end the service either: certificates, a refresh token without a home.
         let unusable = policy.targets.iter().filter_map(|(name, target)| {
-            let error = HttpSender::new(target.connection.http.clone()).err()?;
+            let other = target.connection.read_back.as_ref().map(|other| other.http.clone());
+            let settings = std::iter::once(target.connection.http.clone()).chain(other);
+            let error = settings.into_iter().find_map(|http| HttpSender::new(http).err())?;
             Some(format!("target {name}: {}", chain(&error)))
         });
         // What only both together say.

@@ -13,6 +13,7 @@ use usher_runtime::{
 use crate::{
     connector::{
         http::{HttpError, HttpSender},
+        rest::RestConnector,
         roster,
     },
     inquiry::Lanes,
@@ -21,7 +22,7 @@ use crate::{
     notifier::Notifier,
     owner::{Order, Owner},
     policy::{Dialect, Target},
-    reconciler::{Carrier, Executor},
+    reconciler::{Carrier, Executor, Reader},
     status::StatusHandle,
     topics,
     users::Users,
@@ -57,13 +58,27 @@ pub(crate) fn executor(
         .connection
         .connector()
         .map_err(|mistakes| HttpError::Settings(mistakes.into_iter().map(|(_, message)| message).collect()))?;
+    let carrier = carrier(target)?;
     Ok(Executor {
         policy: Arc::clone(&target.policy),
         connector,
-        carrier: carrier(target)?,
+        read_back: reader(target, &carrier)?,
+        carrier,
         metrics: Arc::clone(metrics),
         notifier: Arc::clone(notifier),
     })
+}
+
+fn reader(target: &Target, carrier: &Carrier) -> Result<Option<Reader>, HttpError> {
+    let (Some(other), Carrier::Http(sender)) = (&target.connection.read_back, carrier) else {
+        return Ok(None);
+    };
+    let connector = RestConnector::try_new(&other.rest, &other.http.base_url)
+        .map_err(|mistakes| HttpError::Settings(mistakes.into_iter().map(|(_, message)| message).collect()))?;
+    Ok(Some(Reader {
+        connector: Arc::new(connector),
+        sender: Arc::new(sender.beside(other.http.clone())?),
+    }))
 }
 
 fn carrier(target: &Target) -> Result<Carrier, HttpError> {

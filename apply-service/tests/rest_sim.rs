@@ -505,15 +505,23 @@ async fn the_hash_holds_the_very_timestamp_of_the_header_and_a_wrong_key_or_cloc
         assert_eq!(request.header("authorization").len(), 128);
     }
     sim.with(|sim| sim.skew_ms = -1);
+    // About one person it is that person's until the connection check has failed as well: messages name people.
+    let refused = |result| code(result);
+    let credentials = ("halt", "credentials".to_owned());
     assert_eq!(
-        code(target.run(find("", "ada@acme.example")).await),
-        ("halt", "credentials".to_owned())
+        refused(target.run(find("", "ada@acme.example")).await),
+        ("reject", "http-403".to_owned())
     );
+    assert_eq!(refused(target.run(Operation::Check).await), credentials);
     sim.with(|sim| {
         sim.skew_ms = 60_000;
         sim.api_key = "rotated".to_owned();
     });
-    let result = target.run(create(&orange("bob"))).await;
+    assert_eq!(
+        refused(target.run(create(&orange("bob"))).await),
+        ("reject", "http-403".to_owned())
+    );
+    let result = target.run(Operation::Check).await;
     let Err(Failure::Halt(refusal)) = &result else {
         panic!("a halt: {result:?}")
     };
@@ -534,4 +542,90 @@ async fn a_lost_answer_at_miniorange_is_left_to_the_next_look_and_makes_one_acco
     );
     assert_eq!(target.find("", "ada@acme.example").await.len(), 1);
     assert_eq!(sim.with(|sim| sim.created["ada@acme.example"]), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_sounds_like_a_credential_is_nobodys_trouble_but_its_own() {
+    let (_sim, target) = miniorange(|_| {}, "").await;
+    let name = "akira.hashimoto.authorization";
+    let akira = target.create(&orange(name)).await;
+    assert!(!target.find("", &akira.0).await.is_empty());
+    target.update(&akira, &[("company", json!("Acme"))]).await.unwrap();
+    // Taken, gone, and never there: each as for everybody.
+    assert!(matches!(
+        target.run(create(&orange(name))).await,
+        Ok(Reply::Conflict(_))
+    ));
+    target.run(Operation::Delete(akira.clone())).await.unwrap();
+    assert_eq!(target.run(Operation::Read(akira)).await, Ok(Reply::Absent));
+    // What fits nothing else is refused to this person, until the check says that it is everybody.
+    let mut nameless = orange("timestamp.hash");
+    nameless.retain(|(path, _)| *path != "name.givenName");
+    let (verdict, why) = code(target.run(create(&nameless)).await);
+    assert_eq!((verdict, why.as_str()), ("reject", "attribute-missing"));
+}
+
+#[tokio::test]
+async fn a_name_that_another_customer_has_is_no_reason_to_refuse_the_check() {
+    let (sim, target) = miniorange(|_| {}, "").await;
+    sim.with(|sim| sim.others.insert("usher-connection-check".to_owned()));
+    assert!(matches!(target.run(Operation::Check).await, Ok(Reply::Checked(_))));
+}
+
+#[tokio::test]
+async fn an_error_that_says_nothing_is_none_at_skyprep() {
+    for beside in [
+        json!({"errors": []}),
+        json!({"error": false}),
+        json!({"error": ""}),
+        json!({"error": null, "errors": {}, "error_message": " "}),
+    ] {
+        let (sim, target) = skyprep(|sim| sim.beside_success = beside.clone(), "").await;
+        let ada = target.create(&person("005000000000001AAA", "ada")).await;
+        target
+            .update(&ada, &[("name.familyName", json!("King"))])
+            .await
+            .unwrap();
+        target.update(&ada, &[("active", json!(false))]).await.unwrap();
+        let held = sim.with(|sim| sim.users())[0].clone();
+        assert_eq!(
+            (&held["last_name"], &held["active"]),
+            (&json!("King"), &json!(false)),
+            "{beside}"
+        );
+        assert!(matches!(target.run(Operation::Check).await, Ok(Reply::Checked(_))));
+    }
+    for said in [
+        json!("no"),
+        json!(["", "no"]),
+        json!({"email": ["is not valid"]}),
+        json!(true),
+    ] {
+        let (_sim, target) = skyprep(|sim| sim.beside_success = json!({ "errors": said }), "").await;
+        let ada = target.create(&person("005000000000001AAA", "ada")).await;
+        let refused = target.update(&ada, &[("name.familyName", json!("King"))]).await;
+        assert_eq!(code(refused).0, "reject", "{said}");
+    }
+}
+
+#[tokio::test]
+async fn words_about_permission_at_skyprep_are_one_persons_as_long_as_the_check_passes() {
+    let (sim, target) = skyprep(|_| {}, "").await;
+    let ada = target.create(&person("005000000000001AAA", "ada")).await;
+    sim.with(|sim| sim.beside_success = json!({"error": "no permission to change this admin"}));
+    let refused = target.update(&ada, &[("name.familyName", json!("King"))]).await;
+    assert_eq!(code(refused), ("reject", "http-403".to_owned()));
+    assert!(matches!(target.run(Operation::Check).await, Ok(Reply::Checked(_))));
+    // Of the connection itself they stop the target.
+    let answer = Fault::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: json!({"error": "the API key is not authorized"}).to_string(),
+        retry_after: None,
+    };
+    sim.plan_fault(answer, FaultScope::Every, 1);
+    assert_eq!(
+        code(target.run(Operation::Check).await),
+        ("halt", "credentials".to_owned())
+    );
 }

@@ -2,6 +2,9 @@
 //! half a write, and of missing rights; and what another CSV reader makes of the file.
 #![allow(clippy::unwrap_used)]
 
+#[path = "roster_places/clouds.rs"]
+mod clouds;
+
 use std::{
     path::PathBuf,
     process::Command,

@@ -2,6 +2,9 @@
 //! endpoint: the vendor's rules, and what is not confirmed in each of its ways.
 #![allow(clippy::unwrap_used)]
 
+#[path = "salesforce_scim/probing.rs"]
+mod probing;
+
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use apply_service::{

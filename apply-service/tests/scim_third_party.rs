@@ -114,6 +114,21 @@ async fn a_server_that_pages_by_cursor_only() {
         let listed: Vec<_> = target.list().await.into_iter().map(|account| account.id).collect();
         assert!(made.iter().all(|id| listed.contains(id)), "{listed:?}");
         live(&target).await;
+        // Groups over several pages: whether there is one is seen at the end of the list alone.
+        for number in 0..5 {
+            let name = format!("Team {number}-{check}");
+            let made = target.run(Operation::CreateGroup { name }).await;
+            assert!(matches!(made, Ok(Reply::GroupWritten(_))), "{made:?}");
+        }
+        live_groups(&target, &format!("cursor-{check}")).await;
+    }
+    let listing = target(&server, |config| config.filter = FilterMode::None);
+    let found = |name: &str| listing.run(Operation::FindGroup { name: name.to_owned() });
+    for (name, count) in [("Team 4-true", 1), ("Team 0-true", 1), ("nobody's", 0)] {
+        match found(name).await {
+            Ok(Reply::Groups(groups)) => assert_eq!(groups.len(), count, "{name}"),
+            other => panic!("no groups: {other:?}"),
+        }
     }
 }
 

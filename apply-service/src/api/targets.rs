@@ -106,7 +106,7 @@ pub(super) async fn check(State(served): State<Served>, path: Path<String>) -> R
     // A check is no write; the lease only concerns writes.
     let (result, trace) = executor.carry(Operation::Check, &Lease::new(Default::default())).await;
     let milliseconds = trace.elapsed.as_millis();
-    Ok(Json(match result {
+    let mut answer = match result {
         Ok(Reply::Checked(abilities) | Reply::CheckedAs(abilities, _)) => {
             json!({ "works": true, "words": abilities, "milliseconds": milliseconds })
         }
@@ -114,7 +114,15 @@ pub(super) async fn check(State(served): State<Served>, path: Path<String>) -> R
         Err(Failure::Retry(refusal, _) | Failure::Reject(refusal) | Failure::Halt(refusal)) => {
             json!({ "works": false, "words": [refusal.to_string()], "code": refusal.code, "milliseconds": milliseconds })
         }
-    }))
+    };
+    match executor.check_read_back().await {
+        Some(Ok(())) => answer["readBack"] = json!({ "works": true, "words": ["answers"] }),
+        Some(Err(refusal)) => {
+            answer["readBack"] = json!({ "works": false, "words": [refusal.to_string()], "code": refusal.code });
+        }
+        None => {}
+    }
+    Ok(Json(answer))
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use prometheus::Registry;
 use std::sync::Arc;
+use usher_contract::TargetName;
 use usher_runtime::{kafka::KafkaConfig, shutdown::chain};
 
 use super::print;
@@ -13,7 +14,8 @@ use crate::{
     connector::{Failure, Operation, Reply, lease::Lease},
     metrics::Metrics,
     notifier::{self, Notifier},
-    policy::{self, Policy},
+    policy::{self, Policy, Target},
+    reconciler::Executor,
     targets, topics,
 };
 
@@ -114,6 +116,22 @@ async fn targets(policy: &Policy, report: &mut Report) {
                 );
             }
         }
+        read_back(name, target, &executor, report).await;
+    }
+}
+
+/// The interface that is only read: by its own harmless call, with its own credentials.
+async fn read_back(name: &TargetName, target: &Target, executor: &Executor, report: &mut Report) {
+    match executor.check_read_back().await {
+        Some(Ok(())) => report.ok(&format!("target {name}: the read-back answers")),
+        Some(Err(refusal)) => report.problem(
+            &format!("target {name}: read-back"),
+            &format!("{refusal}; see connection.readBack in {}", target.file.display()),
+        ),
+        None if target.connection.offers_read_back => report.ok(&format!(
+            "target {name}: no read-back; connection.readBack.baseUrl and connection.readBack.auth switch it on"
+        )),
+        None => {}
     }
 }
 

@@ -39,6 +39,10 @@ pub(super) struct Asked {
     /// Of the account's address; some servers take only domains that are verified there.
     #[arg(long, value_name = "DOMAIN", default_value = "example.com")]
     domain: String,
+    /// A further attribute of the account, as `title=AE`, where the server makes none without it; may be given several times. What
+    /// is no JSON is a text.
+    #[arg(long, value_name = "PATH=VALUE")]
+    attribute: Vec<String>,
     /// Where the found keys are written, as YAML to put into the target's file.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -59,7 +63,15 @@ pub(super) async fn probe(config: Config, asked: Asked) -> ExitCode {
             asked.target
         ));
     };
-    let mut probe = Probe::new((**scim).clone(), &mark(), &asked.domain);
+    let probe = Probe::new((**scim).clone(), &mark(), &asked.domain);
+    let mut probe = match asked
+        .attribute
+        .iter()
+        .try_fold(probe, |probe, text| further(probe, text))
+    {
+        Ok(probe) => probe,
+        Err(problem) => return complain(&problem),
+    };
     if !asked.yes {
         return print(&format!(
             "Would make one account {} at {}, look it up, change it, switch it off and on, try to make it twice, put it into a group {} and \
@@ -79,6 +91,17 @@ pub(super) async fn probe(config: Config, asked: Asked) -> ExitCode {
         return complain(&format!("cannot wait for signals: {error}"));
     }
     finish(&probe.report(), &asked)
+}
+
+/// `PATH=VALUE`: paths have no `=`, values may.
+fn further(probe: Probe, text: &str) -> Result<Probe, String> {
+    let (path, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("--attribute {text}: a path, `=` and a value, such as title=AE"))?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
+    probe
+        .with(path.trim(), value)
+        .map_err(|problem| format!("--attribute {path}: {problem}"))
 }
 
 async fn carry_out(probe: &mut Probe, sender: &HttpSender, stop: CancellationToken) {

@@ -126,7 +126,7 @@ pub struct HttpSender {
     secrets: Secrets,
     own_organizations: BTreeSet<OrgId>,
     /// The target's own limit of requests.
-    pace: Option<Pace>,
+    pace: Option<Arc<Pace>>,
     request_timeout: Duration,
     max_body_bytes: usize,
 }
@@ -186,10 +186,20 @@ impl HttpSender {
             credential_expires_at: config.credential_expires_at,
             secrets: Secrets::new(config.secrets),
             own_organizations: config.own_organizations,
-            pace: config.requests_per_second.map(Pace::new),
+            pace: config.requests_per_second.map(|rate| Arc::new(Pace::new(rate))),
             request_timeout,
             max_body_bytes: config.max_body_bytes,
         })
+    }
+
+    /// A sender to another interface of the same application: where the application counts requests, it counts them together.
+    ///
+    /// # Errors
+    /// As of [`HttpSender::new`].
+    pub fn beside(&self, config: HttpConfig) -> Result<Self, HttpError> {
+        let mut sender = Self::new(config)?;
+        sender.pace = self.pace.clone().or(sender.pace);
+        Ok(sender)
     }
 
     /// Sends one request, for a connector that is no exchange.

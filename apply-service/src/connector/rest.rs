@@ -90,7 +90,7 @@ impl Connector for RestConnector {
             Operation::Check => Box::new(single::Check::new(shared)),
             Operation::Find { external_id, by } => Box::new(find::Find::new(shared, external_id, by, true)),
             Operation::Read(id) => Box::new(single::Read::new(shared, id)),
-            Operation::List { cursor } => Box::new(single::List::new(shared, cursor)),
+            Operation::List { cursor } | Operation::ReadBack { cursor } => Box::new(single::List::new(shared, cursor)),
             Operation::Create { values } => Box::new(create::Create::new(shared, values)),
             Operation::Update { id, values, .. } => Box::new(update::Update::new(shared, id, values)),
             Operation::Delete(id) => Box::new(single::Delete::new(shared, id)),

@@ -154,7 +154,7 @@ impl ScimConnector {
             Operation::Check => Box::new(discovery::Check::new(shared)),
             Operation::Find { external_id, by } => Box::new(lookup::Find::new(shared, self.keys(external_id, by)?)),
             Operation::Read(id) => Box::new(single::Read { shared, id }),
-            Operation::List { cursor } => Box::new(single::List::new(shared, cursor)),
+            Operation::List { cursor } | Operation::ReadBack { cursor } => Box::new(single::List::new(shared, cursor)),
             Operation::Create { values } if strict::applies(&shared.config) => {
                 Box::new(Strict::new(shared, What::Create, self.values(&values)?))
             }

@@ -16,6 +16,7 @@ use super::{
     matching::Seen,
     plan::Accounts,
     policy::{TargetPolicy, Write},
+    read_back::ReadBack,
     source::is_blank,
 };
 
@@ -75,6 +76,9 @@ pub struct DriftReport {
     pub unmanaged: u64,
     /// Attributes that the target refuses to keep.
     pub refused: u64,
+    /// Whether another interface was read (`connection.readBack`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_back: bool,
     /// Why the list could not be read to its end, when it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_listed: Option<String>,
@@ -108,7 +112,7 @@ impl Survey {
         accounts: &[Seen],
         next: Option<String>,
         links: &dyn Holders,
-        target: &TargetPolicy,
+        (target, read_back): (&TargetPolicy, Option<&ReadBack>),
         at_rest: impl Fn(&UserKey, &Link) -> bool,
     ) -> (Vec<(UserKey, Finding)>, Turn) {
         let mut found = Vec::new();
@@ -125,7 +129,7 @@ impl Survey {
             let Some(link) = links.link(&holder).filter(|link| at_rest(&holder, link)) else {
                 continue;
             };
-            if let Some(finding) = compare(&holder, &link, account, target) {
+            if let Some(finding) = compare(&holder, &link, account, target, read_back) {
                 match finding {
                     Finding::WrongPerson(_) => self.report.wrong += 1,
                     Finding::Missing => self.report.missing += 1,
@@ -172,9 +176,15 @@ pub trait Holders: Accounts {
     fn link(&self, user: &UserKey) -> Option<Link>;
 }
 
-/// What differs at the account of one person; the heaviest finding.
+/// What differs at the account of one person; the heaviest finding. `read_back`: as that interface shows the account.
 #[must_use]
-pub fn compare(user: &UserKey, link: &Link, account: &Seen, target: &TargetPolicy) -> Option<Finding> {
+pub fn compare(
+    user: &UserKey,
+    link: &Link,
+    account: &Seen,
+    target: &TargetPolicy,
+    read_back: Option<&ReadBack>,
+) -> Option<Finding> {
     if !matches!(link.state, LinkState::Settled) {
         return None;
     }
@@ -204,7 +214,8 @@ pub fn compare(user: &UserKey, link: &Link, account: &Seen, target: &TargetPolic
         .written
         .iter()
         .filter(|(path, written)| {
-            let kept = rules.get(path) == Some(&Write::Always) && !target.unshown.contains(path);
+            let shown = read_back.map_or_else(|| !target.unshown.contains(path), |other| other.compares.contains(path));
+            let kept = rules.get(path) == Some(&Write::Always) && shown;
             kept && !written.doubted && !shows(account, path, written.returned.unwrap_or(written.hash))
         })
         .map(|(path, _)| path.clone())

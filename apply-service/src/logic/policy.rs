@@ -18,6 +18,7 @@ use super::{
     groups::rules::GroupRules,
     guard::Guard,
     notification::Notify,
+    read_back::ReadBack,
     scope::Scope,
     source::SourceField,
     target_record::TargetRecord,
@@ -328,6 +329,8 @@ pub struct TargetPolicy {
     pub reconcile: Duration,
     /// The look at the whole target; `None` when it is switched off.
     pub drift: Option<Drift>,
+    /// The interface by which that look is taken, when it is not the one that is written to.
+    pub read_back: Option<ReadBack>,
     /// Who is told of new accounts.
     pub notify: Notify,
     /// Which application this is: hash of its address and tenant. Another one voids every link.

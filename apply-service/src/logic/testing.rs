@@ -155,6 +155,7 @@ pub(crate) fn policy() -> TargetPolicy {
         recorded: [AttributePath("title".into())].into(),
         keeps_values: false,
         unshown: std::collections::BTreeSet::new(),
+        read_back: None,
         protected: std::collections::BTreeSet::new(),
         attributes: vec![
             row("name.familyName", &["familyName"]),

@@ -16,7 +16,7 @@ use super::{
     layers::Layers,
     lifecycle::lifecycle,
     limits::{drift, guard, pace, retry},
-    notify, roster, scope,
+    notify, read_back, roster, scope,
 };
 use crate::{
     connector::scim::{ScimConfig, ScimConnector},
@@ -159,6 +159,9 @@ pub(super) fn target(
             "tenant": layers.get(&["connection", "tenant"]),
         })),
     };
+    let read_back = connection.as_ref().and_then(|connection| connection.read_back.as_ref());
+    let read_back =
+        read_back.and_then(|other| read_back::compared(layers, other, &attributes, drift, problems, warnings));
     let policy = TargetPolicy {
         tenant: tenant(same_address),
         tenant_as_written: tenant(Value::clone),
@@ -188,6 +191,7 @@ pub(super) fn target(
         retry,
         reconcile,
         drift,
+        read_back,
         notify,
     };
     Some(Target {

@@ -11,6 +11,7 @@ use super::{
     compile::duration,
     dialects::DIALECTS,
     layers::Layers,
+    read_back::{self, OtherInterface},
     roster::{is_roster, roster},
     secrets,
 };
@@ -32,6 +33,10 @@ pub struct Connection {
     pub http: HttpConfig,
     /// What speaks to it.
     pub dialect: Dialect,
+    /// Another interface of the application, for the look at the whole target.
+    pub read_back: Option<OtherInterface>,
+    /// Whether the preset describes such an interface.
+    pub offers_read_back: bool,
 }
 
 /// Which connector a target has, with its settings.
@@ -93,7 +98,10 @@ pub(super) fn connection(
         .as_ref()
         .is_none_or(|list| matches!(list.place, PlaceConfig::Webdav { .. }));
     let (base_url, auth) = if addressed {
-        (base_url(layers, problems), auth(layers, problems))
+        (
+            base_url(layers, problems),
+            auth(layers, &["connection", "auth"], problems),
+        )
     } else {
         (Some(String::new()), Some(AuthConfig::None))
     };
@@ -177,7 +185,13 @@ pub(super) fn connection(
         let message = "warning: credentials and people's data may travel in the clear";
         warnings.push(layers.problem(&["connection", "allowPlaintext"], message));
     }
-    Some(Connection { http, dialect })
+    let read_back = read_back::read_back(layers, &http, &dialect, problems, warnings);
+    Some(Connection {
+        http,
+        dialect,
+        read_back,
+        offers_read_back: read_back::is_offered(layers),
+    })
 }
 
 fn base_url(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<String> {
@@ -277,17 +291,16 @@ fn ends(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<Timestamp> {
     found
 }
 
-fn auth(layers: &Layers<'_>, problems: &mut Vec<String>) -> Option<AuthConfig> {
+pub(super) fn auth(layers: &Layers<'_>, path: &[&str], problems: &mut Vec<String>) -> Option<AuthConfig> {
     const HINT: &str = "none, { bearerTokenFile: /path }, { basic: { user, passwordFile } }, { header: { name, valueFile } }, \
                         { clientCredentials: { clientId, clientSecretFile } }, { jwtBearer: { clientId, user, keyFile } } or \
                         { refreshToken: { clientId, clientSecretFile, tokenFile } }; …Env instead of …File names a variable";
-    let path = ["connection", "auth"];
-    let value: Value = layers.require(&path, HINT, problems)?;
+    let value: Value = layers.require(path, HINT, problems)?;
     match serde_json::from_value(value) {
         Ok(auth) => Some(auth),
         // The text is not repeated: a token may have been written into it by mistake.
         Err(_) => {
-            problems.push(layers.problem(&path, format!("must be exactly one of: {HINT}")));
+            problems.push(layers.problem(path, format!("must be exactly one of: {HINT}")));
             None
         }
     }

@@ -140,7 +140,7 @@ fn mistakes_are_shown_at_their_place() {
             "status: 409",
             "body: { at: $.a }",
             "18:",
-            "`$.a` needs exactly one of equals, in, matches, exists",
+            "`$.a` needs exactly one of equals, in, matches, exists, says",
         ),
         (
             "status: 409",
@@ -344,6 +344,20 @@ fn everybody_is_looked_at_once_a_day_at_skyprep_unless_the_file_says_otherwise()
     };
     assert_eq!(every(""), 24 * 3600);
     assert_eq!(every("schedule: { reconcile: 6h }\n"), 6 * 3600);
+}
+
+/// 100 calls a minute for each address, one at a time: what the preset says by itself, and what no file can take back unseen.
+#[test]
+fn skypreps_hundred_calls_a_minute_are_kept_by_the_preset_alone() {
+    let secrets = "{ rest: { secrets: { apiKey: /a, acctKey: /b } } }";
+    let policy = preset("skyprep", secrets, "").unwrap_or_else(|error| panic!("{error}"));
+    let target = policy.targets.values().next().unwrap();
+    let per_minute = target.connection.http.requests_per_second.unwrap() * 60.0;
+    assert!((50.0..=100.0).contains(&per_minute), "{per_minute}");
+    assert!(target.connection.is_serial() && target.policy.pace.concurrency == 1);
+    assert!(target.policy.pace.per_second * 60.0 <= 100.0);
+    let parallel = preset("skyprep", secrets, "pace: { concurrency: 2 }\n").unwrap_err();
+    assert!(parallel.to_string().contains("must be 1"), "{parallel}");
 }
 
 #[test]

@@ -65,7 +65,8 @@ fn endpoint(layers: &Layers<'_>, config: &RosterConfig, problems: &mut Vec<Strin
     let (kind, endpoint) = match &config.place {
         PlaceConfig::S3(s3) => ("s3", s3.endpoint.as_ref()),
         PlaceConfig::Azure(azure) => ("azure", azure.endpoint.as_ref()),
-        PlaceConfig::Folder { .. } | PlaceConfig::Gcs(_) | PlaceConfig::Webdav { .. } => return,
+        PlaceConfig::Gcs(gcs) => ("gcs", gcs.endpoint.as_ref()),
+        PlaceConfig::Folder { .. } | PlaceConfig::Webdav { .. } => return,
     };
     let Some(endpoint) = endpoint else { return };
     let allow_plaintext = layers.get(&["connection", "allowPlaintext"]) == Some(&Value::Bool(true));

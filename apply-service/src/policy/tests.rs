@@ -7,6 +7,7 @@ mod gong;
 mod groups;
 mod managers;
 mod notify;
+mod read_back;
 mod risks;
 mod rows;
 mod schema;

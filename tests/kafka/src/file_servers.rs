@@ -1,4 +1,5 @@
-//! Third-party places for files: `moto`'s S3 from PyPI, and WebDAV by `rclone`, a Debian package. Not written by us.
+//! Third-party places for files: `moto`'s S3 from PyPI, Microsoft's Azurite from npm, and WebDAV by `rclone`, a Debian package.
+//! Not written by us.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +7,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::broker::blocking;
+use crate::cache::repository_root;
 use crate::machine;
+use crate::node_packages::node_packages;
 use crate::ports::free_port;
 use crate::process::{Process, ProcessSpec};
 use crate::venv::VirtualEnv;
@@ -47,6 +50,50 @@ impl S3Server {
     }
 
     /// For example `http://127.0.0.1:5000`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The process, to stop it for a while.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// Azure Blob Storage in memory: signatures are checked, conditional writes are honoured. Dropping it stops it.
+#[derive(Debug)]
+pub struct AzureServer {
+    process: Process,
+    url: String,
+}
+
+impl AzureServer {
+    /// The account that it has, and its published key.
+    pub const ACCOUNT: &str = "devstoreaccount1";
+    pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+    pub async fn start() -> AzureServer {
+        let folder = blocking(|| node_packages("azurite", &repository_root().join("tests/azurite"))).await;
+        let mut failure = String::new();
+        for _ in 0..START_ATTEMPTS {
+            let port = free_port();
+            let spec = ProcessSpec::new("azurite", "node")
+                .arg(folder.join("node_modules/azurite/dist/src/blob/main.js"))
+                .args(["--inMemoryPersistence", "--disableTelemetry", "--silent"])
+                .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])
+                .current_dir(folder.clone());
+            let process = Process::spawn(spec);
+            let ready = |line: &str| line.contains("successfully listens on");
+            if process.output().wait_for(0, ready, START_TIMEOUT).await.is_some() {
+                let url = format!("http://127.0.0.1:{port}/{}", Self::ACCOUNT);
+                return AzureServer { process, url };
+            }
+            failure = process.story();
+        }
+        panic!("Azurite did not start{failure}");
+    }
+
+    /// With the account in its path, for example `http://127.0.0.1:10000/devstoreaccount1`.
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -33,7 +33,7 @@ pub use broker::{ExternalCluster, Kafka};
 pub use cache::{cache_dir, repository_root};
 pub use contract_consumer::{ConsumerReport, ContractConsumer};
 pub use distribution::KAFKA_VERSION;
-pub use file_servers::{S3Server, WebDavServer};
+pub use file_servers::{AzureServer, S3Server, WebDavServer};
 pub use machine::{built_binary, node_is_at_least};
 pub use notice_receiver::{NoticeOptions, NoticeReceiver};
 pub use output::Output;

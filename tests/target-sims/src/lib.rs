@@ -41,7 +41,7 @@ pub use rules::Rules;
 pub use sim::{ScimSim, ScimSimConfig};
 pub use vendors::{
     VendorAnswer, VendorRequest, VendorSim,
-    gong::{Gong, GongAssignment},
+    gong::{Gong, GongAssignment, GongRest},
     miniorange::MiniOrange,
     miniorange_scim::MiniOrangeScim,
     provider::TokenProvider,

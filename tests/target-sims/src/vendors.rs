@@ -222,6 +222,17 @@ fn lock<V>(shared: &Mutex<Inner<V>>) -> MutexGuard<'_, Inner<V>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A request that is being served; also one whose sender dies is served no longer.
+struct Serving<V>(Option<Arc<Mutex<Inner<V>>>>);
+
+impl<V> Drop for Serving<V> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            lock(shared).serving -= 1;
+        }
+    }
+}
+
 async fn serve<V: Vendor>(
     AppState(shared): AppState<Arc<Mutex<Inner<V>>>>,
     ConnectInfo(scissors): ConnectInfo<Scissors>,
@@ -231,6 +242,7 @@ async fn serve<V: Vendor>(
     let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
     let since = clock::wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let path = parts.uri.path().to_owned();
+    let mut serving = Serving(None);
     let (answer, cut) = {
         let mut inner = lock(&shared);
         let request = VendorRequest {
@@ -244,6 +256,7 @@ async fn serve<V: Vendor>(
         };
         inner.requests.push(request.clone());
         inner.serving += 1;
+        serving.0 = Some(Arc::clone(&shared));
         match inner.faults.take(&request.method, &path, V::is_write(&path)) {
             None => (Some(inner.answered(&request)), false),
             Some(Fault::Answer {
@@ -274,7 +287,7 @@ async fn serve<V: Vendor>(
     };
     // Long enough that two at the same time meet.
     tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-    lock(&shared).serving -= 1;
+    drop(serving);
     if cut {
         scissors.cut();
     }

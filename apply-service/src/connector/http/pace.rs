@@ -147,6 +147,18 @@ mod tests {
         assert!(times[999] < Duration::from_millis(10_100), "{:?}", times[999]);
     }
 
+    /// SkyPrep: 100 calls a minute, of which the preset takes nine in ten.
+    #[test]
+    fn a_rate_per_second_holds_over_every_minute_as_well() {
+        for (under_way, late) in [(0, 0), (5, 0), (400, 300), (1, 2_000)] {
+            let times = arrivals(1.5, 300, |_| (under_way, late));
+            for from in &times {
+                let minute = times.iter().filter(|at| (*from..*from + 60 * SECOND).contains(*at));
+                assert!(minute.count() <= 91, "{under_way} {late}");
+            }
+        }
+    }
+
     #[test]
     fn less_than_one_a_second_has_one_place_for_longer() {
         let times = arrivals(0.5, 3, |_| (0, 0));

@@ -248,6 +248,24 @@ async fn both_sides_show_certificates_and_a_renewed_one_counts_without_a_restart
     check(&sender).await.unwrap();
 }
 
+/// The vendor counts both interfaces together: a request to one of them takes the place of one to the other.
+#[tokio::test]
+async fn a_sender_beside_another_takes_from_the_same_limit() {
+    let limited = |rate| {
+        let mut config = HttpConfig::new("https://h.example");
+        config.requests_per_second = rate;
+        config
+    };
+    let main = HttpSender::new(limited(Some(1.0))).unwrap();
+    let beside = main.beside(limited(Some(1000.0))).unwrap();
+    let (one, two) = (main.pace.as_ref().unwrap(), beside.pace.as_ref().unwrap());
+    assert!(Arc::ptr_eq(one, two), "one limit for both");
+    // Where nothing is counted, the other interface's own limit stands.
+    let alone = HttpSender::new(limited(None)).unwrap();
+    assert!(alone.beside(limited(Some(1.0))).unwrap().pace.is_some());
+    assert!(alone.beside(limited(None)).unwrap().pace.is_none());
+}
+
 const BEHIND_A_PROXY: &str = "USHER_TEST_BEHIND_A_PROXY";
 
 /// In a process of its own, because the environment of a process is everybody's.

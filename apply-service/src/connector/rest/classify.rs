@@ -118,6 +118,7 @@ enum TestKind {
     In(Vec<String>),
     Matches(Regex),
     Exists(bool),
+    Says(bool),
 }
 
 impl CompiledPattern {
@@ -230,14 +231,18 @@ impl Test {
                 .build()
                 .map_err(|_| format!("`{text}` is no regular expression"))
         };
-        let kind = match (&condition.equals, &condition.r#in, &condition.matches, condition.exists) {
-            (Some(value), None, None, None) => TestKind::In(vec![fold(value)]),
-            (None, Some(values), None, None) if !values.is_empty() => TestKind::In(values.iter().map(fold).collect()),
-            (None, None, Some(text), None) => TestKind::Matches(matches(text)?),
-            (None, None, None, Some(exists)) => TestKind::Exists(exists),
+        let (exists, says) = (condition.exists, condition.says);
+        let kind = match (&condition.equals, &condition.r#in, &condition.matches, exists, says) {
+            (Some(value), None, None, None, None) => TestKind::In(vec![fold(value)]),
+            (None, Some(values), None, None, None) if !values.is_empty() => {
+                TestKind::In(values.iter().map(fold).collect())
+            }
+            (None, None, Some(text), None, None) => TestKind::Matches(matches(text)?),
+            (None, None, None, Some(exists), None) => TestKind::Exists(exists),
+            (None, None, None, None, Some(says)) => TestKind::Says(says),
             _ => {
                 return Err(format!(
-                    "`{}` needs exactly one of equals, in, matches, exists",
+                    "`{}` needs exactly one of equals, in, matches, exists, says",
                     condition.at
                 ));
             }
@@ -251,6 +256,7 @@ impl Test {
     fn holds(&self, texts: &[String]) -> bool {
         match &self.kind {
             TestKind::Exists(wanted) => *wanted != texts.is_empty(),
+            TestKind::Says(wanted) => *wanted == texts.iter().any(|text| says(text)),
             TestKind::Matches(regex) => texts.iter().any(|text| regex.is_match(text)),
             TestKind::In(words) => texts.iter().any(|text| {
                 if self.ignore_case {
@@ -260,6 +266,19 @@ impl Test {
                 }
             }),
         }
+    }
+}
+
+/// Whether a text, or what it is as JSON, says anything: not `false`, `0`, `[]`, `{}` or `[""]`.
+fn says(text: &str) -> bool {
+    let word = text.trim().to_lowercase();
+    if matches!(word.as_str(), "" | "false" | "0" | "null" | "none") {
+        return false;
+    }
+    match serde_json::from_str::<Value>(&word) {
+        Ok(Value::Array(items)) => items.iter().any(|item| says(&plain(item))),
+        Ok(Value::Object(map)) => map.values().any(|value| says(&plain(value))),
+        Ok(_) | Err(_) => true,
     }
 }
 

@@ -346,7 +346,7 @@ pub enum Conditions {
     All(Vec<Condition>),
 }
 
-/// What something has to be. One of `equals`, `in`, `matches`, `exists`.
+/// What something has to be. One of `equals`, `in`, `matches`, `exists`, `says`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Condition {
@@ -364,6 +364,9 @@ pub struct Condition {
     /// Whether it is there and not null.
     #[serde(default)]
     pub exists: Option<bool>,
+    /// Whether it says something: an error that is blank, false, 0 or an empty list is none.
+    #[serde(default)]
+    pub says: Option<bool>,
     /// Capital letters count as small ones. Default false.
     #[serde(default)]
     pub ignore_case: bool,

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use super::{
     account::text_at,
-    classify::{Meaning, classify, unexpected},
+    classify::{Meaning, classify},
     config::{PagingStyle, Verb},
     description::{Call, Description},
     draft::{RestDraft, context},
 };
 use crate::{
-    connector::{CURSOR_REFUSED, Failure, HttpAnswer, LIST_INCOMPLETE, Refusal, answer::header},
+    connector::{CURSOR_REFUSED, Failure, HttpAnswer, LIST_INCOMPLETE, Refusal},
     logic::account::{AttributeValues, RemoteAccount},
 };
 
@@ -25,6 +25,8 @@ use crate::{
 pub(crate) struct Progress {
     received: u64,
     pages: u32,
+    /// How many accounts there are, as a page has said.
+    total: Option<u64>,
     /// Fingerprints of the first page and of the page before.
     first: Option<u64>,
     previous: Option<u64>,
@@ -36,13 +38,17 @@ impl Progress {
     pub(crate) fn to_text(&self) -> String {
         let number = |value: Option<u64>| value.map_or_else(String::new, |value| format!("{value:x}"));
         let (first, previous) = (number(self.first), number(self.previous));
+        let total = number(self.total);
         let (mark, next) = self.next.as_ref().map_or(("n", ""), |next| ("c", next.as_str()));
-        format!("{mark}:{}:{}:{first}:{previous}:{next}", self.received, self.pages)
+        format!(
+            "{mark}:{}:{}:{total}:{first}:{previous}:{next}",
+            self.received, self.pages
+        )
     }
 
     /// `None` when it is not ours.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(6, ':');
+        let mut parts = text.splitn(7, ':');
         let has_next = match parts.next()? {
             "c" => true,
             "n" => false,
@@ -51,11 +57,12 @@ impl Progress {
         let received = parts.next()?.parse().ok()?;
         let pages = parts.next()?.parse().ok()?;
         let mut number = || parts.next().map(|text| u64::from_str_radix(text, 16).ok());
-        let (first, previous) = (number()?, number()?);
+        let (total, first, previous) = (number()?, number()?, number()?);
         let next = parts.next()?;
         Some(Self {
             received,
             pages,
+            total,
             first,
             previous,
             next: has_next.then(|| next.to_owned()),
@@ -143,6 +150,9 @@ impl Pages {
             .total
             .as_ref()
             .and_then(|path| text_at(path, body)?.parse::<u64>().ok());
+        // A page that only says that there is nobody on it does not repeat the number.
+        let total = total.or(self.progress.total);
+        self.progress.total = total;
         let next = match paging.style {
             PagingStyle::Cursor => paging.next.as_ref().and_then(|path| text_at(path, body)),
             PagingStyle::Link => self.link(answer)?,
@@ -225,7 +235,9 @@ impl Pages {
         let HttpAnswer::Response { headers, .. } = answer else {
             return Ok(None);
         };
-        let Some(target) = header(headers, "link").and_then(next_link) else {
+        // Several lines of one name are one list (RFC 9110 section 5.3).
+        let lines = headers.iter().filter(|(name, _)| name == "link");
+        let Some(target) = lines.map(|(_, value)| value).find_map(|value| next_link(value)) else {
             return Ok(None);
         };
         let below = match target.strip_prefix(&self.base_url) {
@@ -282,11 +294,10 @@ impl Pager {
             Meaning::Success(body) => body,
             Meaning::Failed(failure) => return Err(self.0.refused(failure)),
             Meaning::Unclear(refusal, wait) => return Err(Failure::Retry(refusal, wait)),
+            // Only by a pattern of the description: some applications answer a page without accounts with 404.
             Meaning::Absent => {
-                return Err(Failure::Halt(unexpected(
-                    Verb::List,
-                    "that there is no account, which no list says",
-                )));
+                let turn = self.0.turn(answer, &Value::Null, 0, None)?;
+                return Ok((Vec::new(), turn == Turn::More));
             }
             Meaning::Exists(refusal) => return Err(Failure::Halt(refusal)),
         };
@@ -343,13 +354,14 @@ mod tests {
             let progress = Progress {
                 received: 7,
                 pages: 2,
+                total: Some(300),
                 first: Some(1),
                 previous: None,
                 next,
             };
             assert_eq!(Progress::from_text(&progress.to_text()), Some(progress));
         }
-        for text in ["", "n", "c:x:1:::", "page:1:1:::"] {
+        for text in ["", "n", "c:x:1::::", "page:1:1::::", "n:1:1:::"] {
             assert_eq!(Progress::from_text(text), None, "{text}");
         }
     }

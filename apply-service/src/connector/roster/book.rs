@@ -226,6 +226,7 @@ impl Staged {
             | Operation::Find { .. }
             | Operation::Read(_)
             | Operation::List { .. }
+            | Operation::ReadBack { .. }
             | Operation::Invite(_)
             | Operation::FindGroup { .. }
             | Operation::CreateGroup { .. }

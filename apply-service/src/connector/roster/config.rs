@@ -121,6 +121,9 @@ pub struct GcsConfig {
     /// The folder in it; default none.
     #[serde(default)]
     pub prefix: String,
+    /// Another address than Google's, for a private one and for what speaks its protocol.
+    #[serde(default)]
+    pub endpoint: Option<String>,
     /// File of the service account's key (JSON).
     #[serde(default)]
     pub service_account_file: Option<PathBuf>,

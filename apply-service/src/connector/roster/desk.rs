@@ -203,7 +203,7 @@ impl Desk {
                 let account = state.book.row(&id).map(|row| row.account(&id));
                 Ok(account.map_or(Reply::Absent, |account| Reply::Found(vec![account])))
             }
-            Operation::List { .. } => self.list().await,
+            Operation::List { .. } | Operation::ReadBack { .. } => self.list().await,
             Operation::Create { .. } | Operation::Update { .. } | Operation::Delete(_) => self.write(operation).await,
             // The policy refuses `groups` and `invite` for a list; see `Connector::groups` and `Connector::lacks`.
             Operation::Invite(_)

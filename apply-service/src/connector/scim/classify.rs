@@ -182,6 +182,10 @@ pub(crate) fn classify(purpose: Purpose, answer: &HttpAnswer, config: &ScimConfi
         409 if purpose == Purpose::Create => Meaning::Exists(refusal()),
         409 | 412 => Meaning::Version(refusal()),
         415 => Meaning::Fallback(Fallback::MediaType, refusal()),
+        // Too large: another form of the same is as large. The groups' machine acts on the code and sends half.
+        413 if !matches!(purpose, Purpose::Search | Purpose::List | Purpose::Check) => {
+            Meaning::Failed(Failure::Reject(refusal()))
+        }
         400 | 413 | 422 => bad_request(purpose, kind.as_deref(), body, config, refusal()),
         _ => Meaning::Failed(Failure::Reject(refusal())),
     }
@@ -220,8 +224,8 @@ fn bad_request(purpose: Purpose, kind: Option<&str>, body: &[u8], config: &ScimC
 /// Why the target refused, without its words.
 fn refuse(purpose: Purpose, status: u16, kind: Option<&str>, json: Option<&Value>) -> Refusal {
     let code = match kind {
-        // The lane acts on this code, so an error type must not hide it.
-        Some(kind) if status != 403 => format!("scim-{}", kebab(kind)),
+        // The lane acts on these codes, so an error type must not hide them.
+        Some(kind) if !matches!(status, 403 | 413) => format!("scim-{}", kebab(kind)),
         _ => format!("http-{status}"),
     };
     let answered = kind.map_or_else(|| status.to_string(), |kind| format!("{status} {kind}"));

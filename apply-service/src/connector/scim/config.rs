@@ -46,6 +46,9 @@ pub struct ScimConfig {
     /// Whether writes carry `If-Match`. Default `auto`: when the target says that it supports versions and one was
     /// seen. An ETag header alone proves nothing.
     pub etag: EtagMode,
+    /// Write `Add`, `Remove`, `Replace` in every PATCH instead of small letters, as Entra ID does; of groups alone:
+    /// `groups.capitalOperations`. Default false.
+    pub capital_operations: bool,
     /// Write `active` by a PATCH of its own although everything else goes by PUT; only with `patch: put`. Default false.
     pub active_by_patch: bool,
     /// Send `active` as the text "True" or "False" instead of a boolean. Default false.
@@ -335,6 +338,7 @@ impl Default for ScimConfig {
             scan_pages_max: 2000,
             listing_max_age_seconds: 600,
             etag: EtagMode::Auto,
+            capital_operations: false,
             active_by_patch: false,
             active_as_string: false,
             manager_as_string: false,

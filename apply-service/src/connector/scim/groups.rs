@@ -16,10 +16,13 @@ use super::{
     config::FilterMode,
     filter::Filter,
     listing::{ListPage, Progress, incomplete},
-    render, resource,
+    render::{self, Start},
+    resource,
 };
 use crate::{
-    connector::{Exchange, Failure, HttpAnswer, Refusal, Reply, Request, Step, answer::is_ours_to_mend},
+    connector::{
+        CURSOR_REFUSED, Exchange, Failure, HttpAnswer, Refusal, Reply, Request, Step, answer::is_ours_to_mend,
+    },
     logic::{
         account::{RemoteGroup, RemoteId},
         groups::rules::folded,
@@ -57,7 +60,7 @@ pub(super) fn failed(meaning: Meaning) -> Step {
 }
 
 /// A page of groups, without members.
-pub(super) fn list(shared: &Shared, name: Option<&str>, index: Option<u64>, count: u32) -> Request {
+pub(super) fn list(shared: &Shared, name: Option<&str>, start: &Start, count: u32) -> Request {
     let mut query = Vec::new();
     if let Some(name) = name {
         let filter = Filter::equal("displayName", name).to_string();
@@ -66,7 +69,7 @@ pub(super) fn list(shared: &Shared, name: Option<&str>, index: Option<u64>, coun
     if !shared.view(|abilities| abilities.groups_whole) {
         query.push("excludedAttributes=members".to_owned());
     }
-    query.extend(index.map(|index| format!("startIndex={index}")));
+    query.extend(start.parameter());
     query.push(format!("count={count}"));
     render::get(format!("{}?{}", shared.config.groups.path, query.join("&")))
 }
@@ -110,7 +113,7 @@ pub(crate) struct Find {
 #[derive(Debug)]
 enum Stage {
     Filter,
-    Page(Progress),
+    Page(Progress, Start),
     /// The filter is tried with the name of a group that is known to be there.
     Proof(String),
 }
@@ -144,13 +147,14 @@ impl Find {
     }
 
     fn page(&mut self, progress: Progress) -> Step {
-        let count = self.shared.view(|abilities| abilities.page_size(&self.shared.config));
-        let index = match progress.start(false) {
-            render::Start::Index(index) => Some(index),
-            _ => None,
-        };
-        self.stage = Stage::Page(progress);
-        Step::Send(list(&self.shared, None, index, count))
+        let config = &self.shared.config;
+        let (by_cursor, count) = self
+            .shared
+            .view(|abilities| (abilities.starts_with_cursor(config), abilities.page_size(config)));
+        let start = progress.start(by_cursor);
+        let request = list(&self.shared, None, &start, count);
+        self.stage = Stage::Page(progress, start);
+        Step::Send(request)
     }
 
     fn of_name(&self, page: &ListPage, name: &str) -> Vec<RemoteGroup> {
@@ -199,7 +203,7 @@ impl Find {
         self.list_all()
     }
 
-    fn take_page(&mut self, mut progress: Progress, answer: &HttpAnswer) -> Step {
+    fn take_page(&mut self, mut progress: Progress, start: &Start, answer: &HttpAnswer) -> Step {
         let page = match self.shared.classify(Purpose::SearchGroup, answer) {
             Meaning::Success(body) => match body.as_ref().and_then(ListPage::parse) {
                 Some(page) => page,
@@ -210,15 +214,34 @@ impl Find {
                     ))));
                 }
             },
+            // An expired cursor in the middle: again from the first page (RFC 9865 section 2.1).
+            Meaning::Fallback(_, refusal) | Meaning::Absent(refusal) if matches!(start, Start::Cursor(_)) => {
+                let code = CURSOR_REFUSED.to_owned();
+                return Step::Done(Err(Failure::Retry(Refusal { code, ..refusal }, None)));
+            }
+            Meaning::Fallback(_, _)
+                if *start == Start::FirstCursor
+                    && !self
+                        .shared
+                        .learn(|abilities| std::mem::replace(&mut abilities.cursor_refused, true)) =>
+            {
+                return self.list_all();
+            }
             Meaning::Fallback(Fallback::Query, _) if !self.shared.view(|abilities| abilities.groups_whole) => {
                 self.shared.learn(|abilities| abilities.groups_whole = true);
                 return self.list_all();
             }
             other => return failed(other),
         };
-        self.found.extend(self.of_name(&page, &self.name));
         let pages_max = self.shared.config.scan_pages_max;
-        let (_, more) = progress.take(&page, pages_max);
+        let (new, more) = progress.take_of(start, &page, pages_max);
+        if new {
+            // A list that moves while it is read shows some groups twice.
+            let found = self.of_name(&page, &self.name);
+            let twice = |group: &RemoteGroup| self.found.iter().any(|known| known.id == group.id);
+            let fresh: Vec<RemoteGroup> = found.into_iter().filter(|group| !twice(group)).collect();
+            self.found.extend(fresh);
+        }
         if more {
             return self.page(progress);
         }
@@ -229,7 +252,7 @@ impl Find {
         let mut sample = page.resources.iter().filter_map(group).map(|group| group.name);
         match sample.rfind(|name| !name.is_empty()) {
             Some(known) if filters && self.found.is_empty() => {
-                let request = list(&self.shared, Some(&known), None, HITS);
+                let request = list(&self.shared, Some(&known), &Start::First, HITS);
                 self.stage = Stage::Proof(known);
                 Step::Send(request)
             }
@@ -255,12 +278,14 @@ impl Exchange for Find {
         let Some(answer) = answer else {
             return match self.trust() {
                 Trust::Unusable => self.list_all(),
-                Trust::Unproven | Trust::Proven => Step::Send(list(&self.shared, Some(&self.name), None, HITS)),
+                Trust::Unproven | Trust::Proven => {
+                    Step::Send(list(&self.shared, Some(&self.name), &Start::First, HITS))
+                }
             };
         };
         match std::mem::replace(&mut self.stage, Stage::Filter) {
             Stage::Filter => self.take_filter(&answer),
-            Stage::Page(progress) => self.take_page(progress, &answer),
+            Stage::Page(progress, start) => self.take_page(progress, &start, &answer),
             Stage::Proof(known) => self.take_proof(&known, &answer),
         }
     }

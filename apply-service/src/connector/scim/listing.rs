@@ -80,13 +80,22 @@ impl Progress {
             self.cursor.clone_from(&page.next_cursor);
             return (false, goes_on);
         }
+        let by_cursor = self.cursor.is_some();
         self.received += page.resources.len() as u64;
         self.pages += 1;
         self.first = self.first.or(head);
         self.previous = head;
         self.cursor.clone_from(&page.next_cursor);
-        let more = self.cursor.is_some() || page.total.is_none_or(|total| self.received < total);
+        // After pages by cursor one without a cursor is the last (RFC 9865 section 2): an index would be refused.
+        let more = self.cursor.is_some() || (!by_cursor && page.total.is_none_or(|total| self.received < total));
         (true, more && !same_cursor && self.pages < pages_max)
+    }
+
+    /// The same of a page that was asked for in this way: a first page by cursor without a cursor is the last as well.
+    pub(crate) fn take_of(&mut self, start: &Start, page: &ListPage, pages_max: u32) -> (bool, bool) {
+        let (new, more) = self.take(page, pages_max);
+        let last = *start == Start::FirstCursor && page.next_cursor.is_none() && page.total.is_none();
+        (new, more && !last)
     }
 
     /// Whether the listing, which ended with this page, is short of what the target says that there is: accounts were
@@ -243,7 +252,16 @@ mod tests {
             (true, false),
             "the cursor stands still"
         );
-        assert!(progress.take(&page(&["2"], Some(9), None), 10).0);
+        // Without one it is the last, whatever else is said; a total that was not reached makes it short.
+        for (total, short) in [(Some(9), true), (Some(2), false), (None, false)] {
+            let (mut progress, last) = (progress.clone(), page(&["2"], total, None));
+            assert_eq!(progress.take(&last, 10), (true, false));
+            assert_eq!(progress.is_short(&last), short);
+        }
+        for (start, more) in [(Start::FirstCursor, false), (Start::First, true)] {
+            let only = page(&["1"], None, None);
+            assert_eq!(Progress::default().take_of(&start, &only, 10), (true, more));
+        }
     }
 
     #[test]

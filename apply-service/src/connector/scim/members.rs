@@ -22,6 +22,8 @@ use crate::{
     logic::account::RemoteId,
 };
 
+/// So often a group is read again that others write at the same time.
+const STALE_MAX: u32 = 3;
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// The members that a group shows; `None` when it shows none at all.
@@ -44,7 +46,7 @@ fn id_of(member: &Value) -> Option<RemoteId> {
 
 /// A 404 about a group is believed where the list of groups is.
 fn prove(shared: &Shared) -> Step {
-    Step::Send(list(shared, None, None, 1))
+    Step::Send(list(shared, None, &render::Start::First, 1))
 }
 
 fn proven(shared: &Shared, answer: &HttpAnswer) -> Step {
@@ -135,6 +137,10 @@ pub(crate) struct Change {
     media_type_tried: bool,
     /// How many members a PUT leaves.
     left: usize,
+    /// The version that was read, where versions count: a PUT must not throw out whom somebody else has added since.
+    version: Option<String>,
+    /// So often another version was there.
+    stale: u32,
 }
 
 impl Change {
@@ -147,6 +153,8 @@ impl Change {
             other_form: false,
             media_type_tried: false,
             left: 0,
+            version: None,
+            stale: 0,
         }
     }
 
@@ -169,7 +177,8 @@ impl Change {
     }
 
     fn operations(&self) -> Vec<Value> {
-        let capital = self.shared.config.groups.capital_operations;
+        let config = &self.shared.config;
+        let capital = config.capital_operations || config.groups.capital_operations;
         let [add_op, remove_op, replace_op] = if capital {
             ["Add", "Remove", "Replace"]
         } else {
@@ -279,6 +288,8 @@ impl Change {
             }
             Err(step) => return *step,
         };
+        let versions = self.shared.view(|abilities| abilities.versions(&self.shared.config));
+        self.version = resource::version(&held, super::etag_header(answer)).filter(|_| versions);
         let shown = members(&held);
         let known = match &self.wanted {
             Wanted::Name(_) => usize::MAX,
@@ -315,8 +326,9 @@ impl Change {
             body.insert("members".to_owned(), Value::Array(next));
         }
         self.about(Stage::Putting, |this, path| {
+            let version = this.version.as_deref();
             this.shared
-                .view(|abilities| render::write("PUT", path, Some(held), None, abilities))
+                .view(|abilities| render::write("PUT", path, Some(held), version, abilities))
         })
     }
 
@@ -326,6 +338,14 @@ impl Change {
             Meaning::Absent(_) => {
                 self.stage = Stage::Proving;
                 prove(&self.shared)
+            }
+            // RFC 7644 section 3.14: somebody else has written it since; theirs is read, and ours made on it.
+            Meaning::Version(refusal) if self.version.is_some() => {
+                self.stale += 1;
+                if self.stale < STALE_MAX {
+                    return self.read();
+                }
+                Step::Done(Err(only_groups(Failure::Retry(refusal, None))))
             }
             Meaning::Exists(refusal) | Meaning::Version(refusal) if matches!(self.wanted, Wanted::Name(_)) => {
                 Step::Done(Ok(Reply::Conflict(refusal)))

@@ -1,6 +1,6 @@
 //! The operations of a PATCH (RFC 7644 section 3.5.2), in the encodings that deployed servers take.
 //!
-//! Operations are lower case, names canonical, booleans boolean: the form that worked on every server that was tried.
+//! Operations are lower case (but for `capitalOperations`), names canonical, booleans boolean: the form that worked on every server that was tried.
 //! Nothing is ever added to a multi-valued attribute: an added element is duplicated by some servers (observed on
 //! scimmy 1.3.5), and a second work e-mail makes the next filtered replace hit both.
 
@@ -89,7 +89,21 @@ pub(crate) fn body(
             operations.insert(0, json!({"op": "replace", "value": value}));
         }
     }
+    if config.capital_operations {
+        operations.iter_mut().for_each(capitalize);
+    }
     (!operations.is_empty()).then(|| json!({"schemas": [PATCH_OP], "Operations": operations}))
+}
+
+/// `Replace` for `replace`: names of operations are the same in any case (RFC 7644 section 3.5.2), and some servers know one.
+pub(crate) fn capitalize(operation: &mut Value) {
+    let word = match operation["op"].as_str() {
+        Some("add") => "Add",
+        Some("remove") => "Remove",
+        Some("replace") => "Replace",
+        _ => return,
+    };
+    operation["op"] = json!(word);
 }
 
 fn replace(path: &Path, value: &Value, config: &ScimConfig) -> Value {

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{
     classify::{Meaning, Purpose, classify},
     config::ScimConfig,
+    path::Path,
     render::Start,
 };
 use crate::{
@@ -119,6 +120,8 @@ pub struct Probe {
     /// Tells this run's account from those of others: a few letters and digits.
     mark: String,
     domain: String,
+    /// What the account has besides, where the server asks for it.
+    more: Vec<(Path, Value)>,
     queue: VecDeque<Task>,
     doing: Option<Task>,
     repeats: u32,
@@ -139,6 +142,7 @@ impl Probe {
             config,
             mark: mark.to_owned(),
             domain: domain.to_owned(),
+            more: Vec::new(),
             queue: [Task::Config(0), Task::Create].into(),
             doing: None,
             repeats: 0,
@@ -148,6 +152,15 @@ impl Probe {
             held: Value::Null,
             seen: Seen::default(),
         }
+    }
+
+    /// Gives the account a further attribute, which some servers do not make one without (a profile, a licence).
+    ///
+    /// # Errors
+    /// It is no path of an attribute; in words.
+    pub fn with(mut self, path: &str, value: Value) -> Result<Self, String> {
+        self.more.push((Path::parse(path, &self.config.vocabulary())?, value));
+        Ok(self)
     }
 
     /// The user name of the account. The mixed case is part of the question.

@@ -30,6 +30,18 @@ pub(crate) enum Start {
     Cursor(String),
 }
 
+impl Start {
+    /// As a parameter of the query.
+    pub(crate) fn parameter(&self) -> Option<String> {
+        match self {
+            Self::First => None,
+            Self::FirstCursor => Some("cursor=".to_owned()),
+            Self::Index(position) => Some(format!("startIndex={position}")),
+            Self::Cursor(cursor) => Some(format!("cursor={}", encode(cursor))),
+        }
+    }
+}
+
 /// Percent-encodes a query value or path segment.
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
@@ -41,12 +53,7 @@ pub(crate) fn list(config: &ScimConfig, filter: Option<&Filter>, start: &Start, 
     if let Some(filter) = filter {
         query.push(format!("filter={}", encode(&filter.to_string())));
     }
-    match start {
-        Start::First => {}
-        Start::FirstCursor => query.push("cursor=".to_owned()),
-        Start::Index(position) => query.push(format!("startIndex={position}")),
-        Start::Cursor(cursor) => query.push(format!("cursor={}", encode(cursor))),
-    }
+    query.extend(start.parameter());
     query.push(format!("count={count}"));
     get(format!("{}?{}", config.users_path, query.join("&")))
 }

@@ -122,8 +122,13 @@ pub(crate) fn is_primary(item: &Value) -> bool {
     get(item, "primary").and_then(as_bool).unwrap_or(false)
 }
 
-/// The account that a resource describes; `None` when it has no id. The version is taken from `meta.version`, else
-/// from the ETag header (RFC 7644 section 3.14: they are the same).
+/// The version of a resource: `meta.version`, else the ETag header (RFC 7644 section 3.14: they are the same).
+pub(crate) fn version(resource: &Value, etag_header: Option<&str>) -> Option<String> {
+    let version = get(resource, "meta").and_then(|meta| get(meta, "version"));
+    version.and_then(Value::as_str).or(etag_header).map(str::to_owned)
+}
+
+/// The account that a resource describes; `None` when it has no id.
 pub(crate) fn account(resource: Value, etag_header: Option<&str>, versions: bool) -> Option<RemoteAccount> {
     let id = match get(&resource, "id")? {
         Value::String(id) if !id.is_empty() => id.clone(),
@@ -131,15 +136,13 @@ pub(crate) fn account(resource: Value, etag_header: Option<&str>, versions: bool
         _ => return None,
     };
     let text = |name: &str| get(&resource, name).and_then(Value::as_str).map(str::to_owned);
-    let version = get(&resource, "meta")
-        .and_then(|meta| get(meta, "version"))
-        .and_then(Value::as_str);
+    let etag = version(&resource, etag_header).filter(|_| versions);
     Some(RemoteAccount {
         id: RemoteId(id),
         external_id: text("externalId").filter(|value| !value.is_empty()),
         user_name: text("userName"),
         active: get(&resource, "active").and_then(as_bool),
-        etag: version.or(etag_header).filter(|_| versions).map(str::to_owned),
+        etag,
         resource,
     })
 }

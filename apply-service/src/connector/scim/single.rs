@@ -173,7 +173,7 @@ impl Exchange for List {
             Err(PageProblem::Failed(failure)) => return Step::Done(Err(failure)),
         };
         let pages_max = self.shared.config.scan_pages_max;
-        let (new, more) = self.progress.take(&page, pages_max);
+        let (new, more) = self.progress.take_of(&self.start, &page, pages_max);
         if !more && self.progress.is_cut(pages_max) {
             return Step::Done(Err(Failure::Halt(Refusal {
                 code: "list-too-long".to_owned(),

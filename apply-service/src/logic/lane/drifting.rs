@@ -3,6 +3,8 @@
 //! `report` tells what differs; `repair` forgets what was written there, so that plan and guard decide about it like
 //! about every other difference. The same correction is made three times; then the target is taken to refuse the value.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use usher_contract::{Outcome, OutcomeResult, UserKey};
 
@@ -13,6 +15,7 @@ use crate::{
         drift::{CORRECTIONS_MAX, Finding, Holders, Survey, Turn},
         link::{Link, LinkState},
         policy::DriftMode,
+        read_back::Join,
         retry::{after, delay, elapsed},
     },
 };
@@ -25,6 +28,10 @@ const ATTEMPTS_MAX: u32 = 8;
 pub(super) struct Drifting {
     survey: Survey,
     cursor: Option<String>,
+    /// Whose account is whose, where another interface is read. Made with the first page.
+    join: Option<Join>,
+    /// When the first page was asked for: nobody who was written since is missing.
+    began: Option<Timestamp>,
     /// When the page under way was asked for: whoever was written since is compared next time.
     asked: Option<Timestamp>,
     attempts: u32,
@@ -55,6 +62,8 @@ impl Lane {
             self.drifting = Some(Drifting {
                 survey: Survey::default(),
                 cursor: None,
+                join: None,
+                began: None,
                 asked: None,
                 attempts: 0,
                 next_try: now,
@@ -73,8 +82,23 @@ impl Lane {
         }
         drifting.asked = Some(now);
         let cursor = drifting.cursor.clone();
+        if drifting.began.is_none() {
+            drifting.began = Some(now);
+            // Of accounts that are only linked no value is known: they are listed where they were linked.
+            let other = self
+                .target
+                .read_back
+                .as_ref()
+                .filter(|_| self.target.mode == Mode::Enforce);
+            drifting.join = other.map(|other| Join::of(&other.by, self.links.iter()));
+            drifting.survey.report.read_back = drifting.join.is_some();
+        }
+        let operation = match &drifting.join {
+            Some(_) => Operation::ReadBack { cursor },
+            None => Operation::List { cursor },
+        };
         let id = self.take_off(Flight::DriftPage);
-        effects.push(Effect::Execute(id, Operation::List { cursor }));
+        effects.push(Effect::Execute(id, operation));
     }
 
     /// When a look or its next page is due.
@@ -97,12 +121,25 @@ impl Lane {
             return;
         };
         let Some(asked) = drifting.asked.take() else { return };
+        let target = std::sync::Arc::clone(&self.target);
+        let other = target.read_back.as_ref().filter(|_| drifting.join.is_some());
+        // What another interface shows may be older than the page.
+        let shown_since = |at: Timestamp| other.map_or(at, |other| before(at, other.delay));
         match result {
             Ok(Answer::Page(accounts, next)) => {
                 drifting.attempts = 0;
-                self.note_onboardings(&accounts);
-                let rests = |user: &UserKey, link: &Link| self.rests_since(user, link, asked);
-                let (found, turn) = drifting.survey.page(&accounts, next, &self.links, &self.target, rests);
+                let accounts = match &drifting.join {
+                    Some(join) => accounts.into_iter().map(|account| join.joined(account)).collect(),
+                    None => {
+                        self.note_onboardings(&accounts);
+                        accounts
+                    }
+                };
+                let since = shown_since(asked);
+                let rests = |user: &UserKey, link: &Link| self.rests_since(user, link, since);
+                let (found, turn) = drifting
+                    .survey
+                    .page(&accounts, next, &self.links, (&target, other), rests);
                 for (user, finding) in found {
                     self.found(user, &finding, &mut drifting, now, effects);
                 }
@@ -112,8 +149,18 @@ impl Lane {
                         drifting.next_try = now;
                         self.drifting = Some(drifting);
                     }
+                    Turn::Complete if drifting.shows_nobody() => {
+                        let words = "the read-back shows none of the accounts that are linked here: connection.readBack \
+                                     leads to another customer of the application, or nobody's address is shown";
+                        self.drift_done(drifting, Some(words.to_owned()), now);
+                    }
                     Turn::Complete => {
-                        let rests = |user: &UserKey, link: &Link| self.rests_since(user, link, asked);
+                        let since = shown_since(drifting.began.unwrap_or(asked));
+                        let join = drifting.join.take();
+                        let rests = |user: &UserKey, link: &Link| {
+                            let known = |account| join.as_ref().is_none_or(|join| join.knows(account));
+                            link.remote_id.as_ref().is_none_or(known) && self.rests_since(user, link, since)
+                        };
                         for user in drifting.survey.missing(self.links.iter(), rests) {
                             self.found(user, &Finding::Missing, &mut drifting, now, effects);
                         }
@@ -133,16 +180,24 @@ impl Lane {
                 if super::whole::begins_anew(&refusal.code) {
                     drifting.cursor = None;
                     drifting.survey = Survey::default();
+                    (drifting.began, drifting.join) = (None, None);
                 }
                 drifting.next_try = after(now, delay(&self.target.retry, drifting.attempts, asked, random));
                 self.drifting = Some(drifting);
             }
+            // Nobody's provisioning depends on it.
+            Err(Failure::Halt(refusal)) if other.is_some() => self.drift_done(drifting, Some(refusal.to_string()), now),
             Err(Failure::Halt(refusal)) => {
                 drifting.next_try = now;
                 self.drifting = Some(drifting);
                 self.trip(refusal, now, random);
             }
         }
+    }
+
+    /// Whether the look under way is at another interface.
+    pub(super) fn reads_back(&self) -> bool {
+        self.drifting.as_ref().is_some_and(|drifting| drifting.join.is_some())
     }
 
     /// Whether there is something to compare with: accounts that were imported, or linked by the first sync.
@@ -242,8 +297,9 @@ impl Lane {
         let mut report = drifting.survey.report;
         report.at = Some(now);
         report.not_listed = not_listed;
+        let by = if report.read_back { "read back: " } else { "" };
         let words = format!(
-            "accounts {}, missing {}, changed by others {}, of another person {}, unmanaged {}, refused attributes {}",
+            "{by}accounts {}, missing {}, changed by others {}, of another person {}, unmanaged {}, refused attributes {}",
             report.accounts, report.missing, report.changed, report.wrong, report.unmanaged, report.refused
         );
         let reasons = [Some(words), report.not_listed.clone()].into_iter().flatten().collect();
@@ -264,6 +320,19 @@ impl Lane {
         self.record.drifted_at = Some(Timestamp::UNIX_EPOCH);
         Ok("the whole target is looked at as soon as nobody else wants it".to_owned())
     }
+}
+
+impl Drifting {
+    /// Although there are linked accounts that it could show. It is asked before anybody is said to be missing.
+    fn shows_nobody(&self) -> bool {
+        let report = &self.survey.report;
+        self.join.as_ref().is_some_and(|join| !join.is_empty()) && report.accounts == report.unmanaged
+    }
+}
+
+/// So long before, or the beginning of time.
+fn before(at: Timestamp, span: Duration) -> Timestamp {
+    at.checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// For the status.

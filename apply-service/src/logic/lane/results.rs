@@ -63,7 +63,10 @@ impl Lane {
         };
         match &result {
             Ok(_) => {
-                self.circuit.answered(&self.target.retry);
+                // That another interface answers says nothing about the one that is written to.
+                if !(matches!(flight, Flight::DriftPage) && self.reads_back()) {
+                    self.circuit.answered(&self.target.retry);
+                }
                 self.pacer.succeeded();
             }
             Err(Failure::Retry(refusal, asked)) if asked.is_some() || refusal.code == TOO_MANY => {

@@ -336,7 +336,7 @@ impl World {
             |values: &AttributeValues, name: &str| values.get(&path(name)).and_then(Value::as_str).map(str::to_owned);
         match operation {
             Operation::Check => Answer::Checked,
-            Operation::List { .. } => Answer::Page(vec![], None),
+            Operation::List { .. } | Operation::ReadBack { .. } => Answer::Page(vec![], None),
             Operation::Find { external_id, .. } => {
                 let found = self
                     .accounts

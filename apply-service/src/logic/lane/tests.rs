@@ -17,6 +17,7 @@ mod order;
 mod over_restarts;
 mod pacing;
 mod policies;
+mod reading_back;
 mod reconciling;
 mod scope;
 mod settings;

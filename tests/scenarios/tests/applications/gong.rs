@@ -69,6 +69,157 @@ async fn gong_is_told_managers_by_the_address_that_it_has_of_them() {
     life(true, &[BY_ADDRESS]).await;
 }
 
+/// What a reader of the starting file does who has an access key for the REST API.
+const READ_BACK: &str = "# readBack: { baseUrl: https://api.gong.io, auth: { basic: { user: access key, passwordFile: /secrets/gong/key } } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_by_hand_at_gong_is_seen_through_its_rest_api_and_mended_over_scim() {
+    let scene = company().await;
+    let [ada, bob, cid] = ["ada", "bob", "cid"].map(|name| hire(&scene, name, json!({})));
+    let mut vendor = Gong::default();
+    (vendor.per_second, vendor.per_day) = (Some(3), Some(10_000));
+    // The second page is full, and the third one is answered with 404.
+    vendor.rest.page_size = 2;
+    vendor.seed(member("visitor", "nobody's", true));
+    let unmanaged = vendor.user("visitor@acme.example");
+    let sim = VendorSim::start(vendor).await;
+    let (token, key) = (
+        secret(&scene, "gong", "gong-token"),
+        secret(&scene, "gong-key", "gong-secret"),
+    );
+    let blanks = [
+        (
+            "https address of the SCIM service",
+            format!("{}/scim/v2", sim.base_url()),
+        ),
+        ("file with the token", token),
+        ("domain of the company", "acme.example".to_owned()),
+    ];
+    let read_back = format!(
+        "readBack: {{ baseUrl: '{}', auth: {{ basic: {{ user: gong-key, passwordFile: '{key}' }} }} }}",
+        sim.base_url()
+    );
+    let start = Start {
+        preset: "gong",
+        blanks: &blanks,
+        edits: &[("mode: observe", "mode: enforce"), (READ_BACK, &read_back)],
+        defaults: json!({ "schedule": { "drift": { "every": "4s", "mode": "repair" } }, "guard": { "importQuiet": "2s" },
+            "connection": { "readBack": { "delay": "1s" } } }),
+    };
+    let world = World::start(scene, &start).await;
+    let read = [("accounts", 1), ("wouldCreate", 3), ("unmatched", 1)];
+    world.approves_first_sync(&read).await;
+    world.rests(3, 0).await;
+    // Nobody has done anything, and that is what is found.
+    let quiet = world.lane("read back", |lane| lane["drift"]["accounts"] == 4).await;
+    let found = |what: &str| quiet["drift"][what].clone();
+    assert_eq!(
+        (
+            found("changed"),
+            found("missing"),
+            found("unmanaged"),
+            found("readBack")
+        ),
+        (json!(0), json!(0), json!(1), json!(true)),
+        "{quiet}"
+    );
+
+    sim.with(|gong| {
+        gong.change_by_hand("ada@acme.example", &json!({ "title": "Boss" }));
+        gong.change_by_hand("bob@acme.example", &json!({ "active": false }));
+        gong.vanish("cid@acme.example");
+    });
+    let told = async |id: &str, words: &str| {
+        scenarios::eventually(words, || async {
+            let person = world.person(id).await;
+            let outcomes = person["outcomes"].as_array().unwrap();
+            let says =
+                |outcome: &&Value| outcome["action"] == "drift" && outcome["reasons"].to_string().contains(words);
+            match outcomes.iter().filter(says).count() {
+                0 => Err(person.to_string()),
+                _ => Ok(()),
+            }
+        })
+        .await;
+    };
+    told(&ada, "changed by others: title").await;
+    told(&bob, "was left on and is off").await;
+    told(&cid, "does not list the account any more").await;
+    let shows = |name: &str| {
+        sim.with(|gong| gong.member(&format!("{name}@acme.example")))
+            .unwrap_or_default()
+    };
+    world
+        .until("mended", || {
+            let held = json!([shows("ada")["title"], shows("bob")["active"], shows("cid")["active"]]);
+            if held == json!(["AE", true, true]) {
+                Vec::new()
+            } else {
+                vec![held.to_string()]
+            }
+        })
+        .await;
+    world.rests(3, 0).await;
+    assert_eq!(
+        sim.with(|gong| gong.user("visitor@acme.example")),
+        unmanaged,
+        "nobody else is touched"
+    );
+    let (status, checked) = world
+        .apply
+        .ask("POST", "/v1/targets/gong/check", scenarios::OPERATOR, &Value::Null)
+        .await;
+    assert!(
+        status == 200 && checked["works"] == true && checked["readBack"]["works"] == true,
+        "{checked}"
+    );
+    let scene = world.stop().await;
+    let requests = sim.take_requests();
+    assert!(busiest(&requests, 1_000) <= 3, "both interfaces count into one limit");
+    let rest: Vec<_> = requests
+        .iter()
+        .filter(|request| request.path.starts_with("/v2/"))
+        .collect();
+    assert!(
+        rest.len() >= 6
+            && rest
+                .iter()
+                .all(|request| request.method == "GET" && request.path == "/v2/users")
+    );
+    assert_eq!(sim.with(|gong| gong.erasures), 0);
+    assert_polite(&sim.refused(), "belongs to another");
+
+    // `check` asks both, and says of each what is missing. Its requests keep the pace as well.
+    let config = scene.apply_config(&json!({}));
+    let check = async || {
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        scene
+            .command("apply-service", &["check", "--config", config.to_str().unwrap()])
+            .await
+    };
+    let (code, said) = check().await;
+    assert!(
+        code == 0 && said.contains("target gong: the read-back answers"),
+        "{said}"
+    );
+    sim.with(|gong| gong.rest.may_read_users = false);
+    let (code, said) = check().await;
+    assert!(
+        code == 1 && said.contains("target gong: read-back") && said.contains("api:users:read"),
+        "{said}"
+    );
+    std::fs::write(&key, "another").unwrap();
+    let (code, said) = check().await;
+    assert!(
+        code == 1 && said.contains("target gong: read-back") && said.contains("401"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("another") && said.contains("see connection.readBack in"),
+        "{said}"
+    );
+}
+
 async fn life(by_email: bool, edits: &[(&str, &str)]) {
     let scene = company().await;
     let (sellers, support) = (profile(&scene, "Sales User"), profile(&scene, "Service User"));

@@ -9,8 +9,9 @@ use target_sims::{SkyPrep, VendorSim};
 
 use super::world::{Start, World, assert_polite, busiest, company, department, hire, secret, text};
 
-/// So many times faster than SkyPrep, which the simulator allows: a minute of the test is ten of the vendor's.
-const FASTER: usize = 10;
+/// So many times faster than SkyPrep. The simulator takes the calls of a minute in six seconds, and counts quarters of them, which
+/// is stricter: 25 within 1.5 s. What the preset itself keeps is in `skypreps_hundred_calls_a_minute_are_kept_by_the_preset_alone`.
+const FASTER: i64 = 10;
 
 /// Who should have what: e-mail address, names, active, group.
 fn wanted(user: &SimUser) -> Value {
@@ -69,7 +70,7 @@ async fn skyprep_follows_the_department_with_keys_in_headers_and_email() {
 }
 
 async fn life(mut vendor: SkyPrep, settings: Value) {
-    vendor.per_minute *= FASTER;
+    (vendor.minute_ms, vendor.per_minute) = (60_000 / FASTER / 4, 100 / 4);
     let scene = company().await;
     let id = |name: &str, more: Value| hire(&scene, name, more);
     let (ada, bob, cid) = (id("ada", json!({})), id("bob", json!({})), id("cid", json!({})));
@@ -189,7 +190,11 @@ async fn life(mut vendor: SkyPrep, settings: Value) {
         );
     }
     let requests: Vec<_> = so_far.into_iter().chain(sim.take_requests()).collect();
-    assert!(busiest(&requests, 60_000) <= 100 * FASTER);
+    let most = busiest(&requests, 60_000 / FASTER / 4);
+    assert!(
+        (8..=25).contains(&most),
+        "{most}: over the limit, or it was never tried"
+    );
     assert!(requests.iter().all(|request| !request.path.contains("destroy")));
     assert_polite(&sim.refused(), "already been taken");
     world.stop().await;

@@ -201,10 +201,11 @@ impl World {
         );
     }
 
-    /// Ends both services in the orderly way.
-    pub(crate) async fn stop(self) {
+    /// Ends both services in the orderly way; gives what was around them.
+    pub(crate) async fn stop(self) -> Scene {
         self.apply.stop().await;
         self.ingest.stop().await;
+        self.scene
     }
 }
 

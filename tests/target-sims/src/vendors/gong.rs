@@ -1,6 +1,7 @@
 //! Gong's provisioning over SCIM (source "Custom"), with the rules that its documentation states: documented attributes and no
 //! others, an e-mail domain of the company, filters by user name and by group name alone, nobody is deleted, 3 requests a
-//! second and 10,000 a day, and groups that an administrator has bound to assignments.
+//! second and 10,000 a day, and groups that an administrator has bound to assignments. The REST API beside it, in `rest`, counts
+//! into the same limit.
 //!
 //! The protocol itself is [`crate::service`]; here is what Gong adds to it and leaves out. What is not documented is a switch.
 
@@ -17,6 +18,10 @@ use crate::schema::{
 };
 use crate::service::{Request, State};
 use crate::store::Store;
+
+mod rest;
+
+pub use rest::GongRest;
 
 const BASE: &str = "/scim/v2";
 const GONG_URN: &str = "urn:ietf:params:scim:schemas:extension:Gong:2.0:User";
@@ -114,6 +119,8 @@ pub struct Gong {
     pub manager_by_email: bool,
     /// Calls that would have erased somebody's data.
     pub erasures: usize,
+    /// The REST API.
+    pub rest: GongRest,
     /// Requests that were refused because of a rule, as words.
     pub refusals: Vec<String>,
     state: State,
@@ -131,6 +138,7 @@ impl Default for Gong {
             says_what_it_can: false,
             manager_by_email: false,
             erasures: 0,
+            rest: GongRest::default(),
             refusals: Vec::new(),
             state: state(&DOCUMENTED),
             recent: VecDeque::new(),
@@ -381,10 +389,7 @@ impl Vendor for Gong {
             return VendorAnswer::json(200, &json!({"requestId": "4al018gzaztcr8nbukw"}));
         }
         let Some(path) = request.path.strip_prefix(BASE) else {
-            return VendorAnswer::json(
-                404,
-                &json!({"requestId": "4al018gzaztcr8nbukw", "errors": ["not found"]}),
-            );
+            return rest::handle(self, request, &request.path);
         };
         let hidden = path.starts_with("/ServiceProviderConfig") && !self.says_what_it_can;
         let refused = if hidden {

@@ -1,4 +1,4 @@
-//! miniOrange: JSON by POST, a hash over key and time, and outcomes in the body, spelt in any case.
+//! miniOrange: JSON by POST, a hash over key and time, and outcomes in the body, spelt in any case. Its messages name the user.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -155,20 +155,20 @@ impl Vendor for MiniOrange {
             }
             ("search", true) => self.status(200, "USER_FOUND", "", None),
             ("search", false) => self.status(200, "USER_NOT_FOUND", "", None),
-            ("create", true) => self.error("a user with this name exists already"),
+            ("create", true) => self.error(&format!("a user with the name {key} exists already")),
             ("create", false) => {
                 if ["username", "email", "firstName", "lastName"]
                     .iter()
                     .any(|name| text(name).is_empty())
                 {
-                    return self.error("a required attribute is missing");
+                    return self.error(&format!("a required attribute of {key} is missing"));
                 }
                 self.seed(&text("username"));
                 *self.created.entry(key.clone()).or_default() += 1;
-                merge(self.users.entry(key).or_default(), &body);
-                self.status(200, "SUCCESS", "created", None)
+                merge(self.users.entry(key.clone()).or_default(), &body);
+                self.status(200, "SUCCESS", &format!("{key} was created"), None)
             }
-            (_, false) => self.error("the user was not found"),
+            (_, false) => self.error(&format!("the user {key} was not found")),
             ("get", true) => self.status(200, "SUCCESS", "", self.users.get(&key)),
             ("delete", true) => {
                 self.users.remove(&key);
@@ -187,7 +187,7 @@ impl Vendor for MiniOrange {
                     user.insert("enabled".to_owned(), json!(true));
                 }
                 merge(user, &body);
-                self.status(200, "SUCCESS", "done", None)
+                self.status(200, "SUCCESS", &format!("{key} was changed"), None)
             }
         }
     }

@@ -21,6 +21,10 @@ pub struct SkyPrep {
     pub invite_method: &'static str,
     /// Calls per minute and address.
     pub per_minute: usize,
+    /// How long a minute is, in milliseconds: a test that has no time makes it shorter and keeps the rule.
+    pub minute_ms: i64,
+    /// What successes hold beside their message, as `{"errors": []}`.
+    pub beside_success: Value,
     /// Whether the list is the whole answer, or below `users`.
     pub list_in_object: bool,
     /// Whether `create_user` answers with the user, or with a message alone.
@@ -48,6 +52,8 @@ impl Default for SkyPrep {
             reactivate_method: "reactivate_user",
             invite_method: "send_login_info",
             per_minute: 100,
+            minute_ms: 60_000,
+            beside_success: json!({}),
             list_in_object: false,
             create_shows_user: true,
             group_methods: [
@@ -227,10 +233,35 @@ impl Vendor for SkyPrep {
     }
 
     fn handle(&mut self, request: &VendorRequest) -> VendorAnswer {
+        let mut answer = self.answer(request);
+        let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        if said["message"] == "success"
+            && let Some(more) = self.beside_success.as_object()
+        {
+            let mut said = said;
+            for (name, value) in more {
+                said[name] = value.clone();
+            }
+            answer.body = said.to_string();
+        }
+        answer
+    }
+}
+
+impl SkyPrep {
+    fn answer(&mut self, request: &VendorRequest) -> VendorAnswer {
         self.overlaps += usize::from(request.overlaps);
         self.calls.push_back(request.now_ms);
-        while self.calls.front().is_some_and(|call| request.now_ms - call > 60_000) {
+        while self
+            .calls
+            .front()
+            .is_some_and(|call| request.now_ms - call >= self.minute_ms)
+        {
             self.calls.pop_front();
+        }
+        // "Batches must not run concurrently": how one is refused is not said.
+        if request.overlaps {
+            return VendorAnswer::json(429, &json!({"error": "one call at a time"}));
         }
         if self.calls.len() > self.per_minute {
             let mut answer = VendorAnswer::json(429, &json!({"error": "rate limit exceeded"}));

@@ -83,6 +83,8 @@ fn each_style_reads_everybody() {
             body,
             mut headers,
         } => {
+            // Of several lines any may be the one.
+            headers.push(("link".to_owned(), "</api/users?p=0>; rel=\"prev\"".to_owned()));
             headers.push(("link".to_owned(), link.to_owned()));
             HttpAnswer::Response { status, headers, body }
         }
@@ -169,6 +171,44 @@ fn no_list_goes_in_circles_and_none_that_does_is_believed() {
     });
     let script = vec![on("GET /users?page=1", page(&[1])), on("GET /users?page=2", page(&[2]))];
     assert_eq!(all(&endless, script).unwrap_err(), ("halt", "list-too-long".to_owned()));
+}
+
+/// Gong answers a page without users with 404, the first one of an empty list and the one after a full last page alike.
+#[test]
+fn a_page_that_a_pattern_takes_for_empty_ends_the_list_and_does_not_make_it_shorter() {
+    let connector = with(|description| {
+        description["operations"]["list"]["query"] = json!({"after": "{{ page.cursor }}"});
+        description["operations"]["list"]["paging"] = json!({"style": "cursor", "next": "$.next", "total": "$.total"});
+        description["operations"]["list"]["answers"] =
+            json!([{"is": "absent", "status": 404, "body": {"at": "$.requestId", "exists": true}}]);
+    });
+    let page = |ids: &[u64], total: u64| {
+        let users: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
+        ok(json!({"total": total, "next": "c", "users": users}))
+    };
+    let nobody = || status(404, &json!({"requestId": "r", "errors": ["none"]}));
+    assert_eq!(
+        all(&connector, vec![on("GET /users", nobody())]).unwrap(),
+        Vec::<String>::new()
+    );
+    let script = |total| {
+        vec![
+            on("GET /users", page(&[1, 2], total)),
+            on("GET /users?after=c", nobody()),
+        ]
+    };
+    assert_eq!(all(&connector, script(2)).unwrap(), ["1", "2"]);
+    // The number that a page before has named still counts.
+    assert_eq!(
+        all(&connector, script(3)).unwrap_err(),
+        ("retry", "list-incomplete".to_owned())
+    );
+    // Without the application's own body it is a wrong address.
+    let wrong = status(404, &json!({"error": "no such path"}));
+    assert_eq!(
+        all(&connector, vec![on("GET /users", wrong)]).unwrap_err(),
+        ("halt", "http-404".to_owned())
+    );
 }
 
 #[test]

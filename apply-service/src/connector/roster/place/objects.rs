@@ -167,6 +167,9 @@ impl Objects {
             .with_bucket_name(&config.bucket)
             .with_retry(self.retry())
             .with_http_connector(self.carrier.clone());
+        if let Some(endpoint) = &config.endpoint {
+            builder = builder.with_base_url(endpoint.trim_end_matches('/'));
+        }
         if let [key] = secrets {
             builder = builder.with_service_account_key(key);
         }

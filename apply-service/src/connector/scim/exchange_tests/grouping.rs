@@ -161,12 +161,18 @@ fn members_are_added_and_removed_and_never_replaced() {
         config.groups.remove = RemoveMember::Value;
         config.groups.capital_operations = true;
     });
-    let operations = json!([
-        {"op": "Remove", "path": "members", "value": [{"value": "r3"}]},
-        {"op": "Add", "path": "members", "value": [{"value": "r1"}]},
-    ]);
-    let script = vec![on("PATCH /Groups/g1", answer(204, "")).patching(operations)];
-    assert_eq!(run(&entra, change(&["r1"], &["r3"]), script), Ok(Reply::Changed));
+    let everywhere = with(|config| {
+        config.groups.remove = RemoveMember::Value;
+        config.capital_operations = true;
+    });
+    for entra in [entra, everywhere] {
+        let operations = json!([
+            {"op": "Remove", "path": "members", "value": [{"value": "r3"}]},
+            {"op": "Add", "path": "members", "value": [{"value": "r1"}]},
+        ]);
+        let script = vec![on("PATCH /Groups/g1", answer(204, "")).patching(operations)];
+        assert_eq!(run(&entra, change(&["r1"], &["r3"]), script), Ok(Reply::Changed));
+    }
 }
 
 #[test]
@@ -197,11 +203,20 @@ fn who_is_in_it_already_or_not_in_it_is_no_mistake_and_of_many_one_is_to_blame()
         let script = vec![on("PATCH /Groups/g1", answered)];
         assert_eq!(failure(run(&scim(), change(&["r1", "r2"], &[]), script)).0, "reject");
     }
-    let script = vec![on("PATCH /Groups/g1", answer(413, ""))];
-    assert_eq!(
-        failure(run(&scim(), change(&["r1", "r2"], &[]), script)),
-        ("reject", "http-413".to_owned())
-    );
+    // Too large, whatever is said besides: the code is acted on, and no other form of the same is sent.
+    for said in [
+        answer(413, ""),
+        scim_error(413, "tooMany"),
+        scim_error(413, "invalidPath"),
+    ] {
+        for (add, remove) in [(&["r1", "r2"][..], &[][..]), (&["r1"], &["r2", "r3"]), (&[], &["r1"])] {
+            let script = vec![on("PATCH /Groups/g1", said.clone())];
+            assert_eq!(
+                failure(run(&scim(), change(add, remove), script)),
+                ("reject", "http-413".to_owned())
+            );
+        }
+    }
 }
 
 #[test]
@@ -290,4 +305,121 @@ fn a_name_is_changed_by_id_in_the_form_that_the_target_takes() {
         vec![on("PATCH /Groups/g1", scim_error(409, "uniqueness"))],
     );
     assert!(matches!(taken, Ok(Reply::Conflict(_))), "{taken:?}");
+}
+
+/// A page of a list that says neither how many there are nor, without a cursor, where the next one is.
+fn unnumbered(groups: &[Value], cursor: Option<&str>) -> HttpAnswer {
+    let mut body = json!({ "Resources": groups });
+    if let Some(cursor) = cursor {
+        body["nextCursor"] = json!(cursor);
+    }
+    ok(body)
+}
+
+#[test]
+fn groups_are_listed_by_cursor_and_from_the_first_page_when_one_has_expired() {
+    let by_list = || with(|config| config.filter = FilterMode::None);
+    let line = |start: &str| format!("GET /Groups?{NO_MEMBERS}&{start}count=100");
+    let pages = |first: &str| {
+        vec![
+            on(&line(first), unnumbered(&[group("g1", "Sales")], Some("a+b"))),
+            on(&line("cursor=a+b&"), unnumbered(&[group("g2", "EMEA")], None)),
+        ]
+    };
+    // Followed although nobody asked for it, and asked for where it is declared.
+    assert_eq!(found(&run(&by_list(), find("EMEA"), pages(""))), ["g2"]);
+    let declared = by_list();
+    declare(
+        &declared,
+        json!({"patch": {"supported": true}, "pagination": {"cursor": true, "index": false}}),
+    );
+    assert_eq!(found(&run(&declared, find("EMEA"), pages("cursor=&"))), ["g2"]);
+    assert!(found(&run(&declared, find("APAC"), pages("cursor=&"))).is_empty());
+    for expired in [scim_error(400, "expiredCursor"), answer(400, "")] {
+        let mut script = pages("cursor=&");
+        script[1].answer = expired;
+        let failed = failure(run(&declared, find("EMEA"), script));
+        assert_eq!(failed.0, "retry", "{failed:?}");
+    }
+    // Declared and refused: by index from now on.
+    let mut script = vec![on(&line("cursor=&"), scim_error(400, "invalidValue"))];
+    script.push(on(&line(""), page(&[group("g2", "EMEA")], 1)));
+    assert_eq!(found(&run(&declared, find("EMEA"), script)), ["g2"]);
+    let script = vec![on(&line(""), page(&[group("g2", "EMEA")], 1))];
+    assert_eq!(found(&run(&declared, find("EMEA"), script)), ["g2"]);
+}
+
+#[test]
+fn a_page_that_comes_twice_makes_no_second_group() {
+    let connector = with(|config| config.filter = FilterMode::None);
+    let all = [group("g1", "Sales"), group("g2", "EMEA")];
+    let script = vec![
+        on(&format!("GET /Groups?{NO_MEMBERS}&count=100"), unnumbered(&all, None)),
+        on(
+            &format!("GET /Groups?{NO_MEMBERS}&startIndex=3&count=100"),
+            unnumbered(&all, None),
+        ),
+    ];
+    assert_eq!(found(&run(&connector, find("Sales"), script)), ["g1"]);
+    // The list has moved by one while it was read.
+    let moved = [group("g2", "EMEA"), group("g3", "APAC")];
+    let script = vec![
+        on(&format!("GET /Groups?{NO_MEMBERS}&count=100"), unnumbered(&all, None)),
+        on(
+            &format!("GET /Groups?{NO_MEMBERS}&startIndex=3&count=100"),
+            unnumbered(&moved, None),
+        ),
+        on(
+            &format!("GET /Groups?{NO_MEMBERS}&startIndex=5&count=100"),
+            unnumbered(&[], None),
+        ),
+    ];
+    assert_eq!(found(&run(&connector, find("EMEA"), script)), ["g2"]);
+}
+
+/// Whom somebody else adds between the look and the PUT stays in the group.
+#[test]
+fn a_group_is_written_whole_only_over_the_version_that_was_read() {
+    let version = |members: &[&str], version: &str| {
+        let mut group = with_members(members);
+        group["meta"]["version"] = json!(version);
+        ok(group)
+    };
+    let puts = || {
+        let connector = with(|config| config.patch = PatchMode::Put);
+        declare(&connector, json!({"etag": {"supported": true}}));
+        connector
+    };
+    let written = |members: &[&str]| {
+        let members: Vec<Value> = members.iter().map(|id| json!({"value": id, "type": "User"})).collect();
+        let mut members = members;
+        members.push(json!({"value": "r3"}));
+        json!({"displayName": "Sales", "externalId": "x", "members": members})
+    };
+    let script = vec![
+        on("GET /Groups/g1", version(&["r1"], "W/1")),
+        on("PUT /Groups/g1", answer(412, "")).if_match("W/1"),
+        on("GET /Groups/g1", version(&["r1", "r2"], "W/2")),
+        on("PUT /Groups/g1", answer(204, ""))
+            .if_match("W/2")
+            .with_body(written(&["r1", "r2"])),
+        on("GET /Groups/g1", version(&["r1", "r2", "r3"], "W/3")),
+    ];
+    assert_eq!(run(&puts(), known(&["r3"], &[], 1), script), Ok(Reply::Changed));
+    // Somebody who writes all the time: later again, and never over them.
+    let script = (1..=3)
+        .flat_map(|_| {
+            let put = on("PUT /Groups/g1", answer(412, "")).if_match("W/1");
+            [on("GET /Groups/g1", version(&["r1"], "W/1")), put]
+        })
+        .collect();
+    assert_eq!(failure(run(&puts(), known(&["r3"], &[], 1), script)).0, "retry");
+    // Versions that are not declared are not believed.
+    let script = vec![
+        on("GET /Groups/g1", version(&["r1"], "W/1")),
+        on("PUT /Groups/g1", answer(204, "")),
+        on("GET /Groups/g1", version(&["r1", "r3"], "W/2")),
+    ];
+    let undeclared = with(|config| config.patch = PatchMode::Put);
+    assert_eq!(run(&undeclared, known(&["r3"], &[], 1), script), Ok(Reply::Changed));
 }

@@ -397,3 +397,19 @@ fn a_renamed_account_is_found_by_its_new_name_in_the_listing() {
     let script = vec![time(), on("GET /Users/7", ok(user("7", "x", "byron")))];
     assert_eq!(ids(&run(&connector, find("byron"), script)), ["7"]);
 }
+
+#[test]
+fn names_of_operations_are_written_as_the_server_knows_them() {
+    let connector = with(|config| config.capital_operations = true);
+    let operations = json!([
+        {"op": "Remove", "path": "nickName"},
+        {"op": "Replace", "path": "title", "value": "VP"},
+    ]);
+    let script = vec![on("PATCH /Users/1", ok(user("1", "", "ada"))).patching(operations)];
+    let operation = Operation::Update {
+        id: id("1"),
+        values: values(&[("title", json!("VP")), ("nickName", Value::Null)]),
+        etag: None,
+    };
+    assert!(matches!(run(&connector, operation, script), Ok(Reply::Written { .. })));
+}

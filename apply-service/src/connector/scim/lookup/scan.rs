@@ -115,7 +115,7 @@ impl Find {
         };
         scan.index.begins(self.shared.view(|abilities| abilities.target_time));
         let pages_max = self.shared.config.scan_pages_max;
-        let (new, more) = scan.progress.take(&page, pages_max);
+        let (new, more) = scan.progress.take_of(&scan.start, &page, pages_max);
         if new {
             for account in page
                 .resources

@@ -9,6 +9,7 @@ use crate::connector::{
         abilities::Abilities,
         build,
         filter::Filter,
+        patch::capitalize,
         path::{Path, Vocabulary},
         render::{self, Start},
         resource,
@@ -71,6 +72,9 @@ impl Probe {
         });
         if with_key {
             body["externalId"] = json!(self.key());
+        }
+        for (path, value) in &self.more {
+            build::set(&mut body, path, value, &self.config);
         }
         body
     }
@@ -141,12 +145,15 @@ impl Probe {
             Change::Remove => json!([{"op": "remove", "path": at}]),
             _ => json!([{"op": "replace", "path": at, "value": value}]),
         };
-        Some(self.write(
-            "PATCH",
-            path,
-            json!({"schemas": [PATCH_OP], "Operations": operations}),
-            version,
-        ))
+        Some(self.write("PATCH", path, self.patch(operations), version))
+    }
+
+    /// The body of a PATCH, with its operations as this server wants their names.
+    fn patch(&self, mut operations: Value) -> Value {
+        if self.config.capital_operations {
+            operations.as_array_mut().into_iter().flatten().for_each(capitalize);
+        }
+        json!({"schemas": [PATCH_OP], "Operations": operations})
     }
 
     pub(super) fn put(&self, at: &str, value: &Value, path: String, version: Option<&str>) -> Request {
@@ -177,11 +184,6 @@ impl Probe {
             Off::Path | Off::PathText => json!([{"op": "replace", "path": "active", "value": value}]),
             Off::PathLess | Off::PathLessText => json!([{"op": "replace", "value": {"active": value}}]),
         };
-        self.write(
-            "PATCH",
-            path,
-            json!({"schemas": [PATCH_OP], "Operations": operations}),
-            None,
-        )
+        self.write("PATCH", path, self.patch(operations), None)
     }
 }

@@ -41,6 +41,16 @@ impl Probe {
                 let status = status(answer);
                 let stale = self.shows_old(change, answer);
                 self.seen.sent(change, status, stale);
+                // Some servers know `Replace` alone, as Entra ID writes it. When that is refused as well, it was not that.
+                let other = change == Change::Path && matches!(status, Some(400 | 422));
+                if other && !self.config.capital_operations && self.seen.capital.is_none() {
+                    (self.config.capital_operations, self.seen.capital) = (true, Some(false));
+                    self.queue.push_front(Task::Change(change));
+                    return None;
+                }
+                if other && self.seen.capital == Some(false) {
+                    self.config.capital_operations = false;
+                }
                 if status.is_some_and(|status| (200..300).contains(&status)) {
                     self.queue.push_front(Task::Look(change));
                 } else {
@@ -52,6 +62,10 @@ impl Probe {
                 let (path, value) = self.wanted(change);
                 let took = resource::same(&self.value(&path), &value);
                 self.seen.took(change, took);
+                if change == Change::Path && self.seen.capital.is_some() {
+                    self.seen.capital = Some(took);
+                    self.config.capital_operations = took;
+                }
                 self.after_change(change);
             }
             Task::Switch(off, active) => {

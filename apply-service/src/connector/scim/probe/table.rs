@@ -101,6 +101,12 @@ impl Seen {
             ("PUT", Change::Put),
             ("a write with a version that never was", Change::StaleVersion),
         ] {
+            if change == Change::ValueFilter
+                && let Some(capital) = self.capital
+            {
+                let said = if capital { "taken" } else { "refused as well" };
+                row("the same with `Replace`", said.to_owned(), key(&["capitalOperations"]));
+            }
             let therefore = match change {
                 Change::Path => key(&["patch", "verifyWrites"]),
                 Change::StaleVersion => key(&["etag"]),

@@ -389,3 +389,49 @@ fn whatever_goes_wrong_about_the_group_nothing_stays() {
         }
     }
 }
+
+/// An account whose title is changed by operations in capital letters, or by none.
+fn by_operation(takes: &str) -> Report {
+    let (mut title, mut there, mut probe) = (json!("made by a probe"), false, probe());
+    run(&mut probe, |request| match (request.method, request.path.as_str()) {
+        ("POST", "/Users") if !there => {
+            there = true;
+            answer(201, json!({"id": "7", "userName": probe_name()}))
+        }
+        ("GET", "/Users/7") if there => answer(
+            200,
+            json!({"id": "7", "userName": probe_name(), "active": true, "title": title}),
+        ),
+        ("PATCH", "/Users/7") => {
+            let operation = &request.body.as_ref().unwrap()["Operations"][0];
+            if operation["op"] != takes || operation["path"] != "title" {
+                return answer(400, json!({}));
+            }
+            title = operation["value"].clone();
+            answer(204, Value::Null)
+        }
+        ("DELETE", "/Users/7") => {
+            there = false;
+            answer(204, Value::Null)
+        }
+        ("PUT" | "POST", _) => answer(400, json!({})),
+        _ => answer(404, json!({})),
+    });
+    probe.report()
+}
+
+#[test]
+fn a_server_that_knows_operations_in_capital_letters_alone_is_found_out() {
+    let said = |report: &Report| {
+        let row = report.rows.iter().find(|row| row.question.contains("`Replace`"));
+        row.map(|row| row.answer.clone())
+    };
+    let report = by_operation("Replace");
+    assert_eq!(report.keys["capitalOperations"], true, "{:?}", report.keys);
+    assert_eq!(said(&report).as_deref(), Some("taken"));
+    let report = by_operation("replace");
+    assert!(!report.keys.contains_key("capitalOperations") && said(&report).is_none());
+    let report = by_operation("nothing");
+    assert!(!report.keys.contains_key("capitalOperations"));
+    assert_eq!(said(&report).as_deref(), Some("refused as well"));
+}

@@ -81,6 +81,8 @@ pub(super) struct Seen {
     pub(super) second_page: Option<Option<ListPage>>,
     pub(super) cursor_page: Option<Option<ListPage>>,
     pub(super) changes: BTreeMap<Change, Outcome>,
+    /// Whether a PATCH was taken with its operations in capital letters alone; `None`: they were not tried.
+    pub(super) capital: Option<bool>,
     pub(super) twin: Option<u16>,
     /// Whether the refusal of a twin was understood.
     pub(super) twin_known: bool,
@@ -232,6 +234,9 @@ impl Seen {
             Some(Tried::Put) => put("patch", json!("put")),
             Some(Tried::Path) | None => None,
         };
+        if self.capital == Some(true) {
+            put("capitalOperations", json!(true));
+        }
         if self.way() == Some(Tried::Put) && matches!(self.off, Some(Off::Path | Off::PathText)) {
             put("activeByPatch", json!(true));
         }

@@ -245,6 +245,15 @@ impl World {
                 self.accounts.iter().map(|(id, values)| show(id, values)).collect(),
                 None,
             ),
+            // With ids of its own, and without our keys.
+            Operation::ReadBack { .. } => {
+                let other = |(id, values): (&String, &AttributeValues)| Seen {
+                    id: RemoteId(format!("other-{id}")),
+                    external_id: None,
+                    ..show(id, values)
+                };
+                Answer::Page(self.accounts.iter().map(other).collect(), None)
+            }
             Operation::Find { external_id, by } => {
                 let shown: Vec<Seen> = self.accounts.iter().map(|(id, values)| show(id, values)).collect();
                 let name = by.iter().find(|(path, _)| path.0 == USER_NAME).map(|(_, name)| name);
