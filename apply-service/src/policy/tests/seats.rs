@@ -115,13 +115,23 @@ fn a_seat_that_was_taken_out_of_the_policy_is_taken_back_with_the_next_change_of
             "  - {{ name: sellers, filter: all, set: {{ seats: [{seats}], workspaces: {{ Main: Member }} }} }}"
         ))
     };
+    let edited_to = |seats: &str| {
+        let mut edited = sellers(seats);
+        edited.assignments[0].since = Some(at(12));
+        edited
+    };
+    let changed = |version: u64| {
+        let mut change = person(1).version(version);
+        change.cause.observed_at = at(13);
+        change
+    };
     let target = sellers("gong, engage");
     let made = asked(&person(1), None, &target);
     let link = link_after(&made, None, &RemoteId("r1".into()), None, &person(1), &target, at(11));
     // No assignment of the policy names the seat any more.
-    let edited = sellers("gong");
+    let edited = edited_to("gong");
     assert_eq!(seats(&asked(&person(1), Some(&link), &edited)), [], "an edit waits");
-    let taken = asked(&person(1).version(2), Some(&link), &edited);
+    let taken = asked(&changed(2), Some(&link), &edited);
     assert_eq!(seats(&taken), [("engage", &Value::Null)], "{taken}");
     // Done, it is done.
     let after = link_after(
@@ -129,11 +139,11 @@ fn a_seat_that_was_taken_out_of_the_policy_is_taken_back_with_the_next_change_of
         Some(&link),
         &RemoteId("r1".into()),
         None,
-        &person(1).version(2),
+        &changed(2),
         &edited,
-        at(12),
+        at(14),
     );
-    assert!(asked(&person(1).version(3), Some(&after), &edited).values.is_empty());
+    assert!(asked(&changed(3), Some(&after), &edited).values.is_empty());
     // Nor does the assignment that gave it have to be there any more.
     let renamed = of("  - { name: everybody, filter: all, set: { seats: [gong] } }");
     let moved = asked(&person(1), Some(&link), &renamed);
@@ -151,8 +161,8 @@ fn a_seat_that_was_taken_out_of_the_policy_is_taken_back_with_the_next_change_of
         "{moved}"
     );
     // Without its seat a setting waits: what the account holds is left until the seat is granted again.
-    let waiting = sellers("engage");
-    let waits = asked(&person(1).version(2), Some(&link), &waiting);
+    let waiting = edited_to("engage");
+    let waits = asked(&changed(2), Some(&link), &waiting);
     assert_eq!(
         waits.values.keys().map(|path| path.0.as_str()).collect::<Vec<_>>(),
         ["entitlements[type eq \"gong\"].value"],
@@ -160,7 +170,7 @@ fn a_seat_that_was_taken_out_of_the_policy_is_taken_back_with_the_next_change_of
     );
     // What the rows of everybody write is no setting, also when the row is dropped.
     let dropped = gong("attributes: { title: { drop: true } }\nassignments:\n  - { name: sellers, filter: all, set: { seats: [gong, engage], workspaces: { Main: Member } } }").unwrap();
-    assert!(asked(&person(1).version(2), Some(&link), &dropped).values.is_empty());
+    assert!(asked(&changed(2), Some(&link), &dropped).values.is_empty());
 }
 
 #[test]
