@@ -149,5 +149,5 @@ fn every_subset_of_causes_over_every_link_and_setting() {
             }
         }
     }
-    assert_eq!(seen.len(), 5 * (1 + 4 * 2 + 2), "every cause has decided in every way");
+    assert_eq!(seen.len(), 5 * (1 + 6 * 2), "every cause has decided in every way");
 }
