@@ -13,8 +13,8 @@ use usher_filter::{Filter, People, Truth};
 
 use super::{
     account::AttributePath,
-    link::Link,
-    policy::{AttributeRule, TargetPolicy, Write},
+    link::{Link, Written},
+    policy::{ACTIVE, AttributeRule, EXTERNAL_ID, TargetPolicy, Write, is_identifier},
 };
 
 /// One assignment.
@@ -77,8 +77,7 @@ pub fn remember(assignments: &mut [Assignment], seen: &BTreeMap<String, Settings
     }
 }
 
-/// Where a setting of the target is written: what assignments give there and give no more is taken back, also when no
-/// assignment of the policy names it any longer.
+/// Where a setting of the target is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingPlace {
     /// Of the path, before the item or the key.
@@ -100,23 +99,46 @@ impl SettingPlace {
     }
 }
 
+/// Whether assignments write the attribute. What is written with new accounts alone is the application's own.
+#[must_use]
+pub fn is_setting(path: &AttributePath, target: &TargetPolicy) -> bool {
+    let mut rows = target.assignments.iter().flat_map(|assignment| &assignment.rows);
+    rows.any(|row| row.path == *path && row.write == Write::Always)
+}
+
+/// Whether a row of everybody, or of an access policy, writes the attribute.
+fn is_everybodys(path: &AttributePath, target: &TargetPolicy) -> bool {
+    let log_ins = target.scope.access.iter().flat_map(|access| &access.rows);
+    target.attributes.iter().chain(log_ins).any(|row| row.path == *path)
+}
+
+/// Marks what settings have given, after a write.
+pub fn note_given(link: &mut Link, target: &TargetPolicy) {
+    for (path, written) in link.written.iter_mut() {
+        written.given = (written.given || is_setting(path, target)) && !is_everybodys(path, target);
+    }
+}
+
 /// The settings of an account that its assignment does not give: those of others, and those that were taken out of the
-/// policy. What waits for its seat is none of them, nor is what managers decide about.
+/// policy. What waits for its seat is none of them, nor is what managers decide about. What anything but a setting wrote
+/// is none either, wherever it lies: a row that is dropped makes an attribute the application's own.
 pub fn taken_back<'a>(assignment: &Assignment, link: &'a Link, target: &TargetPolicy) -> Vec<&'a AttributePath> {
     let of_assignments = || target.assignments.iter().flat_map(|other| &other.rows);
-    let once = |path: &AttributePath| of_assignments().any(|row| row.path == *path && row.write == Write::OnCreate);
-    let is_setting = |path: &AttributePath| {
-        of_assignments().any(|row| row.path == *path) || target.settings_at.iter().any(|place| place.holds(path))
+    let managers = |path: &AttributePath| {
+        of_assignments().any(|row| row.path == *path && row.write == Write::OnCreate)
+            || target.managers_at.iter().any(|place| place.holds(path))
     };
-    let everybodys = |path: &AttributePath| {
-        let log_ins = target.scope.access.iter().flat_map(|access| &access.rows);
-        target.attributes.iter().chain(log_ins).any(|row| row.path == *path)
+    let never = |path: &AttributePath| {
+        [EXTERNAL_ID, ACTIVE].contains(&path.0.as_str()) || is_identifier(path) || is_everybodys(path, target)
     };
     let ours =
         |path: &AttributePath| assignment.waiting.contains(path) || assignment.rows.iter().any(|row| row.path == *path);
-    let written = link.written.iter().map(|(path, _)| path);
+    // Links of earlier versions do not say what was given: there the assignments of the policy tell.
+    let given = |path: &AttributePath, written: &Written| written.given || is_setting(path, target);
+    let written = link.written.iter();
     written
-        .filter(|path| is_setting(path) && !ours(path) && !everybodys(path) && !once(path))
+        .filter(|(path, written)| given(path, written) && !ours(path) && !managers(path) && !never(path))
+        .map(|(path, _)| path)
         .collect()
 }
 
@@ -222,19 +244,17 @@ impl Assignment {
     }
 }
 
-/// What was written once is the application's own: it is not compared any more.
+/// What was written once is the application's own: it is not compared any more, whichever assignment gave it. That it was
+/// given stays known: into an automatic assignment it is ours again, and what that one lacks is taken back.
 pub fn forget_manual(link: &mut Link, target: &TargetPolicy) {
     let name = link.assignment.as_ref().map(|assigned| assigned.name.as_str());
-    let own = target
-        .assignments
-        .iter()
-        .find(|assignment| Some(assignment.name.as_str()) == name);
-    for row in own
-        .filter(|assignment| assignment.manual)
-        .into_iter()
-        .flat_map(|assignment| &assignment.rows)
-    {
-        link.written.remove(&row.path);
+    let named = |assignment: &&Assignment| Some(assignment.name.as_str()) == name;
+    let own = target.assignments.iter().find(named);
+    let Some(own) = own.filter(|assignment| assignment.manual) else {
+        return;
+    };
+    for (path, written) in link.written.iter_mut() {
+        written.doubted |= written.given || own.rows.iter().any(|row| row.path == *path);
     }
 }
 

@@ -36,6 +36,10 @@ pub struct Written {
     /// How often this very value was written again because others had changed it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub corrections: u8,
+    /// A setting of an assignment wrote it: whoever loses the assignment loses it. Also remembered where nothing else is
+    /// certain any more: what was given must be found to be taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
@@ -61,6 +65,19 @@ impl Written {
             returned,
             doubted: false,
             corrections,
+            given: before.is_some_and(|before| before.given),
+        }
+    }
+
+    /// A setting that may have been written.
+    #[must_use]
+    pub fn maybe_given() -> Self {
+        Self {
+            hash: StateHash::of_value(&serde_json::Value::Null),
+            returned: None,
+            doubted: true,
+            corrections: 0,
+            given: true,
         }
     }
 }
@@ -238,10 +255,19 @@ impl Link {
     }
 
     /// Forgets what these attributes hold: a write of them was sent and its effect is not certain. Planning against
-    /// the old values could find nothing to do although the new ones are there.
-    pub fn doubt<'a>(&mut self, paths: impl IntoIterator<Item = &'a AttributePath>) {
+    /// the old values could find nothing to do although the new ones are there. Of settings it stays known that they may
+    /// have been given: else nobody would take them back.
+    pub fn doubt<'a>(
+        &mut self,
+        paths: impl IntoIterator<Item = &'a AttributePath>,
+        is_setting: impl Fn(&AttributePath) -> bool,
+    ) {
         for path in paths {
-            self.written.remove(path);
+            match self.written.get_mut(path) {
+                Some(written) if written.given => written.doubted = true,
+                _ if is_setting(path) => self.written.insert(path.clone(), Written::maybe_given()),
+                _ => self.written.remove(path),
+            }
             if path.0 == ACTIVE {
                 self.active = None;
             }
@@ -251,10 +277,24 @@ impl Link {
     /// Forgets what every attribute holds. See [`Link::doubt`].
     #[must_use]
     pub fn doubted(&self) -> Self {
+        let given = self.written.iter().filter(|(_, written)| written.given);
+        let doubted = |written: &Written| Written {
+            doubted: true,
+            ..written.clone()
+        };
         Self {
-            written: WrittenAttributes::default(),
+            written: given.map(|(path, written)| (path.clone(), doubted(written))).collect(),
             active: None,
             ..self.clone()
+        }
+    }
+
+    /// Takes over which settings the account was given under its earlier link.
+    pub fn inherit(&mut self, earlier: &Self, is_setting: impl Fn(&AttributePath) -> bool) {
+        for (path, written) in earlier.written.iter() {
+            if (written.given || is_setting(path)) && !self.written.contains_key(path) {
+                self.written.insert(path.clone(), Written::maybe_given());
+            }
         }
     }
 

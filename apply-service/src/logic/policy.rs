@@ -311,8 +311,8 @@ pub struct TargetPolicy {
     pub unshown: BTreeSet<AttributePath>,
     /// Who gets which settings, uppermost first; empty: the target has none.
     pub assignments: Vec<Assignment>,
-    /// Where settings of this target are written, those of managers aside.
-    pub settings_at: Vec<SettingPlace>,
+    /// Where settings of this target are written that managers decide about.
+    pub managers_at: Vec<SettingPlace>,
     /// In which groups people are to be; `None`: groups are not our business.
     pub groups: Option<GroupRules>,
     /// In which groups people would be, where `features.groups` is off: said, not done.

@@ -163,7 +163,7 @@ pub(crate) fn policy() -> TargetPolicy {
             row("userName", &["username"]),
         ],
         assignments: vec![],
-        settings_at: vec![],
+        managers_at: vec![],
         groups: None,
         groups_off: None,
         lifecycle: Lifecycle {

@@ -70,30 +70,31 @@ enum Updates {
     Manual,
 }
 
-/// Where settings are written. What managers decide about is none of ours once it was written.
-pub(super) fn places(layers: &Layers<'_>, connector: &dyn Connector) -> Vec<SettingPlace> {
+/// Where settings are written that managers decide about: they are none of ours once they were written.
+pub(super) fn managers_places(layers: &Layers<'_>, connector: &dyn Connector) -> Vec<SettingPlace> {
     /// Stands for an item or a key: letters alone, so that it can stand wherever one can.
     const STAND_IN: &str = "usherStandIn";
     // Mistakes are said with the assignments.
     let quiet = &mut Vec::new();
     let meanings: BTreeMap<String, Meaning> = layers.decode(&["settings"], quiet).unwrap_or_default();
     let managers = layers.decode(&CONTROL, quiet) == Some(true);
-    let kept = meanings.values().filter(|meaning| !(managers && meaning.capture));
-    kept.map(|meaning| {
-        let whole = meaning.attribute.replace("{item}", STAND_IN).replace("{key}", STAND_IN);
-        let path = connector.check_path(&whole).map_or(whole, |path| path.0);
-        match path.split_once(STAND_IN) {
-            Some((before, after)) => SettingPlace {
-                before: before.to_owned(),
-                after: Some(after.to_owned()),
-            },
-            None => SettingPlace {
-                before: path,
-                after: None,
-            },
-        }
-    })
-    .collect()
+    let theirs = meanings.values().filter(|meaning| managers && meaning.capture);
+    theirs
+        .map(|meaning| {
+            let whole = meaning.attribute.replace("{item}", STAND_IN).replace("{key}", STAND_IN);
+            let path = connector.check_path(&whole).map_or(whole, |path| path.0);
+            match path.split_once(STAND_IN) {
+                Some((before, after)) => SettingPlace {
+                    before: before.to_owned(),
+                    after: Some(after.to_owned()),
+                },
+                None => SettingPlace {
+                    before: path,
+                    after: None,
+                },
+            }
+        })
+        .collect()
 }
 
 /// What is needed to read settings.

@@ -180,7 +180,7 @@ pub(super) fn target(
         recorded,
         attributes,
         assignments,
-        settings_at: assignments::places(layers, &*connector),
+        managers_at: assignments::managers_places(layers, &*connector),
         keeps_values: list.is_some(),
         groups,
         groups_off,

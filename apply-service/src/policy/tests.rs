@@ -3,6 +3,7 @@
 mod assignments;
 mod belonging;
 mod connections;
+mod given;
 mod gong;
 mod groups;
 mod managers;

@@ -10,6 +10,7 @@ use crate::{
     connector::{CREATE_UNCLEAR, Failure, Refusal},
     logic::{
         account::RemoteId,
+        assignments::is_setting,
         link::{Link, LinkState},
         matching::Seen,
         plan::{Action, Plan, Remote, link_after},
@@ -170,6 +171,8 @@ impl Lane {
         if let Some(holder) = plan.takes_from
             && let Some(theirs) = self.links.get(&holder)
         {
+            // What the earlier record was given is the account's still, and is taken back where it is not wanted any more.
+            link.inherit(&theirs, |path| is_setting(path, &self.target));
             // In the same transaction: never two links to one account, and never none.
             self.commits.note(holder, theirs.given_away());
             self.links.groups.hand_over(holder, user);
@@ -313,7 +316,7 @@ impl Lane {
             return self.put_back(user, now);
         }
         let mut link = self.link_or_new(&user, change);
-        link.doubt(&plan.changed);
+        link.doubt(&plan.changed, |path| is_setting(path, &self.target));
         self.links.release(&user);
         if let Some(slot) = self.slots.get_mut(&user) {
             slot.fresh_intent = false;
@@ -416,7 +419,7 @@ impl Lane {
                 (refusal, (attempts < CONFLICT_TRIES && !given_up).then_some(next))
             }
             Failed::Retry(refusal, asked) => {
-                link.doubt(&plan.changed);
+                link.doubt(&plan.changed, |path| is_setting(path, &self.target));
                 let next = after(now, delay(&self.target.retry, attempts, asked, random));
                 (refusal, (!given_up).then_some(next))
             }

@@ -6,6 +6,7 @@ mod assigning;
 mod completeness;
 mod drifting;
 mod endless;
+mod giving;
 mod grouping;
 mod guarding;
 mod halting;

@@ -40,6 +40,8 @@ const REST: u64 = 1 << 14;
 /// Another format than the present one.
 const FORMAT_SAID: u64 = 1 << 15;
 const SAID: u64 = 1 << 16;
+/// Settings of an assignment are among the attributes.
+const GIVEN: u64 = 1 << 17;
 
 const RETURNED: u8 = 1;
 const DOUBTED: u8 = 2;
@@ -137,6 +139,7 @@ pub fn pack(link: &Link, shapes: &mut Shapes, scratch: &mut Vec<u8>) -> Box<[u8]
     } = link;
     let detailed = |written: &Written| written.returned.is_some() || written.doubted || written.corrections > 0;
     let details = written.values().iter().any(detailed);
+    let given = || written.values().iter().enumerate().filter(|(_, written)| written.given);
     let rest = *state != LinkState::Settled || !notices.is_empty() || onboarding.is_some();
     let flags = [
         (remote_id.is_some(), ACCOUNT),
@@ -156,6 +159,7 @@ pub fn pack(link: &Link, shapes: &mut Shapes, scratch: &mut Vec<u8>) -> Box<[u8]
         (rest, REST),
         (*format != FORMAT, FORMAT_SAID),
         (said.is_some(), SAID),
+        (given().next().is_some(), GIVEN),
     ];
     let out = scratch;
     out.clear();
@@ -175,12 +179,17 @@ pub fn pack(link: &Link, shapes: &mut Shapes, scratch: &mut Vec<u8>) -> Box<[u8]
             returned,
             doubted,
             corrections,
+            given: _,
         } in written.values()
         {
             out.push((u8::from(returned.is_some()) * RETURNED) | (u8::from(*doubted) * DOUBTED));
             out.push(*corrections);
             out.extend(returned.iter().flat_map(|returned| returned.to_bytes()));
         }
+    }
+    if given().next().is_some() {
+        put_number(out, given().count() as u64);
+        given().for_each(|(place, _)| put_number(out, place as u64));
     }
     out.extend(person.iter().chain(said).flat_map(|hash| hash.to_bytes()));
     for at in [changed_at, removed_at, left_at, active_since].into_iter().flatten() {
@@ -235,6 +244,7 @@ pub fn unpack(packed: &[u8], shapes: &Shapes) -> Link {
             returned: None,
             doubted: false,
             corrections: 0,
+            given: false,
         })
         .collect();
     if has(DETAILS) {
@@ -243,6 +253,12 @@ pub fn unpack(packed: &[u8], shapes: &Shapes) -> Link {
             written.doubted = details & DOUBTED != 0;
             written.corrections = reader.byte();
             written.returned = (details & RETURNED != 0).then(|| hash(&mut reader));
+        }
+    }
+    if has(GIVEN) {
+        for _ in 0..reader.count() {
+            let place = usize::try_from(reader.number()).expect(INTACT);
+            written.get_mut(place).expect(INTACT).given = true;
         }
     }
     let person = has(PERSON).then(|| hash(&mut reader));
@@ -378,9 +394,9 @@ pub(crate) mod tests {
             option::of(state_hash()),
             any::<bool>(),
             any::<u8>(),
-            any::<bool>(),
+            any::<[bool; 2]>(),
         );
-        let one = one.prop_map(|(hash, returned, doubted, corrections, plain)| {
+        let one = one.prop_map(|(hash, returned, doubted, corrections, [plain, given])| {
             if plain {
                 return Written::now(hash, None, None);
             }
@@ -389,6 +405,7 @@ pub(crate) mod tests {
                 returned,
                 doubted,
                 corrections,
+                given,
             }
         });
         collection::btree_map("[a-d]{1,2}", one, 0..20).prop_map(|found| {

@@ -86,6 +86,10 @@ impl WrittenAttributes {
     pub fn is_empty(&self) -> bool {
         self.written.is_empty()
     }
+    /// Each attribute, what is known of it to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&AttributePath, &mut Written)> {
+        self.paths.iter().zip(&mut self.written)
+    }
     /// Each attribute.
     pub fn iter(&self) -> impl Iterator<Item = (&AttributePath, &Written)> {
         self.paths.iter().zip(&self.written)

@@ -6,7 +6,7 @@ use usher_contract::{StateHash, UserChange};
 use super::{Action, Plan};
 use crate::logic::{
     account::RemoteId,
-    assignments::forget_manual,
+    assignments::{forget_manual, note_given},
     link::{Link, LinkState, Written},
     matching::Seen,
     policy::TargetPolicy,
@@ -31,7 +31,10 @@ pub fn link_after(
         .cloned()
         .unwrap_or_else(|| Link::unlinked(change.version, target.hash));
     if link.remote_id.as_ref() != Some(account) {
-        link.written.clear();
+        // Of an account that was being made stays known which settings the request whose answer was lost may have given.
+        let given = link.written.iter().filter(|(_, written)| written.given);
+        let maybe = given.filter(|_| link.remote_id.is_none());
+        link.written = maybe.map(|(path, written)| (path.clone(), written.clone())).collect();
         link.values.clear();
         link.remote_id = Some(account.clone());
     }
@@ -56,6 +59,7 @@ pub fn link_after(
         let written = Written::now(hash, returned, link.written.get(path));
         link.written.insert(path.clone(), written);
     }
+    note_given(&mut link, target);
     (link.left_at, link.active_since) = remembered(before, change);
     link.said = plan.remark;
     if let Some(assigned) = &plan.assignment {

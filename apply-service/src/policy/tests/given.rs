@@ -1,0 +1,98 @@
+//! Which attributes count as given by settings.
+
+use serde_json::Value;
+use usher_contract::UserChange;
+
+use super::*;
+use crate::logic::{
+    account::{AttributePath, RemoteId},
+    link::Link,
+    plan::{Plan, Question, Remote, link_after, plan},
+    testing::{Change, Nobody, at, person},
+};
+
+fn of(preset: &str, more: &str) -> TargetPolicy {
+    let text = format!(
+        "target: gong\npreset: {preset}\nmode: enforce\nsources: ['00D000000000001EAA']\nscope: {{ filter: all }}\n\
+         connection: {{ baseUrl: 'https://gong.example/scim/v2', auth: {{ bearerTokenFile: /secrets/gong }} }}\n{more}\n"
+    );
+    let policy = read(&[("gong.yaml", &text)]).unwrap_or_else(|error| panic!("{error}"));
+    (*policy.targets.values().next().unwrap().policy).clone()
+}
+
+fn asked(change: &UserChange, link: Option<&Link>, target: &TargetPolicy) -> Plan {
+    plan(&Question {
+        change,
+        link,
+        remote: &Remote::Absent,
+        target,
+        accounts: &Nobody,
+        people: &(),
+        reimported_at: None,
+        again: false,
+        now: at(10),
+    })
+}
+
+/// Somebody's link after their account was made under a policy.
+fn made(target: &TargetPolicy) -> (Plan, Link) {
+    let plan = asked(&person(1), None, target);
+    let link = link_after(&plan, None, &RemoteId("r1".into()), None, &person(1), target, at(11));
+    (plan, link)
+}
+
+#[test]
+fn a_row_of_everybody_that_is_dropped_is_left_alone_also_where_settings_lie() {
+    const OWN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:organization";
+    let policy = |rows: &str, set: &str| {
+        of(
+            "scim",
+            &format!(
+                "settings: {{ more: {{ attribute: 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:{{key}}' }}, \
+                 all: {{ attribute: '{{key}}' }} }}\nattributes: {{ {rows} }}\nset: {{ {set} }}"
+            ),
+        )
+    };
+    let rows = format!("'{OWN}': {{ constant: x }}, nickName: {{ constant: Countess }}");
+    let before = policy(&rows, "more: { costCenter: c }, all: { userType: Employee }");
+    let (plan, link) = made(&before);
+    assert!(plan.values.contains_key(&AttributePath(OWN.to_owned())), "{plan}");
+    let again = asked(&person(1).version(2), Some(&link), &before);
+    assert!(again.values.is_empty(), "no key and no switch: {:?}", again.values);
+    let mut after = policy("", "all: { userType: Employee }");
+    after.assignments[0].apply_on_change = true;
+    let plan = asked(&person(1).version(2), Some(&link), &after);
+    let cleared: Vec<(&str, &Value)> = plan
+        .values
+        .iter()
+        .map(|(path, value)| (path.0.as_str(), value))
+        .collect();
+    let cost_center = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:costCenter";
+    assert_eq!(cleared, [(cost_center, &Value::Null)], "the setting alone");
+}
+
+#[test]
+fn the_key_and_the_switch_of_an_account_are_never_taken_back() {
+    let (_, mut link) = made(&of("scim", ""));
+    // Whatever a record says.
+    for (_, written) in link.written.iter_mut() {
+        written.given = true;
+    }
+    let target = of(
+        "scim",
+        "settings: { seats: { attribute: nickName } }\nset: { seats: x }",
+    );
+    let target = TargetPolicy {
+        attributes: Vec::new(),
+        ..target
+    };
+    let back = crate::logic::assignments::taken_back(&target.assignments[0], &link, &target);
+    let names: Vec<&str> = back.iter().map(|path| path.0.as_str()).collect();
+    for never in ["externalId", "active", "userName", "emails[type eq \"work\"].value"] {
+        assert!(
+            link.written.named(never).is_some() && !names.contains(&never),
+            "{never}: {names:?}"
+        );
+    }
+    assert!(names.contains(&"title"), "{names:?}");
+}
