@@ -219,8 +219,10 @@ impl Assignment {
         }
         match &link.assignment {
             Some(last) if last.name == self.name && last.settings != self.settings => {
-                let asked = reimported_at.is_some_and(|asked| asked > last.at);
-                if self.apply_on_change || asked || self.since.is_some_and(|edited| observed_at > edited) {
+                // What was ordered before the edit did not mean it.
+                let after_it = |moment: Timestamp| self.since.is_some_and(|edited| moment > edited);
+                let asked = reimported_at.is_some_and(|asked| asked > last.at && after_it(asked));
+                if self.apply_on_change || asked || after_it(observed_at) {
                     Push::All
                 } else {
                     Push::Waits
@@ -350,11 +352,21 @@ mod tests {
             );
         }
         link.assignment = pushed("sales", "before");
+        // What an operator ordered before the edit did not mean it, however long after the last push.
+        let later = Assignment {
+            since: Some(at(200)),
+            ..edited.clone()
+        };
+        for (asked, expected) in [(150, Push::Waits), (200, Push::Waits), (201, Push::All)] {
+            assert_eq!(later.push(&link, at(49), Some(at(asked))), expected, "{asked}");
+        }
         let unseen = Assignment {
             since: None,
             ..edited.clone()
         };
-        assert_eq!(unseen.push(&link, at(1000), None), Push::Waits, "edited just now");
+        for asked in [None, Some(at(1000))] {
+            assert_eq!(unseen.push(&link, at(1000), asked), Push::Waits, "edited just now");
+        }
         link.assignment = pushed("sales", "before");
         let at_once = Assignment {
             apply_on_change: true,
