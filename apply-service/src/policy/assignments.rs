@@ -25,7 +25,7 @@ use crate::{
     logic::{
         account::AttributePath,
         assignments::{Assignment, SettingPlace},
-        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, USER_NAME, Write},
+        policy::{ACTIVE, AttributeRule, EXTERNAL_ID, USER_NAME, WhenBlank, Write},
     },
 };
 
@@ -286,10 +286,21 @@ impl<'a> Reading<'a> {
                     .push(self.layers.problem(at, format!("two settings write `{}`", row.path)));
             }
         }
-        let words: Vec<Value> = rows
+        // Everything that decides what is written: an edit of any of it waits like every edit.
+        let mut words: Vec<Value> = rows
             .iter()
-            .map(|row| json!([row.path, format!("{:?} {:?}", row.source, row.values)]))
+            .map(|row| {
+                let source = format!("{:?} {:?}", row.source, row.values);
+                // As settings are unless a file says otherwise: links remember the hash of the shorter words.
+                match row.when_blank {
+                    WhenBlank::Clear => json!([row.path, source]),
+                    other => json!([row.path, source, format!("{other:?}")]),
+                }
+            })
             .collect();
+        if manual {
+            words.push(json!("manual"));
+        }
         Assignment {
             name: name.to_owned(),
             filter,

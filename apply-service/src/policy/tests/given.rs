@@ -1,4 +1,4 @@
-//! Which attributes count as given by settings.
+//! Which attributes count as given by settings, and which edits of an assignment its hash tells.
 
 use serde_json::Value;
 use usher_contract::UserChange;
@@ -95,4 +95,47 @@ fn the_key_and_the_switch_of_an_account_are_never_taken_back() {
         );
     }
     assert!(names.contains(&"title"), "{names:?}");
+}
+
+#[test]
+fn everything_that_decides_what_is_written_is_an_edit() {
+    let hash = |more: &str| {
+        let target = of(
+            "gong",
+            &format!(
+                "assignments:\n  - {{ name: a, filter: all, set: {{ seats: [gong], workspaces: {{ Main: {{ {more} }} }} }} }}"
+            ),
+        );
+        target.assignments[0].settings
+    };
+    let plain = hash("from: title");
+    assert_eq!(plain, hash("from: title, whenBlank: clear"), "as it is anyway");
+    assert_ne!(plain, hash("from: title, whenBlank: keep"));
+    assert_ne!(plain, hash("from: department"));
+    let updates = |updates: &str| {
+        let target = of(
+            "gong",
+            &format!("assignments:\n  - {{ name: a, filter: all, updates: {updates}, set: {{ seats: [gong] }} }}"),
+        );
+        target.assignments
+    };
+    let (automatic, manual) = (updates("automatic"), updates("manual"));
+    assert_ne!(automatic[0].settings, manual[0].settings);
+    // Manual ones that become automatic ones: what was set by hand is not written over at once.
+    let target = |assignments: &[crate::logic::assignments::Assignment]| TargetPolicy {
+        assignments: assignments.to_vec(),
+        ..of("gong", "")
+    };
+    let (_, link) = made(&target(&manual));
+    let mut edited = target(&automatic);
+    edited.assignments[0].since = Some(at(12));
+    let waits = asked(&person(1), Some(&link), &edited);
+    assert!(
+        waits.values.is_empty() && waits.to_string().contains("they wait"),
+        "{waits}"
+    );
+    let mut changed = person(1).version(2);
+    changed.cause.observed_at = at(13);
+    let plan = asked(&changed, Some(&link), &edited);
+    assert_eq!(plan.values.len(), 1, "ours again: {plan}");
 }
