@@ -119,6 +119,8 @@ impl Lane {
                 self.rewrite(*user, effects, |link| {
                     link.remote_id = Some(account.clone());
                     link.written.clear();
+                    // Nothing was ever pushed to this account: what is assigned does not wait.
+                    link.assignment = None;
                     link.active = None;
                     link.create_intent = false;
                     link.state = LinkState::Settled;

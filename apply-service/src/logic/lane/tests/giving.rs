@@ -6,11 +6,13 @@ use usher_contract::{Known, StateHash};
 use usher_filter::{Fields, Filter};
 
 use super::super::*;
+use super::guarding::order;
 use super::world::{World, refusal};
 use crate::connector::Failure;
 use crate::logic::{
     account::{AttributePath, RemoteId},
     assignments::Assignment,
+    command::Verb,
     policy::{AttributeRule, TargetPolicy, ValueSource},
     source::SourceField,
     testing::{Change, person, policy, row, user_key},
@@ -186,4 +188,23 @@ fn what_others_set_while_an_assignment_was_manual_is_ours_again_after_it() {
     world.change(of(1, 3, "Sales"));
     world.pass(60);
     assert_eq!(holds(&world, 1), [json!("pro"), json!("main")]);
+}
+
+#[test]
+fn an_account_that_an_operator_names_gets_the_settings_although_an_edit_waits() {
+    let mut world = started(target(), of(1, 1, "Sales"));
+    let mut target = (*world.lane.target).clone();
+    target.assignments[0] = assignment("sellers", "Sales", &[("license", "max")]);
+    target.hash = StateHash::of_text("edited");
+    world.lane.target = std::sync::Arc::new(target);
+    world.restart();
+    world.pass(60);
+    assert_eq!(holds(&world, 1), [json!("pro"), json!("main")], "an edit waits");
+    let other = world.accounts["r1"].clone();
+    let bare = other.into_iter().filter(|(path, _)| path.0 == "active").collect();
+    world.accounts.insert("other".to_owned(), bare);
+    let (user, account) = (user_key(1), RemoteId("other".to_owned()));
+    order(&mut world, 0, Verb::Relink { user, account });
+    world.pass(60);
+    assert_eq!(holds(&world, 1), [json!("max"), Value::Null]);
 }
