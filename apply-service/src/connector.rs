@@ -339,6 +339,11 @@ pub trait Connector: Send + Sync {
         Vec::new()
     }
 
+    /// Attributes that no account can be without: to clear one is refused, and everything else in the same write with it.
+    fn needs(&self) -> Vec<AttributePath> {
+        Vec::new()
+    }
+
     /// What it can do about groups; `None` when it cannot do anything.
     fn groups(&self) -> Option<GroupAbilities> {
         None

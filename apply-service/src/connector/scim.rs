@@ -244,6 +244,17 @@ impl Connector for ScimConnector {
         lacks
     }
 
+    fn needs(&self) -> Vec<AttributePath> {
+        let kinds = self.shared.config.catalogues.iter();
+        let kinds = kinds.filter_map(|catalogue| Some((&catalogue.attribute, catalogue.exactly_one.as_ref()?)));
+        kinds
+            .filter_map(|(attribute, kind)| {
+                self.check_path(&format!("{attribute}[type eq \"{}\"].value", kind.name))
+                    .ok()
+            })
+            .collect()
+    }
+
     fn forget_listing(&self) {
         Self::forget_listing(self);
     }

@@ -129,7 +129,8 @@ pub fn taken_back<'a>(assignment: &Assignment, link: &'a Link, target: &TargetPo
             || target.managers_at.iter().any(|place| place.holds(path))
     };
     let never = |path: &AttributePath| {
-        [EXTERNAL_ID, ACTIVE].contains(&path.0.as_str()) || is_identifier(path) || is_everybodys(path, target)
+        let switch_or_key = [EXTERNAL_ID, ACTIVE].contains(&path.0.as_str()) || is_identifier(path);
+        switch_or_key || target.needed.contains(path) || is_everybodys(path, target)
     };
     let ours =
         |path: &AttributePath| assignment.waiting.contains(path) || assignment.rows.iter().any(|row| row.path == *path);

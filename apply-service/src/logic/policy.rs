@@ -309,6 +309,8 @@ pub struct TargetPolicy {
     pub keeps_values: bool,
     /// Attributes that the application takes and never shows: nothing follows from their absence.
     pub unshown: BTreeSet<AttributePath>,
+    /// Attributes that no account can be without: they are never taken back.
+    pub needed: Vec<AttributePath>,
     /// Who gets which settings, uppermost first; empty: the target has none.
     pub assignments: Vec<Assignment>,
     /// Where settings of this target are written that managers decide about.

@@ -154,6 +154,7 @@ pub(crate) fn policy() -> TargetPolicy {
         },
         recorded: [AttributePath("title".into())].into(),
         keeps_values: false,
+        needed: vec![],
         unshown: std::collections::BTreeSet::new(),
         read_back: None,
         protected: std::collections::BTreeSet::new(),

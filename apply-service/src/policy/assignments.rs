@@ -206,6 +206,29 @@ pub(super) fn assignments(
             ));
         }
     }
+    for needed in connector.needs() {
+        if rows.iter().any(|row| row.path == needed) {
+            continue;
+        }
+        for (number, assignment) in found.iter().enumerate() {
+            if assignment.rows.iter().any(|row| row.path == needed) {
+                continue;
+            }
+            let place = number.to_string();
+            let at = if listed {
+                vec!["assignments", place.as_str(), "name"]
+            } else {
+                vec!["set"]
+            };
+            warnings.push(layers.problem(
+                &at,
+                format!(
+                    "gives no `{needed}`, which every account must have: nobody gets an account by it, and whoever moves \
+                     to it keeps the one they had; say which under `set`, or give everybody one under attributes"
+                ),
+            ));
+        }
+    }
     found
 }
 
@@ -375,9 +398,13 @@ impl<'a> Reading<'a> {
         }
         let mut rows = Vec::new();
         for (path, mut row) in named {
-            // Blank sources take a setting back: what the source does not say nobody has.
-            row.entry("whenBlank").or_insert_with(|| json!("clear"));
-            match self.connector.check_path(&path) {
+            // Blank sources take a setting back: what the source does not say nobody has. What no account can be without
+            // stays: the target would refuse the whole write.
+            let checked = self.connector.check_path(&path);
+            let needed = checked.as_ref().is_ok_and(|path| self.connector.needs().contains(path));
+            row.entry("whenBlank")
+                .or_insert_with(|| json!(if needed { "keep" } else { "clear" }));
+            match checked {
                 Ok(path) if [EXTERNAL_ID, ACTIVE, USER_NAME].contains(&path.0.as_str()) => {
                     self.problems.push(self.layers.problem(
                         &["settings", setting, "attribute"],

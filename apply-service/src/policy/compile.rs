@@ -184,6 +184,7 @@ pub(super) fn target(
         keeps_values: list.is_some(),
         groups,
         groups_off,
+        needed: connector.needs(),
         unshown,
         lifecycle,
         guard,

@@ -139,3 +139,45 @@ fn everything_that_decides_what_is_written_is_an_edit() {
     let plan = asked(&changed, Some(&link), &edited);
     assert_eq!(plan.values.len(), 1, "ours again: {plan}");
 }
+
+#[test]
+fn what_no_account_can_be_without_is_said_when_it_is_not_given_and_never_taken_back() {
+    const PROFILE: &str = "entitlements[type eq \"Profile\"].value";
+    let policy = |assignments: &str| {
+        let text = format!(
+            "target: hub\npreset: salesforce\nmode: enforce\nsources: ['00D000000000001EAA']\nscope: {{ filter: all }}\n\
+             connection: {{ baseUrl: 'https://hub.my.salesforce.com/services/scim/v2', auth: {{ bearerTokenFile: /secrets/hub }} }}\n{assignments}\n"
+        );
+        let policy = read(&[("hub.yaml", &text)]).unwrap_or_else(|error| panic!("{error}"));
+        let target = (*policy.targets.values().next().unwrap().policy).clone();
+        let said = policy.warnings.into_iter().filter(|warning| warning.contains(PROFILE));
+        (target, said.collect::<Vec<_>>())
+    };
+    let seller = "  - { name: a, filter: \"Title = 'AE'\", set: { profile: 00e000000000001AAA } }";
+    let (with, none) = policy(&format!(
+        "assignments:\n{seller}\n  - {{ name: b, filter: all, set: {{ profile: X }} }}"
+    ));
+    assert_eq!(none, Vec::<String>::new());
+    let (_, none) = policy(&format!(
+        "attributes: {{ '{PROFILE}': {{ constant: X }} }}\nsettings: {{ other: {{ attribute: nickName }} }}\nset: {{ other: x }}"
+    ));
+    assert_eq!(none, Vec::<String>::new(), "everybody has one");
+    let (without, said) = policy(&format!("assignments:\n{seller}\n  - {{ name: b, filter: all }}"));
+    assert_eq!(said.len(), 1, "{said:#?}");
+    let shown = said[0].starts_with("hub.yaml:") && said[0].contains("assignments.1.name: gives no");
+    assert!(shown, "{}", said[0]);
+    let (_, said) = policy("set: {}");
+    assert!(said[0].contains(": set: gives no"), "{said:#?}");
+    // Somebody who moves to it keeps theirs, and everything else is written.
+    let (plan, link) = made(&with);
+    assert!(plan.values.contains_key(&AttributePath(PROFILE.to_owned())), "{plan}");
+    let moved = asked(&person(1).version(2).titled("SE"), Some(&link), &without);
+    let names: Vec<&str> = moved.values.keys().map(|path| path.0.as_str()).collect();
+    assert_eq!(names, ["title"], "{moved}");
+    // Nor is it cleared when the field that says it is blank.
+    let from = "set: { profile: { from: custom.Profile__c } }";
+    let blank = policy(from).0.assignments[0].rows[0].when_blank;
+    assert_eq!(blank, WhenBlank::Keep);
+    let (clear, _) = policy(&from.replace(" } }", ", whenBlank: clear } }"));
+    assert_eq!(clear.assignments[0].rows[0].when_blank, WhenBlank::Clear);
+}
