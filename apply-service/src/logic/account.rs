@@ -14,6 +14,18 @@ use serde_json::Value;
 #[serde(transparent)]
 pub struct AttributePath(pub String);
 
+impl AttributePath {
+    /// Whether both are of one element of one list, as its value and its display name, or the same attribute.
+    #[must_use]
+    pub fn shares_element(&self, other: &Self) -> bool {
+        let element = |path: &Self| {
+            let (element, _) = path.0.rsplit_once('.').filter(|(element, _)| element.ends_with(']'))?;
+            Some(element.to_owned())
+        };
+        self == other || element(self).is_some_and(|one| element(other) == Some(one))
+    }
+}
+
 impl std::fmt::Display for AttributePath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

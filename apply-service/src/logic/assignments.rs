@@ -130,7 +130,8 @@ pub fn taken_back<'a>(assignment: &Assignment, link: &'a Link, target: &TargetPo
     };
     let never = |path: &AttributePath| {
         let switch_or_key = [EXTERNAL_ID, ACTIVE].contains(&path.0.as_str()) || is_identifier(path);
-        switch_or_key || target.needed.contains(path) || is_everybodys(path, target)
+        let needed = target.needed.iter().any(|needed| needed.shares_element(path));
+        switch_or_key || needed || is_everybodys(path, target)
     };
     let ours =
         |path: &AttributePath| assignment.waiting.contains(path) || assignment.rows.iter().any(|row| row.path == *path);

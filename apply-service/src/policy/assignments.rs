@@ -207,11 +207,11 @@ pub(super) fn assignments(
         }
     }
     for needed in connector.needs() {
-        if rows.iter().any(|row| row.path == needed) {
+        if rows.iter().any(|row| row.path.shares_element(&needed)) {
             continue;
         }
         for (number, assignment) in found.iter().enumerate() {
-            if assignment.rows.iter().any(|row| row.path == needed) {
+            if assignment.rows.iter().any(|row| row.path.shares_element(&needed)) {
                 continue;
             }
             let place = number.to_string();
@@ -401,7 +401,9 @@ impl<'a> Reading<'a> {
             // Blank sources take a setting back: what the source does not say nobody has. What no account can be without
             // stays: the target would refuse the whole write.
             let checked = self.connector.check_path(&path);
-            let needed = checked.as_ref().is_ok_and(|path| self.connector.needs().contains(path));
+            let needed = checked
+                .as_ref()
+                .is_ok_and(|path| self.connector.needs().iter().any(|needed| needed.shares_element(path)));
             row.entry("whenBlank")
                 .or_insert_with(|| json!(if needed { "keep" } else { "clear" }));
             match checked {

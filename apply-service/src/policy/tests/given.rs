@@ -158,10 +158,13 @@ fn what_no_account_can_be_without_is_said_when_it_is_not_given_and_never_taken_b
         "assignments:\n{seller}\n  - {{ name: b, filter: all, set: {{ profile: X }} }}"
     ));
     assert_eq!(none, Vec::<String>::new());
-    let (_, none) = policy(&format!(
-        "attributes: {{ '{PROFILE}': {{ constant: X }} }}\nsettings: {{ other: {{ attribute: nickName }} }}\nset: {{ other: x }}"
-    ));
-    assert_eq!(none, Vec::<String>::new(), "everybody has one");
+    for sub in ["value", "display"] {
+        let row = format!("'entitlements[type eq \"Profile\"].{sub}': {{ constant: X }}");
+        let (_, none) = policy(&format!(
+            "attributes: {{ {row} }}\nsettings: {{ other: {{ attribute: nickName }} }}\nset: {{ other: x }}"
+        ));
+        assert_eq!(none, Vec::<String>::new(), "everybody has one");
+    }
     let (without, said) = policy(&format!("assignments:\n{seller}\n  - {{ name: b, filter: all }}"));
     assert_eq!(said.len(), 1, "{said:#?}");
     let shown = said[0].starts_with("hub.yaml:") && said[0].contains("assignments.1.name: gives no");
