@@ -376,6 +376,7 @@ impl Writer {
                 let before = self.position.wanted.is_some_and(|wanted| wanted.accept_size);
                 let accept_size = accept_size || before;
                 self.position.wanted = Some(Wanted { at: now, accept_size });
+                self.debts.hurry_all_unseen();
                 // Somebody waits for the answer: this position does not.
                 self.last_commit = None;
             }

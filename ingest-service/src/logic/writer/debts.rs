@@ -11,6 +11,24 @@ use crate::logic::normalize::as_timestamp;
 /// The wait after failure number n, in seconds; the last one repeats.
 const WAITS: &[i64] = &[1, 2, 5, 10, 30, 60];
 
+/// The longest wait for somebody who cannot be seen, in seconds. Only a permission helps, and reads of debts are made out of the
+/// reserve, too: smaller spends it on tens of thousands of such people, larger finds later what nobody has hurried.
+const UNSEEN_WAIT_MAX: i64 = 4 * 3_600;
+
+/// When somebody who could not be seen is asked for again, after so many times in a row: the waits go on doubling. From then on all
+/// who wait equally long are asked for at the same moments, so that they share their queries.
+pub(super) fn unseen_until(times: usize, now: Timestamp) -> Timestamp {
+    let wait = match WAITS.get(times) {
+        Some(wait) => *wait,
+        None => {
+            let wait = (60_i64 << (times - WAITS.len() + 1).min(10)).min(UNSEEN_WAIT_MAX);
+            let rest = wait - now.as_second().rem_euclid(wait);
+            if rest < wait / 2 { rest + wait } else { rest }
+        }
+    };
+    now + SignedDuration::from_secs(wait)
+}
+
 #[derive(Debug, Clone)]
 struct Debt {
     owed: Owed,
@@ -25,6 +43,8 @@ struct Debt {
     /// The last read could not see the person at all.
     unseen: bool,
     reimport: bool,
+    /// Reads in a row that could not see the person.
+    unseen_times: usize,
 }
 
 /// What a read says about one person.
@@ -66,6 +86,7 @@ impl Debts {
             gone: false,
             unseen: false,
             reimport: false,
+            unseen_times: 0,
         };
         self.debts.insert(debtor, debt);
     }
@@ -99,6 +120,19 @@ impl Debts {
         if let Some(debt) = self.debts.get_mut(&Debtor::User(user)) {
             debt.reimport = true;
             debt.not_before = None;
+            debt.unseen_times = 0;
+        }
+    }
+    /// Something else has seen this person, or speaks of them: no long wait any more.
+    pub(super) fn hurry_unseen(&mut self, user: UserId) {
+        if let Some(debt) = self.debts.get_mut(&Debtor::User(user)).filter(|debt| debt.unseen) {
+            debt.not_before = None;
+        }
+    }
+    /// Whoever could not be seen may be seen now.
+    pub(super) fn hurry_all_unseen(&mut self) {
+        for debt in self.debts.values_mut().filter(|debt| debt.unseen) {
+            debt.not_before = None;
         }
     }
 }
@@ -112,6 +146,9 @@ impl Writer {
             return false;
         };
         debt.again |= debt.asked.is_some();
+        if debt.unseen {
+            debt.not_before = None;
+        }
         // Somebody who changes is not absent: an answer that is kept back is asked for again.
         if std::mem::take(&mut debt.gone) {
             self.debts.waiting.insert(user);
@@ -214,6 +251,12 @@ impl Writer {
         };
         match result {
             Ok(answer) => {
+                let unseen = |id: &UserId| self.debts.debts.get(&Debtor::User(*id)).is_some_and(|debt| debt.unseen);
+                let seen = |id: &UserId| answer.members.contains_key(id) || answer.others.contains(id);
+                // What hid one of them has hidden others.
+                if ids.iter().any(|id| unseen(id) && seen(id)) {
+                    self.debts.hurry_all_unseen();
+                }
                 for id in ids {
                     let found = match answer.members.get(&id) {
                         Some(raw) => Seen::Member(raw),
@@ -266,14 +309,16 @@ impl Writer {
             // event has said so, because only then a record can be gone.
             Seen::Nobody if published && !deleted => {
                 debt.unseen = true;
-                debt.failures += 1;
-                debt.not_before = Some(now + SignedDuration::from_secs(WAITS[debt.failures.min(WAITS.len() - 1)]));
+                debt.unseen_times += 1;
+                // An event that came meanwhile may have said why: that is asked for at once.
+                debt.not_before = (!again).then(|| unseen_until(debt.unseen_times, now));
                 self.debts.waiting.insert(id);
                 return;
             }
             Seen::Other | Seen::Nobody => None,
         };
         debt.unseen = false;
+        debt.unseen_times = 0;
         if member.is_none() && absent {
             // Decided with the others, so that their number can be looked at.
             if again {

@@ -114,6 +114,7 @@ impl Writer {
         let report = running.survey.kind == SurveyKind::Report;
         let listed = report.then_some(true);
         if self.debts.has(Debtor::User(id)) {
+            self.debts.hurry_unseen(id);
             if report {
                 self.owe(
                     Debtor::User(id),

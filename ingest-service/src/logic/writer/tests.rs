@@ -17,6 +17,7 @@ mod polls;
 mod population;
 mod portions;
 mod surveys;
+mod unseen;
 
 const ORG: &str = "00D000000000001EAA";
 
