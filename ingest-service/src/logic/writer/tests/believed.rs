@@ -4,7 +4,7 @@ use croner::Cron;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::logic::schedule::{Facts, Job, Plan, Schedule};
+use crate::logic::schedule::{Facts, Job, Outcome, Plan, Schedule};
 
 /// A schedule whose next run is far away: what is due is asked for, or owed.
 fn schedule(listing: SurveyKind, bench: &Bench) -> Schedule {
@@ -118,4 +118,81 @@ fn a_reimport_that_failed_or_was_asked_for_again_meanwhile_is_still_wanted() {
     assert!(job.accept_size, "asked for while the first was read");
     read(&mut bench, job, &rows(1..=5));
     assert_eq!((bench.writer.position().wanted, bench.writer.snapshot_problem()), (None, None));
+}
+
+/// Tells the schedule what has become of a job that was read to its end.
+fn ended(bench: &Bench, schedule: &mut Schedule, job: Job) {
+    let (outcome, now) = (Outcome::of(job, true, &bench.writer), at(bench.clock));
+    match outcome {
+        Outcome::Well | Outcome::Failed => {
+            schedule.ended(job, outcome == Outcome::Well, now, |_| SignedDuration::from_mins(1));
+        }
+        Outcome::Unbelieved => schedule.unbelieved(job, now),
+    }
+}
+
+#[test]
+fn what_waits_for_a_size_that_is_not_believed_rests_for_hours_until_an_operator_speaks() {
+    for listing in [SurveyKind::Query, SurveyKind::Report] {
+        let mut bench = settled(listing);
+        let mut schedule = schedule(listing, &bench);
+        bench.step(Input::PositionLost);
+        bench.settle();
+        let (mut tries, mut rechecks) = (0, 0);
+        let a_day_later = bench.clock + 86_400;
+        while bench.clock < a_day_later {
+            match due(&schedule, &bench) {
+                Some(job) if job.kind == SurveyKind::Recheck => {
+                    rechecks += 1;
+                    ended(&bench, &mut schedule, job);
+                }
+                Some(job) => {
+                    tries += 1;
+                    assert_eq!((job.kind, job.listing), (SurveyKind::Query, listing == SurveyKind::Query));
+                    read(&mut bench, job, &rows(1..=5));
+                    ended(&bench, &mut schedule, job);
+                }
+                None => bench.clock += 60,
+            }
+        }
+        assert!((6..=12).contains(&tries), "{listing:?}: {tries} readings of everyone in a day");
+        assert!(rechecks > 100, "{listing:?}: {rechecks} rechecks in a day");
+        assert!(bench.writer.owes_everyone().is_some());
+        want(&mut bench, true);
+        schedule.hurry();
+        let job = due(&schedule, &bench).unwrap();
+        assert!(job.accept_size, "{job:?}");
+        read(&mut bench, job, &rows(1..=5));
+        assert_eq!(Outcome::of(job, true, &bench.writer), Outcome::Well);
+        assert!(bench.writer.owes_everyone().is_none(), "{listing:?}");
+    }
+}
+
+#[test]
+fn a_reading_that_is_not_believed_rests_only_when_something_waits_for_it() {
+    let job = |listing| Job {
+        kind: SurveyKind::Query,
+        listing,
+        reimport: false,
+        accept_size: false,
+        from: None,
+        asked_at: at(0),
+        to_now: false,
+    };
+    for listing in [true, false] {
+        let mut bench = settled(SurveyKind::Query);
+        let job = job(listing);
+        read(&mut bench, job, &rows(1..=5));
+        assert_eq!(Outcome::of(job, true, &bench.writer), Outcome::Well, "the next run comes by the schedule");
+        assert_eq!(Outcome::of(job, false, &bench.writer), Outcome::Failed);
+        bench.step(Input::PositionLost);
+        read(&mut bench, job, &rows(1..=5));
+        assert_eq!(Outcome::of(job, true, &bench.writer), Outcome::Unbelieved);
+        assert_eq!(Outcome::of(job, false, &bench.writer), Outcome::Failed);
+        // At the first start nobody must wait for hours.
+        let mut first = Bench::new();
+        first.step(Input::PositionLost);
+        read(&mut first, job, &[]);
+        assert_eq!(Outcome::of(job, true, &first.writer), Outcome::Failed);
+    }
 }
