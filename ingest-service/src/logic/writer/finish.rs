@@ -176,7 +176,12 @@ impl Writer {
                 }
             } else if finishing.pays && self.is_missing(running, id, head) && !self.owes(id) {
                 // Rule 3: touched since, so not absent. But what touched the person may not have said that it has left the population.
-                self.owe(Debtor::User(id), Owed::new(now, "changed while everyone was read"));
+                // When the read says so it counts with the absentees: a wrong condition takes out whoever changes, too.
+                let owed = Owed {
+                    absent_since: Some(survey.began_at),
+                    ..Owed::new(now, "changed while everyone was read")
+                };
+                self.owe(Debtor::User(id), owed);
             } else {
                 continue;
             }
