@@ -6,7 +6,7 @@ use super::{
     Cause, Debtor, Effect, IDS_PER_QUERY_MAX, Known, Members, Origin, Owed, READS_MAX, RawUser, SignedDuration, Ticket,
     Timestamp, User, UserId, UserKey, Writer, held::Kept, normalize,
 };
-use crate::logic::normalize::as_timestamp;
+use crate::logic::{normalize::as_timestamp, record::Judged};
 
 /// The wait after failure number n, in seconds; the last one repeats.
 const WAITS: &[i64] = &[1, 2, 5, 10, 30, 60];
@@ -420,7 +420,7 @@ impl Writer {
             ids.pop_last();
         } else {
             self.decision = None;
-            if self.position.judged.is_some_and(|judged| judged.began_at == began_at) {
+            if self.position.judged.is_some_and(|judged| judged.began_at <= began_at) {
                 self.position.judged = None;
             }
         }
@@ -449,9 +449,16 @@ impl Writer {
         let ids: BTreeSet<UserId> = gone().filter_map(|(debtor, _)| debtor.user()).collect();
         // Everything that one snapshot brings counts, and so do those who are kept back already: they are as absent as these, and
         // many small snapshots must not add up unnoticed.
-        let judged = self.position.judged.filter(|judged| judged.began_at == began_at);
-        let (deactivations, known) = judged.map_or((0, 0), |judged| (judged.deactivations, judged.absent));
-        let removals = known.max(ids.len() as u64);
+        // A look that found one more meanwhile, later, takes nothing from what its snapshot brought.
+        let brought = |judged: &Judged| {
+            let by_it = |debt: &Debt| debt.owed.absent_since == Some(judged.began_at);
+            gone().filter(|(_, debt)| by_it(debt)).count() as u64
+        };
+        let judged = self.position.judged.map(|judged| (judged, brought(&judged)));
+        let (deactivations, unread) = judged
+            .filter(|(_, found)| *found > 0)
+            .map_or((0, 0), |(judged, found)| (judged.deactivations, judged.absent.saturating_sub(found)));
+        let removals = ids.len() as u64 + unread;
         let hold = removals + deactivations + self.held_besides(&ids) > self.removals_limit();
         Some(Decision { began_at, hold })
     }
