@@ -6,7 +6,6 @@ use usher_contract::ChangeKind;
 use super::*;
 use crate::logic::change_event::Delta;
 
-mod believed;
 mod debts;
 mod erase;
 mod events;
@@ -17,6 +16,7 @@ mod polls;
 mod population;
 mod portions;
 mod surveys;
+mod unbelieved;
 mod unseen;
 
 const ORG: &str = "00D000000000001EAA";
