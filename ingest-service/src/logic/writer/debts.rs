@@ -317,8 +317,8 @@ impl Writer {
             }
             Seen::Other | Seen::Nobody => None,
         };
-        debt.unseen = false;
         debt.unseen_times = 0;
+        debt.unseen = false;
         if member.is_none() && absent {
             // Decided with the others, so that their number can be looked at.
             if again {
