@@ -23,7 +23,7 @@ const OWED_MEMORY: SignedDuration = SignedDuration::from_mins(5);
 /// What waits for everyone to be read waits for an operator when the size is not believed: read again, the source says the same. The
 /// first rest is short enough for what was a hiccup of the source; each further one is twice as long, up to the other. What waits
 /// may use the reserve of API requests, so smaller spends it.
-const UNBELIEVED_REST_FIRST: SignedDuration = SignedDuration::from_mins(15);
+const UNBELIEVED_REST_FIRST: SignedDuration = SignedDuration::from_mins(1);
 const UNBELIEVED_REST_MAX: SignedDuration = SignedDuration::from_hours(4);
 
 /// How soon something that waits for the org's allocations looks again; it costs nothing.

@@ -271,7 +271,7 @@ fn a_report_is_read_without_a_population_that_rests_because_it_is_not_believed()
     };
     let job = schedule.due(&owing, at(NOON)).unwrap();
     assert_eq!((job.kind, job.listing), (SurveyKind::Query, false));
-    schedule.unbelieved(job, at("2026-06-11T01:59:00Z"));
+    schedule.unbelieved(job, at("2026-06-11T01:59:30Z"));
     let night = at("2026-06-11T02:00:00Z");
     let report = schedule.due(&owing, night).unwrap();
     assert_eq!((report.kind, report.listing), (SurveyKind::Report, true), "its own run is due");
@@ -286,13 +286,13 @@ fn a_report_is_read_without_a_population_that_rests_because_it_is_not_believed()
     };
     assert_eq!(kinds(schedule.due(&wanting, night)), Some((SurveyKind::Report, true)));
     assert_eq!(
-        kinds(schedule.due(&owing, at("2026-06-11T02:13:59Z"))),
+        kinds(schedule.due(&owing, at("2026-06-11T02:00:29Z"))),
         Some((SurveyKind::Recheck, false))
     );
-    let again = schedule.due(&owing, at("2026-06-11T02:14:00Z")).unwrap();
+    let again = schedule.due(&owing, at("2026-06-11T02:00:30Z")).unwrap();
     assert_eq!((again.kind, again.listing), (SurveyKind::Query, false));
     // Asked for, it rests no more, and is read before the report.
-    schedule.unbelieved(again, at("2026-06-11T02:14:00Z"));
+    schedule.unbelieved(again, at("2026-06-11T02:00:30Z"));
     schedule.hurry();
     assert_eq!(kinds(schedule.due(&wanting, night)), Some((SurveyKind::Query, false)));
     // One that failed is tried again before the report.
