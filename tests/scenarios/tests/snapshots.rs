@@ -42,6 +42,11 @@ async fn survey_ended(ingest: &Service, mark: usize, words: &str) -> String {
     line.to_string()
 }
 
+/// Whether the log says that a survey of this kind begins.
+fn begins(line: &str, kind: &str) -> bool {
+    line.contains("survey begins") && line.contains(kind)
+}
+
 /// The newest state of everyone on the topic, and how many messages there are.
 async fn states(scene: &Scene) -> (BTreeMap<String, Value>, usize) {
     let records = scene.user_changes().await;
@@ -345,23 +350,22 @@ async fn a_reimport_that_is_not_believed_is_read_once_and_keeps_no_recheck_from_
     }
     let output = ingest.process.output();
     let asked = output.mark();
-    let is = |line: &str, kind: &str| line.contains("survey begins") && line.contains(kind);
     assert!(!reimport(&ingest).await.contains("joins"));
     let patience = scenarios::PATIENCE;
     ingest
         .process
-        .wait_for_line_after(asked, |line| is(line, "Query"), patience)
+        .wait_for_line_after(asked, |line| begins(line, "Query"), patience)
         .await;
     // Whatever is due for ever would come before them.
     for _ in 0..3 {
         let mark = output.mark();
         ingest
             .process
-            .wait_for_line_after(mark, |line| is(line, "Recheck"), patience)
+            .wait_for_line_after(mark, |line| begins(line, "Recheck"), patience)
             .await;
     }
     let lines = output.lines();
-    let listings = lines[asked..].iter().filter(|line| is(line, "Query")).count();
+    let listings = lines[asked..].iter().filter(|line| begins(line, "Query")).count();
     assert_eq!(listings, 1, "asked for once, read once");
     let problem = ingest.status().await["snapshot"]["problem"].clone();
     let problem = problem.as_str().unwrap_or_default();
