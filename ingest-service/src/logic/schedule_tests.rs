@@ -274,7 +274,11 @@ fn a_report_is_read_without_a_population_that_rests_because_it_is_not_believed()
     schedule.unbelieved(job, at("2026-06-11T01:59:30Z"));
     let night = at("2026-06-11T02:00:00Z");
     let report = schedule.due(&owing, night).unwrap();
-    assert_eq!((report.kind, report.listing), (SurveyKind::Report, true), "its own run is due");
+    assert_eq!(
+        (report.kind, report.listing),
+        (SurveyKind::Report, true),
+        "its own run is due"
+    );
     schedule.ended(report, true, night, minute);
     // Also the one after it.
     let wanting = Facts {

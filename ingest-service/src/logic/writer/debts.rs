@@ -457,7 +457,9 @@ impl Writer {
         let judged = self.position.judged.map(|judged| (judged, brought(&judged)));
         let (deactivations, unread) = judged
             .filter(|(_, found)| *found > 0)
-            .map_or((0, 0), |(judged, found)| (judged.deactivations, judged.absent.saturating_sub(found)));
+            .map_or((0, 0), |(judged, found)| {
+                (judged.deactivations, judged.absent.saturating_sub(found))
+            });
         let removals = ids.len() as u64 + unread;
         let hold = removals + deactivations + self.held_besides(&ids) > self.removals_limit();
         Some(Decision { began_at, hold })

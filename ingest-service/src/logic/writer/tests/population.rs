@@ -185,8 +185,15 @@ fn those_who_change_while_everyone_is_read_are_counted_when_they_turn_out_to_be_
         assert_eq!(bench.writer.owed(), missing as usize);
         bench.answer(1501, &[]);
         bench.settle();
-        let removed = bench.kinds().iter().filter(|kind| **kind == ChangeKind::Removed).count();
-        assert_eq!((removed, bench.held().0.len()), ((missing - held) as usize, held as usize));
+        let removed = bench
+            .kinds()
+            .iter()
+            .filter(|kind| **kind == ChangeKind::Removed)
+            .count();
+        assert_eq!(
+            (removed, bench.held().0.len()),
+            ((missing - held) as usize, held as usize)
+        );
         assert_eq!(bench.writer.owed(), 0);
     }
 }

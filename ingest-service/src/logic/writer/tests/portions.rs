@@ -224,5 +224,9 @@ fn nor_after_a_leader_that_died_between_portions() {
     let mut bench = bench.restart();
     one_more_is_absent(&mut bench, 300);
     all_gone(&mut bench);
-    assert_eq!((bench.kinds(), bench.held().0.len()), (vec![], 11), "eleven of seventy-one");
+    assert_eq!(
+        (bench.kinds(), bench.held().0.len()),
+        (vec![], 11),
+        "eleven of seventy-one"
+    );
 }

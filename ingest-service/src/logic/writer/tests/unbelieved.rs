@@ -117,7 +117,10 @@ fn a_reimport_that_failed_or_was_asked_for_again_meanwhile_is_still_wanted() {
     let job = due(&schedule, &bench).unwrap();
     assert!(job.accept_size, "asked for while the first was read");
     read(&mut bench, job, &rows(1..=5));
-    assert_eq!((bench.writer.position().wanted, bench.writer.snapshot_problem()), (None, None));
+    assert_eq!(
+        (bench.writer.position().wanted, bench.writer.snapshot_problem()),
+        (None, None)
+    );
 }
 
 /// Tells the schedule what has become of a job that was read to its end.
@@ -148,14 +151,20 @@ fn what_waits_for_a_size_that_is_not_believed_rests_for_hours_until_an_operator_
                 }
                 Some(job) => {
                     tries += 1;
-                    assert_eq!((job.kind, job.listing), (SurveyKind::Query, listing == SurveyKind::Query));
+                    assert_eq!(
+                        (job.kind, job.listing),
+                        (SurveyKind::Query, listing == SurveyKind::Query)
+                    );
                     read(&mut bench, job, &rows(1..=5));
                     ended(&bench, &mut schedule, job);
                 }
                 None => bench.clock += 60,
             }
         }
-        assert!((8..=16).contains(&tries), "{listing:?}: {tries} readings of everyone in a day");
+        assert!(
+            (8..=16).contains(&tries),
+            "{listing:?}: {tries} readings of everyone in a day"
+        );
         assert!(rechecks > 100, "{listing:?}: {rechecks} rechecks in a day");
         assert!(bench.writer.owes_everyone().is_some());
         want(&mut bench, true);
@@ -183,7 +192,11 @@ fn a_reading_that_is_not_believed_rests_only_when_something_waits_for_it() {
         let mut bench = settled(SurveyKind::Query);
         let job = job(listing);
         read(&mut bench, job, &rows(1..=5));
-        assert_eq!(Outcome::of(job, true, &bench.writer), Outcome::Well, "the next run comes by the schedule");
+        assert_eq!(
+            Outcome::of(job, true, &bench.writer),
+            Outcome::Well,
+            "the next run comes by the schedule"
+        );
         assert_eq!(Outcome::of(job, false, &bench.writer), Outcome::Failed);
         bench.step(Input::PositionLost);
         read(&mut bench, job, &rows(1..=5));

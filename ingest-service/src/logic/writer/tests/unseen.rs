@@ -62,7 +62,10 @@ fn the_waits_double_to_hours_and_no_further() {
     for (wait, doubled) in waits[5..].iter().zip([120, 240, 480, 960, 1_920, 3_840, 7_680]) {
         assert!((doubled / 2..=doubled * 3 / 2).contains(wait), "{wait} for {doubled}");
     }
-    assert!(waits[12..].iter().all(|wait| (7_200..=21_600).contains(wait)), "{waits:?}");
+    assert!(
+        waits[12..].iter().all(|wait| (7_200..=21_600).contains(wait)),
+        "{waits:?}"
+    );
 }
 
 #[test]
