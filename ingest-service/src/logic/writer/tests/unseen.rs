@@ -68,9 +68,12 @@ fn the_waits_double_to_hours_and_no_further() {
     );
 }
 
+/// Something that may help, in words and as it happens.
+type Hurry = (&'static str, fn(&mut Bench));
+
 #[test]
 fn whatever_may_help_asks_at_once() {
-    let hurries: [(&str, fn(&mut Bench)); 5] = [
+    let hurries: [Hurry; 5] = [
         ("one person is asked for", |bench| bench.step(Input::Reimport(id(3)))),
         ("everybody is asked for", |bench| {
             bench.step(Input::Want { accept_size: false });
