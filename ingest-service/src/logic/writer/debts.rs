@@ -20,8 +20,10 @@ struct Debt {
     again: bool,
     not_before: Option<Timestamp>,
     failures: usize,
-    /// The read of an absentee found no member; waits for the others of its survey.
-    gone: bool,
+    /// When the read of an absentee found no member, our clock; waits for the others of its survey.
+    gone: Option<Timestamp>,
+    /// An absentee who may be removed: there are not too many of them. The next read that finds no member does it.
+    decided: bool,
     /// The last read could not see the person at all.
     unseen: bool,
     reimport: bool,
@@ -63,7 +65,8 @@ impl Debts {
             again: false,
             not_before: None,
             failures: 0,
-            gone: false,
+            gone: None,
+            decided: false,
             unseen: false,
             reimport: false,
         };
@@ -94,6 +97,22 @@ impl Debts {
             .get(&Debtor::Everyone)
             .is_some_and(|debt| debt.asked.is_some() && !debt.again)
     }
+    /// This person was missing from a survey, and is owed a read for that.
+    pub(super) fn is_absentee(&self, user: UserId) -> bool {
+        let debt = self.debts.get(&Debtor::User(user));
+        debt.is_some_and(|debt| debt.owed.absent_since.is_some())
+    }
+    /// An absentee who may be removed is read once more when the answer is older than that.
+    fn ask_once_more(&mut self, user: UserId, oldest: Timestamp) -> bool {
+        let debt = self.debts.get_mut(&Debtor::User(user));
+        let Some(debt) = debt.filter(|debt| debt.gone.is_some_and(|at| at < oldest)) else {
+            return false;
+        };
+        debt.gone = None;
+        debt.decided = true;
+        self.waiting.insert(user);
+        true
+    }
     /// An operator waits for this one.
     pub(super) fn hurry(&mut self, user: UserId) {
         if let Some(debt) = self.debts.get_mut(&Debtor::User(user)) {
@@ -113,7 +132,7 @@ impl Writer {
         };
         debt.again |= debt.asked.is_some();
         // Somebody who changes is not absent: an answer that is kept back is asked for again.
-        if std::mem::take(&mut debt.gone) {
+        if debt.gone.take().is_some() {
             self.debts.waiting.insert(user);
         }
         let absent = debt.owed.absent_since.take().is_some();
@@ -133,7 +152,7 @@ impl Writer {
             }
             // An answer that waits for the others is asked for again. Only an event says that somebody is not absent.
             if let Some(debt) = self.debts.debts.get_mut(&debtor)
-                && std::mem::take(&mut debt.gone)
+                && debt.gone.take().is_some()
             {
                 self.debts.waiting.insert(id);
             }
@@ -274,16 +293,20 @@ impl Writer {
             Seen::Other | Seen::Nobody => None,
         };
         debt.unseen = false;
-        if member.is_none() && absent {
+        if member.is_none() && absent && (again || !debt.decided) {
             // Decided with the others, so that their number can be looked at.
             if again {
                 self.debts.waiting.insert(id);
             } else {
-                debt.gone = true;
+                debt.gone = Some(now);
             }
             return;
         }
-        let origin = if reimport { Origin::Reimport } else { Origin::Recheck };
+        let origin = match member {
+            _ if reimport => Origin::Reimport,
+            None if absent => Origin::Report,
+            _ => Origin::Recheck,
+        };
         // Whoever is kept back stays as published, unless the source has said so itself or an operator has.
         let kept_back = member.is_none() && !deleted && self.held.kept(id) == Some(Kept::Removal);
         if !kept_back {
@@ -361,7 +384,7 @@ impl Writer {
         let Some(Decision { began_at, hold }) = self.decision else {
             return;
         };
-        let gone = |debt: &Debt| debt.gone && debt.owed.absent_since.is_some_and(|since| since <= began_at);
+        let gone = |debt: &Debt| debt.gone.is_some() && debt.owed.absent_since.is_some_and(|since| since <= began_at);
         let mut ids: BTreeSet<UserId> = self
             .debts
             .debts
@@ -383,7 +406,13 @@ impl Writer {
             self.hold(began_at, &ids, Kept::Removal, now);
         }
         let read_at = self.last_read.unwrap_or(began_at);
+        let oldest = now - self.config.read_margin;
         for id in ids {
+            // Whoever was gone when the first of them were read may be back since, and no event need have said so. A held
+            // set needs no such care: releasing it reads its members.
+            if !hold && self.debts.ask_once_more(id, oldest) {
+                continue;
+            }
             if !hold {
                 self.observe(id, None, None, read_cause(Origin::Report, read_at, now));
             }
@@ -393,9 +422,9 @@ impl Writer {
 
     /// What becomes of the absentees who are gone; `None` while there are none, or others are still to be read.
     fn decision(&self) -> Option<Decision> {
-        let absent = |debt: &Debt| debt.owed.absent_since.is_some() && !debt.unseen;
+        let absent = |debt: &Debt| debt.owed.absent_since.is_some() && !debt.unseen && !debt.decided;
         // Reads are asked for by rising id: who is still to be read is found soonest from the end.
-        let open = |debt: &Debt| absent(debt) && !debt.gone;
+        let open = |debt: &Debt| absent(debt) && debt.gone.is_none();
         if self.debts.debts.values().rev().any(open) {
             return None;
         }

@@ -6,6 +6,7 @@ use usher_contract::ChangeKind;
 use super::*;
 use crate::logic::change_event::Delta;
 
+mod absentees;
 mod debts;
 mod erase;
 mod events;
