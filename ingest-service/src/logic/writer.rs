@@ -120,7 +120,7 @@ pub struct Ticket(u64);
 pub struct Members {
     /// The members of the population among the asked.
     pub members: HashMap<UserId, RawUser>,
-    /// Those who exist and are not members.
+    /// Those who are not members: they exist, or have been deleted.
     pub others: HashSet<UserId>,
 }
 

@@ -63,7 +63,7 @@ impl Session<'_> {
         problems.extend(self.parts.rest.quota().problems());
         if writer.unseen() > 0 {
             problems.push(format!(
-                "{} published people cannot be seen by the integration user and stay as they are; grant View All Users",
+                "{} published people cannot be seen by the integration user, not even as deleted, and stay as they are; grant View All Users",
                 writer.unseen()
             ));
         }
