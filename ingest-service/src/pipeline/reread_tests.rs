@@ -3,35 +3,18 @@
 use salesforce_sim::{Permissions, Sim, SimConfig};
 
 use super::*;
-use crate::logic::normalize::Fields;
-
-async fn parts(sim: &Sim, folder: &std::path::Path) -> Parts {
-    let secret = folder.join("secret");
-    std::fs::write(&secret, sim.client_secret()).unwrap();
-    let text = format!(
-        "salesforce: {{ url: '{}', auth: {{ method: clientCredentials, clientId: '{}', clientSecret: {{ file: '{}' }} }} }}\n",
-        sim.http_url(),
-        sim.client_id(),
-        secret.display()
-    );
-    let file = folder.join("ingest.yaml");
-    std::fs::write(&file, text).unwrap();
-    let deployment = crate::config::Deployment::load(Some(&file), &[]).unwrap();
-    let readiness = usher_runtime::admin::Readiness::default();
-    let parts = crate::app::parts(&deployment, &readiness, &prometheus::Registry::new()).unwrap();
-    parts.into_iter().next().unwrap()
-}
+use crate::{logic::normalize::Fields, pipeline::simulated};
 
 #[tokio::test]
 async fn whoever_was_deleted_is_known_to_be_no_member_and_whoever_is_hidden_is_not() {
     let sim = Sim::start(SimConfig {
-        users: 60,
+        users: 130,
         ..SimConfig::default()
     })
     .await
     .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let parts = parts(&sim, folder.path()).await;
+    let parts = simulated::parts(&sim, folder.path(), "");
     let org = sim.org();
     let of = |kind: &str| -> Vec<UserId> {
         let users = org.users().into_iter();
