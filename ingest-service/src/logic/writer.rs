@@ -40,12 +40,14 @@ mod erase;
 mod events;
 mod finish;
 mod held;
+mod pages;
 mod polled;
 mod show;
 mod survey;
 
 pub use batch::Batch;
 pub use erase::NotErased;
+pub use pages::HeldPage;
 pub use polled::{Poll, Polled};
 pub use survey::{Survey, SurveyKind};
 

@@ -13,6 +13,7 @@ mod events;
 mod held;
 mod letters;
 mod operators;
+mod pages;
 mod polls;
 mod population;
 mod portions;
