@@ -344,6 +344,11 @@ impl Writer {
         self.now += 1;
         self.begin_batch();
         match input {
+            // These reach debts only where a debt is made or hurried.
+            Input::Events(_) | Input::Keepalive(_) | Input::PollBegan | Input::Committed | Input::Tick => {}
+            _ => self.debts.look_again(),
+        }
+        match input {
             Input::Events(events) => {
                 for event in events {
                     self.event(event, now);

@@ -43,6 +43,12 @@ pub(super) struct Debts {
     debts: BTreeMap<Debtor, Debt>,
     /// Users whose debt is not asked for, so that asking costs nothing when there are none.
     waiting: BTreeSet<UserId>,
+    /// None of those who wait is due before then: while all reads fail, hundreds of thousands may wait. `None` when that is not
+    /// known: whoever makes one of them due, or lets another one wait, must take it away.
+    none_due_before: Option<Timestamp>,
+    /// How often those who wait were gone through.
+    #[cfg(test)]
+    pub(super) walks: usize,
     reads: HashMap<Ticket, Vec<UserId>>,
     next_ticket: u64,
 }
@@ -58,6 +64,7 @@ impl Debts {
     fn insert(&mut self, debtor: Debtor, owed: Owed) {
         if let Debtor::User(id) = debtor {
             self.waiting.insert(id);
+            self.none_due_before = None;
         }
         let debt = Debt {
             owed,
@@ -111,7 +118,12 @@ impl Debts {
         debt.gone = None;
         debt.decided = true;
         self.waiting.insert(user);
+        self.none_due_before = None;
         true
+    }
+    /// One of those who wait may be due now.
+    pub(super) fn look_again(&mut self) {
+        self.none_due_before = None;
     }
     /// An operator waits for this one.
     pub(super) fn hurry(&mut self, user: UserId) {
@@ -131,6 +143,9 @@ impl Writer {
             return false;
         };
         debt.again |= debt.asked.is_some();
+        if debt.unseen || debt.gone.is_some() {
+            self.debts.none_due_before = None;
+        }
         // Somebody who changes is not absent: an answer that is kept back is asked for again.
         if debt.gone.take().is_some() {
             self.debts.waiting.insert(user);
@@ -155,6 +170,7 @@ impl Writer {
                 && debt.gone.take().is_some()
             {
                 self.debts.waiting.insert(id);
+                self.debts.none_due_before = None;
             }
         }
         if let Some(debt) = self.debts.debts.get_mut(&debtor) {
@@ -192,6 +208,9 @@ impl Writer {
 
     /// Asks for what is owed and due.
     pub(super) fn ask(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.debts.none_due_before.is_some_and(|at| now < at) {
+            return;
+        }
         while self.debts.reads.len() < READS_MAX && !self.debts.waiting.is_empty() {
             let due = |id: &&UserId| {
                 self.debts
@@ -207,7 +226,13 @@ impl Writer {
                 .take(IDS_PER_QUERY_MAX)
                 .copied()
                 .collect();
+            #[cfg(test)]
+            {
+                self.debts.walks += 1;
+            }
             if ids.is_empty() {
+                let not_before = |id: &UserId| self.debts.debts.get(&Debtor::User(*id))?.not_before;
+                self.debts.none_due_before = self.debts.waiting.iter().filter_map(not_before).min();
                 return;
             }
             self.debts.next_ticket += 1;

@@ -44,7 +44,9 @@ impl Writer {
         let behind: (Bound<UserId>, Bound<UserId>) =
             (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let sizes = self.held_sizes();
-        let wanted = sizes.into_iter().filter(|(set, _)| only.is_none_or(|only| only == *set));
+        let wanted = sizes
+            .into_iter()
+            .filter(|(set, _)| only.is_none_or(|only| only == *set));
         let page = |(set, people): (&str, usize)| {
             let parts = self.held.parts().iter().filter(|(part, _)| set_of(part) == set);
             let (_, first) = parts.clone().next()?;

@@ -18,6 +18,7 @@ mod polls;
 mod population;
 mod portions;
 mod surveys;
+mod waiting;
 
 const ORG: &str = "00D000000000001EAA";
 

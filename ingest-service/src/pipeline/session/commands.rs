@@ -228,7 +228,8 @@ impl Session<'_> {
                     return Input::Tick;
                 };
                 info!(held.id = %id, members = people, actor = %by.actor, reason = %by.reason, "a held set is released");
-                let words = format!("{people} people are read again; who is still gone or inactive is published as such");
+                let words =
+                    format!("{people} people are read again; who is still gone or inactive is published as such");
                 (Input::Approve { id, by }, words, answer)
             }
             Command::Erase { user, lift, by, answer } => {
@@ -297,7 +298,8 @@ impl Session<'_> {
         };
         let view = |page: HeldPage| HeldView {
             id: page.id,
-            reason: "one snapshot brought more removals or deactivations than the limit of `removals` allows".to_owned(),
+            reason: "one snapshot brought more removals or deactivations than the limit of `removals` allows"
+                .to_owned(),
             snapshot_began_at: page.began_at,
             held_at: page.held_at,
             approved: page.approved,

@@ -59,15 +59,7 @@ fn answer(
     if found.count_only {
         return Ok(Json(json!({"totalSize": found.ids.len(), "done": true, "records": []})).into_response());
     }
-    Ok(page(
-        org,
-        Arc::new(found),
-        None,
-        0,
-        batch_size(org, headers),
-        &caller.version,
-    )
-    .into_response())
+    Ok(page(org, Arc::new(found), None, 0, batch_size(org, headers), &caller.version).into_response())
 }
 
 pub(crate) async fn more(

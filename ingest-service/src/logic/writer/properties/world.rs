@@ -299,8 +299,7 @@ impl World {
             while self.in_flight.is_some() {
                 self.commit();
             }
-            let waiting = self.writer.owes_everyone().is_some()
-                || (1..=PEOPLE).any(|who| self.writer.owes(id(who)));
+            let waiting = self.writer.owes_everyone().is_some() || (1..=PEOPLE).any(|who| self.writer.owes(id(who)));
             let released = self.writer.held().values().any(|set| set.approved.is_some());
             let there = self.cursor == self.source.log.len();
             let finishing = self.writer.is_finishing();
@@ -361,7 +360,6 @@ impl World {
 
     fn verdict(&self) {
         let listing = self.setup.report;
-        self.judge
-            .verdict(&self.source, &self.topics.held, |_| true, listing);
+        self.judge.verdict(&self.source, &self.topics.held, |_| true, listing);
     }
 }

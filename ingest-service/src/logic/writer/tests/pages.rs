@@ -10,7 +10,9 @@ fn ids(people: impl IntoIterator<Item = u32>) -> BTreeSet<UserId> {
 /// Two sets; the first one in three parts, with ids that lie between each other.
 fn two_sets() -> Bench {
     let mut bench = Bench::new();
-    bench.writer.hold(at(0), &ids((1..=9).step_by(2)), Kept::Removal, at(10));
+    bench
+        .writer
+        .hold(at(0), &ids((1..=9).step_by(2)), Kept::Removal, at(10));
     bench.writer.hold(at(0), &ids([2, 4]), Kept::Deactivation, at(11));
     bench.writer.hold(at(0), &ids([6, 8, 20]), Kept::Removal, at(12));
     bench.writer.hold(at(1), &ids([30]), Kept::Deactivation, at(13));
@@ -32,13 +34,14 @@ fn pages_of_a_set_in_parts_join_up_whatever_their_size() {
         let (mut removals, mut deactivations, mut after) = (BTreeSet::new(), BTreeSet::new(), None);
         loop {
             let pages = bench.writer.held_pages(Some(first), after, limit);
-            let [page] = pages.as_slice() else {
-                panic!("{pages:?}")
-            };
+            let [page] = pages.as_slice() else { panic!("{pages:?}") };
             assert_eq!((page.id.as_str(), page.people), (first, 10));
             assert_eq!((page.began_at, page.held_at), (at(0), at(10)));
             let shown = members(page);
-            assert!(shown.len() <= limit && shown.first().copied() > after, "{limit}: {page:?}");
+            assert!(
+                shown.len() <= limit && shown.first().copied() > after,
+                "{limit}: {page:?}"
+            );
             removals.extend(page.removals.iter().copied());
             deactivations.extend(page.deactivations.iter().copied());
             let Some(next) = page.next else { break };
