@@ -40,12 +40,14 @@ mod erase;
 mod events;
 mod finish;
 mod held;
+mod pages;
 mod polled;
 mod show;
 mod survey;
 
 pub use batch::Batch;
 pub use erase::NotErased;
+pub use pages::HeldPage;
 pub use polled::{Poll, Polled};
 pub use survey::{Survey, SurveyKind};
 
@@ -120,7 +122,7 @@ pub struct Ticket(u64);
 pub struct Members {
     /// The members of the population among the asked.
     pub members: HashMap<UserId, RawUser>,
-    /// Those who exist and are not members.
+    /// Those who are not members: they exist, or have been deleted.
     pub others: HashSet<UserId>,
 }
 
@@ -341,6 +343,11 @@ impl Writer {
     pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         self.now += 1;
         self.begin_batch();
+        match input {
+            // These reach debts only where a debt is made or hurried.
+            Input::Events(_) | Input::Keepalive(_) | Input::PollBegan | Input::Committed | Input::Tick => {}
+            _ => self.debts.look_again(),
+        }
         match input {
             Input::Events(events) => {
                 for event in events {

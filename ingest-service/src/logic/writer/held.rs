@@ -70,7 +70,7 @@ impl Writer {
     pub fn removals_limit(&self) -> u64 {
         let config = &self.config;
         // Whoever was removed long ago is no reason to remove more people today.
-        let there = self.published.heads().filter(|(_, head)| !head.removed).count() as u64;
+        let there = self.published.present() as u64;
         let share = there * config.removals_percent / 100;
         share.max(config.removals_at_least).min(config.removals_at_most)
     }
