@@ -100,6 +100,27 @@ fn a_removal_that_is_decided_waits_for_a_read_that_is_newer_than_a_row_of_the_pe
 }
 
 #[test]
+fn those_whose_removal_is_decided_keep_nobody_else_waiting() {
+    let mut bench = two_reads();
+    first_are_gone(&mut bench);
+    fails_for(&mut bench, 6 * HOURS);
+    first_are_gone(&mut bench);
+    bench.settle();
+    let decided = bench.reads.remove(0);
+    bench.begin(SurveyKind::Recheck, bench.clock);
+    bench.step(Input::SurveyTouched(vec![id(7)]));
+    bench.end();
+    bench.settle();
+    first_are_gone(&mut bench);
+    bench.settle();
+    assert_eq!(removed(&bench), ids(4..=7));
+    bench.reads.push(decided);
+    first_are_gone(&mut bench);
+    bench.settle();
+    assert_eq!(removed(&bench), ids([4, 5, 6, 7, 1, 2, 3]));
+}
+
+#[test]
 fn a_row_of_somebody_found_gone_asks_again() {
     for kind in [SurveyKind::Recheck, SurveyKind::Query] {
         let mut bench = two_reads();

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What makes somebody due.
+type Act = fn(&mut Bench);
+
 /// Everybody's read has failed several times in a row: they wait for a minute.
 fn all_wait() -> Bench {
     let mut bench = Bench::baseline();
@@ -54,7 +57,7 @@ fn debts_that_are_not_due_are_not_gone_through_at_every_step() {
 
 #[test]
 fn whoever_becomes_due_before_the_others_is_asked_for_at_once() {
-    let sooner: [(&str, u32, fn(&mut Bench)); 3] = [
+    let sooner: [(&str, u32, Act); 3] = [
         ("a debt of somebody else", 10, |bench| {
             bench.event(10, 2_000, ChangeType::Gap, &[]);
         }),
