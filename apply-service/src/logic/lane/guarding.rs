@@ -426,11 +426,8 @@ impl Lane {
             }
             self.voiding = false;
             self.moved = false;
+            self.record = self.record.clone().at_another_application();
             self.record.tenant = Some(self.target.tenant);
-            self.record.moved_since = None;
-            self.record.first_sync = None;
-            self.record.imported = Some(false);
-            self.record.held.clear();
             self.links.groups.void();
             self.first = FirstSync::begin(now);
             self.all_fed = false;

@@ -5,6 +5,7 @@ mod apart;
 mod assigning;
 mod completeness;
 mod drifting;
+mod elsewhere;
 mod endless;
 mod grouping;
 mod guarding;

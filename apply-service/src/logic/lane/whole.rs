@@ -67,6 +67,14 @@ impl Lane {
         self.commits.tell(outcome);
     }
 
+    /// The policy names another application, and nobody is linked that an operator would have to decide about.
+    pub(super) fn tell_begins_anew(&mut self, now: Timestamp) {
+        let words = "the address or tenant is another one and nobody is linked: what was found out there before does not \
+                     count, and it begins with a first sync";
+        let outcome = self.target_outcome(MOVED, OutcomeResult::Done, vec![words.to_owned()], None, now);
+        self.commits.tell(outcome);
+    }
+
     /// The account of the credentials is never written: whoever is switched off there could not be switched on again.
     fn protect(&mut self, owner: &[String]) {
         let names = owner.iter().map(|name| name.trim().to_lowercase());
