@@ -179,7 +179,7 @@ pub struct Lane {
     /// Look-ups among them, and writes: counted, because it is asked before each start.
     looks: usize,
     writes: usize,
-    /// Those about groups, and invitations.
+    /// Those about groups, invitations, and pages of a look at the whole target.
     others: usize,
     next_operation: OperationId,
     /// Who waits for whose account.
@@ -517,7 +517,7 @@ impl Lane {
         self.others = self.flights.len() - self.writes;
     }
 
-    /// Operations for people and groups under way.
+    /// Operations under way that take a place.
     fn busy(&self) -> usize {
         self.looks + self.writes + self.others
     }

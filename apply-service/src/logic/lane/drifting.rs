@@ -69,9 +69,9 @@ impl Lane {
                 next_try: now,
             });
         }
-        let idle = self.queue.ready().next().is_none() && self.queue.resuming.is_empty() && !self.batch;
+        let idle = self.is_idle();
         let Some(drifting) = self.drifting.as_mut() else { return };
-        if drifting.asked.is_some() || drifting.next_try > now || !idle || !self.circuit.is_closed() {
+        if drifting.asked.is_some() || drifting.next_try > now || !idle {
             return;
         }
         if let Some(wait) = self.pacer.take(false, now).err() {
@@ -99,6 +99,17 @@ impl Lane {
         };
         let id = self.take_off(Flight::DriftPage);
         effects.push(Effect::Execute(id, operation));
+    }
+
+    /// Whether nobody else wants the target, and there is a place: a page takes one like everything else, because some
+    /// targets answer one request at a time.
+    fn is_idle(&self) -> bool {
+        self.queue.ready().next().is_none()
+            && self.queue.resuming.is_empty()
+            && self.accused.is_empty()
+            && !self.batch
+            && self.circuit.is_closed()
+            && self.busy() < self.target.pace.concurrency
     }
 
     /// When a look or its next page is due.

@@ -146,8 +146,9 @@ impl Lane {
         match &flight {
             Flight::Look(..) => self.looks += 1,
             Flight::Write(..) => self.writes += 1,
-            Flight::Group(..) | Flight::Invite(..) => self.others += 1,
-            Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial => {}
+            Flight::Group(..) | Flight::Invite(..) | Flight::DriftPage => self.others += 1,
+            // Nothing begins beside them, and at least what they come from has ended.
+            Flight::Page | Flight::Probe | Flight::Trial => {}
         }
         self.flights.insert(id, flight);
         id

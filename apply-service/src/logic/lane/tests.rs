@@ -22,6 +22,7 @@ mod reading_back;
 mod reconciling;
 mod scope;
 mod settings;
+mod sharing;
 mod spent;
 mod telling;
 mod unaffected;

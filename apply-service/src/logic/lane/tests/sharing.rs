@@ -1,0 +1,72 @@
+//! What shares the places of a target: a look at the whole target with everything else, and what waits for a place.
+
+use super::super::*;
+use super::{
+    drifting::{DAY, three},
+    world::{World, refusal},
+};
+use crate::connector::{Failure, Operation};
+use crate::logic::{
+    policy::DriftMode,
+    testing::{Change, person},
+};
+
+/// Three people at a target that answers one request at a time; a look at it is due in a minute.
+fn serial() -> World {
+    let mut world = three(DriftMode::Report);
+    let mut target = (*world.lane.target).clone();
+    target.pace.concurrency = 1;
+    world.lane.target = Arc::new(target);
+    world.lane.record.drifted_at = Some(world.now - jiff::SignedDuration::from_secs(7 * DAY - 60));
+    world
+}
+
+fn later(world: &mut World, seconds: u64) {
+    world.now = after(world.now, Duration::from_secs(seconds));
+    world.give(Input::Tick);
+}
+
+fn pages(world: &World) -> usize {
+    let of_all = |(_, operation): &&(OperationId, Operation)| matches!(operation, Operation::List { .. });
+    world.open.iter().filter(of_all).count()
+}
+
+#[test]
+fn a_look_at_the_whole_target_and_writes_never_overlap_where_one_request_is_answered_at_a_time() {
+    let mut world = serial();
+    // A write is under way when the look is due.
+    world.change(person(1).version(2).titled("B"));
+    while world.commit() {}
+    let (write, operation) = world.pop();
+    assert!(operation.is_write());
+    later(&mut world, 120);
+    assert_eq!((world.open.len(), pages(&world)), (1, 0), "{:?}", world.open);
+    let answer = world.answer(&operation);
+    world.end(write, Ok(answer));
+    while world.commit() {}
+    assert_eq!((world.open.len(), pages(&world)), (1, 1), "then the look begins");
+
+    // And the other way round: whoever comes while a page is read waits for it, and goes before the next.
+    world.change(person(2).version(2).titled("C"));
+    while world.commit() {}
+    assert_eq!((world.open.len(), pages(&world)), (1, 1), "{:?}", world.open);
+    let (page, _) = world.pop();
+    world.end(page, Ok(Answer::Page(vec![], Some("2".to_owned()))));
+    while world.commit() {}
+    assert_eq!((world.open.len(), pages(&world)), (1, 0), "{:?}", world.open);
+    world.settle();
+    assert!(world.lane.status().drift.is_some(), "it comes to its end");
+    assert_eq!(world.lane.busy(), 0);
+}
+
+#[test]
+fn a_look_does_not_begin_beside_the_check_whether_a_person_or_the_target_is_refused() {
+    let mut world = serial();
+    world.change(person(1).version(2).titled("B"));
+    while world.commit() {}
+    let (write, _) = world.pop();
+    world.now = after(world.now, Duration::from_secs(120));
+    world.end(write, Err(Failure::Reject(refusal("http-403"))));
+    let under_way: Vec<_> = world.open.iter().map(|(_, operation)| operation).collect();
+    assert_eq!(under_way, [&Operation::Check]);
+}
