@@ -452,6 +452,7 @@ impl Lane {
         self.wake_delayed(now);
         self.wake_due(now, &mut effects);
         self.reconcile(now, &mut effects);
+        self.wake_groups(now);
         self.dispatch(now, &mut effects);
         self.invite(now, &mut effects);
         self.notify(now, &mut effects);
@@ -490,7 +491,7 @@ impl Lane {
             self.circuit.next_probe().map(paced),
             listing.map(paced),
             self.paced,
-            self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
+            self.next_drift(),
             self.next_group().map(paced),
         ]
         .into_iter()

@@ -112,9 +112,9 @@ impl Lane {
             && self.busy() < self.target.pace.concurrency
     }
 
-    /// When a look or its next page is due.
+    /// When a look or its next page is due. While others want the target or hold every place, their end brings it on.
     pub(super) fn next_drift(&self) -> Option<Timestamp> {
-        let drift = self.target.drift.filter(|_| self.may_look())?;
+        let drift = self.target.drift.filter(|_| self.may_look() && self.is_idle())?;
         match &self.drifting {
             Some(drifting) => drifting.asked.is_none().then_some(drifting.next_try),
             None => self.record.drifted_at.map(|last| after(last, drift.every)),
