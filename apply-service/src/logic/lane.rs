@@ -257,7 +257,7 @@ impl Lane {
         now: Timestamp,
     ) -> Self {
         let elsewhere = restored.as_ref().is_some_and(|record| record.is_moved(&target));
-        let moved = elsewhere && links.linked() > 0;
+        let moved = elsewhere && links.bound() > 0;
         let anew = elsewhere && !moved;
         let restored = restored.map(|record| if anew { record.at_another_application() } else { record });
         let first_sync = restored.as_ref().and_then(|record| record.first_sync.clone());

@@ -56,7 +56,7 @@ impl Lane {
     /// The policy names another application than the links belong to, or that one again: said once.
     pub(super) fn tell_moved(&mut self, before: Option<Timestamp>, now: Timestamp) {
         let (result, words) = match (before, self.record.moved_since) {
-            (None, Some(_)) => (OutcomeResult::Held, moved_in_words(self.links.linked())),
+            (None, Some(_)) => (OutcomeResult::Held, moved_in_words(self.links.bound())),
             (Some(_), None) => {
                 let words = "the address and tenant are those of the links again: the target goes on";
                 (OutcomeResult::Done, words.to_owned())

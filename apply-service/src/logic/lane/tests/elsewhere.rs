@@ -5,9 +5,16 @@ use usher_contract::StateHash;
 use super::super::*;
 use super::{
     guarding::{forty, guarded, order, taken_over},
-    world::World,
+    world::{World, refusal},
 };
-use crate::logic::{command::Verb, policy::TargetPolicy, testing::person};
+use crate::{
+    connector::{Failure, Operation},
+    logic::{
+        command::Verb,
+        policy::TargetPolicy,
+        testing::{Change, person, user_key},
+    },
+};
 
 /// The same target at another address.
 fn moved(target: TargetPolicy) -> TargetPolicy {
@@ -113,4 +120,49 @@ fn an_owner_who_dies_when_the_last_link_is_void_leaves_a_first_sync_to_its_succe
     let said = words(&world).join("; ");
     assert!(said.contains("begins with a first sync"), "{said}");
     assert!(!said.contains("those of the links again"), "{said}");
+}
+
+#[test]
+fn what_was_only_begun_at_another_application_is_void_like_its_links() {
+    // Without our keys there: a match of somebody with an open intent would be taken for what came of it.
+    for linked in [0, 2] {
+        let mut target = guarded();
+        target.matching.keeps_external_ids = false;
+        target.guard.windows = vec![];
+        let mut world = World::new(target.clone());
+        for n in 2..2 + linked {
+            world.change(person(n));
+        }
+        world.pass(3600);
+        world.change(person(1));
+        let (id, _) = super::accounts::until(&mut world, Operation::is_write);
+        world.end(id, Err(Failure::Retry(refusal("timeout"), None)));
+        while world.commit() {}
+        let intends = |world: &World| {
+            let link = world.lane.links.get(&user_key(1));
+            link.is_some_and(|link| link.create_intent)
+        };
+        assert!(intends(&world));
+        world.open.clear();
+
+        let mut world = taken_over(world, moved(target));
+        world.accounts.clear();
+        world.accounts.insert("x".into(), super::settings::named(1));
+        start(&mut world);
+        assert!(
+            world.lane.status().moved && intends(&world),
+            "held until somebody has looked"
+        );
+        order(&mut world, 0, Verb::Approve { set: "moved".into() });
+        assert!(!world.lane.status().moved && !intends(&world), "{linked} links");
+        // Whoever leaves has nothing there: the account with that name is somebody else's.
+        world.writes.clear();
+        world.change(person(1).version(2).inactive());
+        world.pass(60);
+        assert!(
+            world.writes.iter().all(|write| !write.contains('x')),
+            "{:?}",
+            world.writes
+        );
+    }
 }

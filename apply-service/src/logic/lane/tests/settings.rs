@@ -27,7 +27,7 @@ fn by(keys: &[MatchKey], hash: &str) -> TargetPolicy {
     target
 }
 
-fn named(n: u32) -> crate::logic::account::AttributeValues {
+pub(super) fn named(n: u32) -> crate::logic::account::AttributeValues {
     let text = |path: &str, value: String| (AttributePath(path.to_owned()), Value::String(value));
     [text(USER_NAME, format!("u{n}@acme.example"))].into()
 }
