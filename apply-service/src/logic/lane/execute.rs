@@ -218,6 +218,8 @@ impl Lane {
             Action::Create | Action::Adopt | Action::Relink
                 if !plan.values.is_empty() && (!self.intends(&user) || self.lacks_notices(&user, &plan, &change)) =>
             {
+                // One that is on the books already may be of a request whose answer was lost.
+                let fresh = !self.intends(&user);
                 self.intend_notices(user, &plan, &change, now);
                 // Committed before the request: should the answer be lost and the person leave, the account is found.
                 let mut link = self
@@ -230,7 +232,7 @@ impl Lane {
                     self.links.reserve(account, user);
                 }
                 if let Some(slot) = self.slots.get_mut(&user) {
-                    slot.fresh_intent = true;
+                    slot.fresh_intent |= fresh;
                 }
                 self.stage(user, Stage::Intent);
                 self.commits.intend(user, link, remote.clone());
