@@ -666,9 +666,11 @@ fn a_paused_target_a_drain_and_an_old_commit_send_nothing() {
 }
 
 #[test]
-fn a_refusal_after_a_lost_answer_leaves_the_intent_also_when_another_manager_is_to_be_told() {
+fn a_refusal_after_a_lost_answer_leaves_the_intent_also_when_somebody_else_is_to_be_told() {
     let mut told = Told::new(telling());
-    told.change(under(person(1), 98));
+    let mut alone = person(1);
+    alone.user.manager_id = Known::Empty;
+    told.change(alone);
     let (id, _) = super::accounts::until(&mut told.world, Operation::is_write);
     told.world.end(id, Err(Failure::Retry(refusal("timeout"), None)));
     while told.world.commit() {}
