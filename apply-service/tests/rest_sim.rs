@@ -563,6 +563,22 @@ async fn a_name_that_sounds_like_a_credential_is_nobodys_trouble_but_its_own() {
     nameless.retain(|(path, _)| *path != "name.givenName");
     let (verdict, why) = code(target.run(create(&nameless)).await);
     assert_eq!((verdict, why.as_str()), ("reject", "attribute-missing"));
+    let mut nameless = orange("takenaka.existence");
+    nameless.retain(|(path, _)| *path != "name.givenName");
+    let (verdict, why) = code(target.run(create(&nameless)).await);
+    assert_eq!((verdict, why.as_str()), ("reject", "attribute-missing"));
+}
+
+#[tokio::test]
+async fn a_status_that_nobody_knows_is_of_that_person_until_the_check_fails_as_well() {
+    let (sim, target) = miniorange(|_| {}, "").await;
+    let ada = target.create(&orange("ada")).await;
+    sim.with(|sim| sim.odd.insert(ada.0.clone()));
+    let refused = ("reject", "http-403".to_owned());
+    assert_eq!(code(target.run(find("", &ada.0)).await), refused);
+    assert_eq!(code(target.run(Operation::Read(ada)).await), refused);
+    assert!(matches!(target.run(Operation::Check).await, Ok(Reply::Checked(_))));
+    assert!(target.find("", "bob@acme.example").await.is_empty());
 }
 
 #[tokio::test]

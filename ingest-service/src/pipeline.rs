@@ -33,6 +33,8 @@ pub(crate) mod polls;
 pub(crate) mod prepare;
 mod reread;
 pub mod session;
+#[cfg(test)]
+mod simulated;
 mod source;
 mod surveys;
 

@@ -93,15 +93,20 @@ pub(super) async fn probe(config: Config, asked: Asked) -> ExitCode {
     finish(&probe.report(), &asked)
 }
 
-/// `PATH=VALUE`: paths have no `=`, values may.
 fn further(probe: Probe, text: &str) -> Result<Probe, String> {
+    let (path, value) = attribute(text)?;
+    probe
+        .with(path, value)
+        .map_err(|problem| format!("--attribute {path}: {problem}"))
+}
+
+/// `PATH=VALUE`. A value that is JSON is taken as such, everything else as text. Paths have no `=`, values may.
+fn attribute(text: &str) -> Result<(&str, Value), String> {
     let (path, value) = text
         .split_once('=')
         .ok_or_else(|| format!("--attribute {text}: a path, `=` and a value, such as title=AE"))?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
-    probe
-        .with(path.trim(), value)
-        .map_err(|problem| format!("--attribute {path}: {problem}"))
+    Ok((path.trim(), value))
 }
 
 async fn carry_out(probe: &mut Probe, sender: &HttpSender, stop: CancellationToken) {
@@ -189,4 +194,33 @@ fn written(keys: &serde_json::Map<String, Value>, target: &TargetName) -> String
 /// Letters and digits that no other run has.
 fn mark() -> String {
     format!("{:08x}", rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_a_path_and_a_value_as_json_or_as_text() {
+        for (text, path, value) in [
+            ("title=AE", "title", json!("AE")),
+            (
+                r#"emails[type eq "work"].value = a=b"#,
+                r#"emails[type eq "work"].value"#,
+                json!(" a=b"),
+            ),
+            ("employeeNumber=007", "employeeNumber", json!("007")),
+            ("employeeNumber=7", "employeeNumber", json!(7)),
+            (r#"employeeNumber="7""#, "employeeNumber", json!("7")),
+            (
+                r#"entitlements=[{"value": "00e"}]"#,
+                "entitlements",
+                json!([{"value": "00e"}]),
+            ),
+            ("title=", "title", json!("")),
+        ] {
+            assert_eq!(attribute(text), Ok((path, value)), "{text}");
+        }
+        assert!(attribute("title").unwrap_err().contains("title=AE"));
+    }
 }

@@ -12,7 +12,7 @@ use usher_contract::{RecordId, StateHash, UserKey};
 
 use super::{
     account::{AttributePath, RemoteId},
-    link::{Link, LinkState},
+    link::{Link, LinkState, Written},
     matching::Seen,
     plan::Accounts,
     policy::{TargetPolicy, Write},
@@ -216,11 +216,19 @@ pub fn compare(
         .filter(|(path, written)| {
             let shown = read_back.map_or_else(|| !target.unshown.contains(path), |other| other.compares.contains(path));
             let kept = rules.get(path) == Some(&Write::Always) && shown;
-            kept && !written.doubted && !shows(account, path, written.returned.unwrap_or(written.hash))
+            let mut may_show = hashes(written, read_back.is_some());
+            kept && !written.doubted && !may_show.any(|hash| shows(account, path, hash))
         })
         .map(|(path, _)| path.clone())
         .collect();
     (!changed.is_empty()).then_some(Finding::Changed(changed))
+}
+
+/// What an account may show of a value that is ours. Where it is read back, the other interface may show it as it was sent as
+/// well as the one that is written to showed it afterwards.
+fn hashes(written: &Written, elsewhere: bool) -> impl Iterator<Item = StateHash> {
+    let shown = written.returned.unwrap_or(written.hash);
+    [shown].into_iter().chain(elsewhere.then_some(written.hash))
 }
 
 /// Whether the account shows this value. Null, an empty list and absence all mean "unassigned" (RFC 7643 section 2.5).

@@ -35,6 +35,8 @@ pub struct Join {
     /// `None`: two accounts have the value.
     accounts: HashMap<StateHash, Option<RemoteId>>,
     known: HashSet<RemoteId>,
+    /// Accounts that have a value in common with another.
+    shared: HashSet<RemoteId>,
 }
 
 impl Join {
@@ -55,14 +57,17 @@ impl Join {
                 }
             }
         }
-        join.known = join.accounts.values().flatten().cloned().collect();
+        let one = |account: &&RemoteId| !join.shared.contains(*account);
+        join.known = join.accounts.values().flatten().filter(one).cloned().collect();
         join
     }
 
     fn put(&mut self, hash: StateHash, account: &RemoteId) {
         let entry = self.accounts.entry(hash).or_insert_with(|| Some(account.clone()));
         if entry.as_ref() != Some(account) {
-            *entry = None;
+            // Also where only one of its forms is another's: that may be the form which is shown.
+            self.shared.extend(entry.take());
+            self.shared.insert(account.clone());
         }
     }
 
@@ -166,6 +171,10 @@ mod tests {
         assert_eq!(shows(&join, "a@acme.example"), "read-back:77");
         let knows = ["r1", "r2", "r3"].map(|id| join.knows(&RemoteId(id.to_owned())));
         assert_eq!(knows, [false, false, true]);
+        // Nor is somebody missed who was sent in a form that is another's now.
+        let join = self::join(&[("a@acme.example", Some("a.b@acme.example")), ("a@acme.example", None)]);
+        let knows = ["r1", "r2"].map(|id| join.knows(&RemoteId(id.to_owned())));
+        assert_eq!(knows, [false, false]);
     }
 
     #[test]

@@ -219,6 +219,7 @@ fn an_endpoint_inside_has_to_be_listed_and_how_a_bucket_is_reached_is_checked() 
     for place in [
         format!("place: {{ s3: {{ bucket: b, ambient: true, endpoint: '{own}' }} }}"),
         format!("place: {{ azure: {{ account: a, container: c, ambient: true, endpoint: '{own}' }} }}"),
+        format!("place: {{ gcs: {{ bucket: b, ambient: true, endpoint: '{own}' }} }}"),
     ] {
         let problems = refused(&text(&place, ""));
         assert!(

@@ -77,7 +77,8 @@ impl Population {
         )
     }
 
-    /// Which of these users exist and can be seen, members or not.
+    /// Which of these users can be seen, members or not. Asked with deleted ones: `IsDeleted` is no field of a user, so that a
+    /// record is shown at all is what says that it has existed.
     #[must_use]
     pub fn query_existing(ids: &[UserId]) -> String {
         let ids: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();

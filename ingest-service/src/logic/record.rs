@@ -35,7 +35,7 @@ pub struct Position {
     /// Up to where rechecks have looked, by the source's clock.
     #[serde(default)]
     pub rechecked_to: Option<Timestamp>,
-    /// A snapshot that an operator asked for and that has not been completed.
+    /// A snapshot that an operator asked for and that has not been read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Wanted>,
     /// Partitions of the user-change topic when the first record was written.

@@ -20,6 +20,12 @@ const OWED_REST_MAX: SignedDuration = SignedDuration::from_secs(60);
 /// After so long without one the rests begin anew.
 const OWED_MEMORY: SignedDuration = SignedDuration::from_mins(5);
 
+/// What waits for everyone to be read waits for an operator when the size is not believed: read again, the source says the same. The
+/// first rest is short enough for what was a hiccup of the source; each further one is twice as long, up to the other. What waits
+/// may use the reserve of API requests, so smaller spends it.
+const UNBELIEVED_REST_FIRST: SignedDuration = SignedDuration::from_mins(1);
+const UNBELIEVED_REST_MAX: SignedDuration = SignedDuration::from_hours(4);
+
 /// How soon something that waits for the org's allocations looks again; it costs nothing.
 const FREES_SOON: SignedDuration = SignedDuration::from_secs(5);
 
@@ -99,6 +105,41 @@ impl Facts {
     }
 }
 
+/// What has become of a survey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was due is done: also when it is not believed, as long as nothing waits for it.
+    Well,
+    /// It was not read to its end, or proves nothing at the first start: tried again soon.
+    Failed,
+    /// It was read to its end and is not believed, and the debt about everyone waits for it: only an operator can help.
+    Unbelieved,
+}
+
+impl Outcome {
+    /// Of a survey that has just ended. `read`: to its end.
+    #[must_use]
+    pub fn of(job: Job, read: bool, writer: &Writer) -> Self {
+        let position = writer.position();
+        let problem = if job.listing {
+            writer.snapshot_problem()
+        } else {
+            writer.population_problem()
+        };
+        let owed = writer.owes_everyone().is_some_and(|owed| owed.touched_since.is_none());
+        let waited_for = job.kind == SurveyKind::Query && owed && problem.is_some();
+        // Its mark comes with the last portion of what it found.
+        let marked = position.snapshot.is_some() || (writer.is_finishing() && writer.snapshot_problem().is_none());
+        if !read || (job.listing && !marked) || (waited_for && position.snapshot.is_none()) {
+            Self::Failed
+        } else if waited_for {
+            Self::Unbelieved
+        } else {
+            Self::Well
+        }
+    }
+}
+
 /// When which survey is due.
 #[derive(Debug)]
 pub struct Schedule {
@@ -108,10 +149,12 @@ pub struct Schedule {
     next_recheck: Timestamp,
     /// With a report: whether the population was read since the last one. The report does not know who left the population.
     population_read: bool,
+    /// With a report: the population was read last and is not believed. While it rests, the report is read without it.
+    population_unbelieved: bool,
     /// For which request the population was read with its size accepted, our clock.
     population_accepted: Option<Timestamp>,
     /// Failures in a row and the next try, of listings, of the population beside a report, and of rechecks: one that does not
-    /// work, or is not believed, must not keep the others from being done.
+    /// work keeps none of the others from being done, but for the report, which is read after the population.
     listing: Retry,
     population: Retry,
     other: Retry,
@@ -125,6 +168,8 @@ pub struct Schedule {
 #[derive(Debug)]
 struct Retry {
     failures: u32,
+    /// How often in a row it was not believed while something waited for it.
+    unbelieved: u32,
     not_before: Timestamp,
 }
 
@@ -136,6 +181,14 @@ impl Retry {
         } else {
             now.saturating_add(rest(self.failures)).unwrap_or(now)
         };
+        if well {
+            self.unbelieved = 0;
+        }
+    }
+    fn unbelieved(&mut self, now: Timestamp) {
+        let rest = (0..self.unbelieved.min(8)).fold(UNBELIEVED_REST_FIRST, |rest, _| rest + rest);
+        self.unbelieved += 1;
+        self.not_before = now + rest.min(UNBELIEVED_REST_MAX);
     }
 }
 
@@ -145,6 +198,7 @@ impl Schedule {
     pub fn new(plan: Plan, last_snapshot: Option<Timestamp>, now: Timestamp) -> Self {
         let fresh = || Retry {
             failures: 0,
+            unbelieved: 0,
             not_before: now,
         };
         Self {
@@ -154,6 +208,7 @@ impl Schedule {
             plan,
             opened_at: now,
             population_read: false,
+            population_unbelieved: false,
             population_accepted: None,
             listing: fresh(),
             population: fresh(),
@@ -191,7 +246,12 @@ impl Schedule {
             asked_at: now,
             to_now: false,
         };
-        let listing = job(self.plan.listing, true);
+        // Whoever reads it for another reason reads it for the operator as well: who says that its size is right says it of this one.
+        let listing = Job {
+            reimport: facts.wanted.is_some(),
+            accept_size: facts.wanted.is_some_and(|wanted| wanted.accept_size),
+            ..job(self.plan.listing, true)
+        };
         let recheck = |from: Option<Timestamp>| Job {
             from,
             to_now: from.is_some(),
@@ -201,6 +261,7 @@ impl Schedule {
         let accepts = facts.wanted.filter(|wanted| wanted.accept_size).map(|wanted| wanted.at);
         let unread =
             !self.population_read || accepts.is_some_and(|at| self.population_accepted.is_none_or(|last| last < at));
+        let unread = unread && (population_may || !self.population_unbelieved);
         let population = (self.plan.listing == SurveyKind::Report && unread).then(|| Job {
             accept_size: accepts.is_some(),
             ..job(SurveyKind::Query, false)
@@ -229,14 +290,7 @@ impl Schedule {
                 return Some(population.unwrap_or(job(SurveyKind::Query, false)));
             }
         }
-        if listing_may && let Some(wanted) = facts.wanted {
-            return Some(population.unwrap_or(Job {
-                reimport: true,
-                accept_size: wanted.accept_size,
-                ..listing
-            }));
-        }
-        if listing_may && self.next_snapshot.is_some_and(|at| at <= now) {
+        if listing_may && (facts.wanted.is_some() || self.next_snapshot.is_some_and(|at| at <= now)) {
             return Some(population.unwrap_or(listing));
         }
         // The next look begins where the last complete one ended, however long ago that is.
@@ -284,7 +338,10 @@ impl Schedule {
             self.next_snapshot = next_run(&self.plan, now);
         }
         match job.kind {
-            SurveyKind::Query => self.population_read |= well,
+            SurveyKind::Query => {
+                self.population_read |= well;
+                self.population_unbelieved = false;
+            }
             SurveyKind::Report => self.population_read &= !well,
             SurveyKind::Recheck => self.next_recheck = now + self.plan.recheck_every,
         }
@@ -292,6 +349,16 @@ impl Schedule {
             let (looks, last) = self.owed_looks;
             let in_a_row = last.is_some_and(|last| now.duration_since(last) < OWED_MEMORY);
             self.owed_looks = (if in_a_row { looks.saturating_add(1) } else { 0 }, Some(now));
+        }
+    }
+
+    /// A survey has ended with [`Outcome::Unbelieved`]: it rests for hours, unless somebody has asked meanwhile.
+    pub fn unbelieved(&mut self, job: Job, now: Timestamp) {
+        if job.listing {
+            self.listing.unbelieved(now);
+        } else {
+            self.population.unbelieved(now);
+            self.population_unbelieved = true;
         }
     }
 

@@ -263,6 +263,63 @@ fn a_population_that_is_not_believed_keeps_neither_rechecks_nor_the_report_from_
 }
 
 #[test]
+fn a_report_is_read_without_a_population_that_rests_because_it_is_not_believed() {
+    let mut schedule = schedule(SurveyKind::Report, Some(NOON));
+    let owing = Facts {
+        everyone: Some(Owed::new(at(NOON), "overflow")),
+        ..settled()
+    };
+    let job = schedule.due(&owing, at(NOON)).unwrap();
+    assert_eq!((job.kind, job.listing), (SurveyKind::Query, false));
+    schedule.unbelieved(job, at("2026-06-11T01:59:30Z"));
+    let night = at("2026-06-11T02:00:00Z");
+    let report = schedule.due(&owing, night).unwrap();
+    assert_eq!(
+        (report.kind, report.listing),
+        (SurveyKind::Report, true),
+        "its own run is due"
+    );
+    schedule.ended(report, true, night, minute);
+    // Also the one after it.
+    let wanting = Facts {
+        wanted: Some(Wanted {
+            at: night,
+            accept_size: false,
+        }),
+        ..owing.clone()
+    };
+    assert_eq!(kinds(schedule.due(&wanting, night)), Some((SurveyKind::Report, true)));
+    assert_eq!(
+        kinds(schedule.due(&owing, at("2026-06-11T02:00:29Z"))),
+        Some((SurveyKind::Recheck, false))
+    );
+    let again = schedule.due(&owing, at("2026-06-11T02:00:30Z")).unwrap();
+    assert_eq!((again.kind, again.listing), (SurveyKind::Query, false));
+    // Asked for, it rests no more, and is read before the report.
+    schedule.unbelieved(again, at("2026-06-11T02:00:30Z"));
+    schedule.hurry();
+    assert_eq!(kinds(schedule.due(&wanting, night)), Some((SurveyKind::Query, false)));
+    // One that failed is tried again before the report.
+    schedule.ended(again, false, night, |_| SignedDuration::from_hours(1));
+    assert_eq!(kinds(schedule.due(&wanting, night)), Some((SurveyKind::Recheck, false)));
+}
+
+#[test]
+fn who_says_that_a_size_is_right_says_it_of_a_listing_that_is_owed_too() {
+    let schedule = schedule(SurveyKind::Query, Some(NOON));
+    let facts = Facts {
+        everyone: Some(Owed::new(at(NOON), "overflow")),
+        wanted: Some(Wanted {
+            at: at(NOON),
+            accept_size: true,
+        }),
+        ..settled()
+    };
+    let job = schedule.due(&facts, at(NOON)).unwrap();
+    assert_eq!((job.listing, job.reimport, job.accept_size), (true, true, true));
+}
+
+#[test]
 fn who_says_that_a_size_is_right_says_it_of_the_population_beside_a_report_too() {
     let mut schedule = schedule(SurveyKind::Report, Some(NOON));
     // It was read, and not believed, before somebody looked.

@@ -11,7 +11,11 @@ const CHANGE_MAX_PERCENT: u64 = 20;
 /// In words, why not.
 pub fn complete(rows: u64, last_complete: Option<u64>) -> Result<(), String> {
     match last_complete {
-        _ if rows == 0 => Err("it has no rows".to_owned()),
+        _ if rows == 0 => Err(
+            "it has no rows, which is never believed; look at its condition and at what the integration user may see, then run \
+             `ingest-service reimport`"
+                .to_owned(),
+        ),
         Some(last) if rows.abs_diff(last) * 100 > last * CHANGE_MAX_PERCENT => Err(format!(
             "it has {rows} rows and the last complete one had {last}: more than {CHANGE_MAX_PERCENT} % apart; if that is right, run \
              `ingest-service reimport --accept-size`"

@@ -161,6 +161,8 @@ pub struct Table {
     rows: Vec<Row>,
     /// Places in `rows` by person.
     index: HashTable<u32>,
+    /// How many of them are removed.
+    removed: usize,
     hasher: RandomState,
     /// What repeats.
     pool: Pool,
@@ -187,15 +189,19 @@ impl Table {
         if let Some(place) = self.place(Key::of(id)) {
             let row = &mut self.rows[place];
             let mut head = row.head();
+            self.removed -= usize::from(head.removed);
             change(&mut head);
+            self.removed += usize::from(head.removed);
             row.set_head(&head);
         }
     }
     /// Changes what is known about everyone.
     pub fn update_heads(&mut self, mut change: impl FnMut(UserId, &mut Head)) {
+        self.removed = 0;
         for row in &mut self.rows {
             let mut head = row.head();
             change(row.key.user(), &mut head);
+            self.removed += usize::from(head.removed);
             row.set_head(&head);
         }
     }
@@ -212,8 +218,10 @@ impl Table {
         // The new state first: what both use stays in the pool.
         let state = person.state.settle(before, &mut self.pool, &mut self.scratch);
         let row = Row::new(key, &person.head, state);
+        self.removed += usize::from(row.is_removed());
         if let Some(place) = known {
             let last = std::mem::replace(&mut self.rows[place], row);
+            self.removed -= usize::from(last.is_removed());
             give_back(&last.state, &mut self.pool);
             return;
         }
@@ -234,6 +242,7 @@ impl Table {
             index,
             hasher,
             pool,
+            removed,
             ..
         } = self;
         let found = index.find_entry(hasher.hash_one(key), |place| rows[*place as usize].key == key);
@@ -241,6 +250,7 @@ impl Table {
         let (place, _) = found.remove();
         let moved = rows.len() - 1;
         let gone = rows.swap_remove(place as usize);
+        *removed -= usize::from(gone.is_removed());
         give_back(&gone.state, pool);
         // The last row has moved into the gap.
         if let Some(row) = rows.get(place as usize)
@@ -253,6 +263,11 @@ impl Table {
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+    /// How many of them are not removed. Kept as a number: it is asked for at every look at a held set.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.rows.len() - self.removed
     }
     /// Whether nobody is there.
     #[must_use]

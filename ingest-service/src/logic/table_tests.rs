@@ -12,9 +12,9 @@ prop_compose! {
     fn head()(
         version in any::<u64>(),
         (committed_at, read_at) in (option::of(moment()), option::of(moment())),
-        (touched, seen) in (any::<u64>(), any::<u32>()),
+        (touched, seen, removed) in (any::<u64>(), any::<u32>(), any::<bool>()),
     ) -> Head {
-        Head { version, committed_at, read_at, touched, seen, ..Head::default() }
+        Head { version, committed_at, read_at, touched, seen, removed, ..Head::default() }
     }
 }
 
@@ -83,6 +83,8 @@ proptest! {
             }
         }
         prop_assert_eq!((table.len(), table.is_empty()), (map.len(), map.is_empty()));
+        let present = map.values().filter(|person| !person.head.removed).count();
+        prop_assert_eq!(table.present(), present);
         let heads: HashMap<UserId, Head> = table.heads().collect();
         prop_assert_eq!(heads.len(), map.len());
         for (id, person) in &map {
@@ -94,5 +96,6 @@ proptest! {
             table.remove(id);
         }
         prop_assert_eq!((table.len(), table.index.len(), table.pool.len()), (0, 0, 0));
+        prop_assert_eq!(table.present(), 0);
     }
 }

@@ -40,12 +40,14 @@ mod erase;
 mod events;
 mod finish;
 mod held;
+mod pages;
 mod polled;
 mod show;
 mod survey;
 
 pub use batch::Batch;
 pub use erase::NotErased;
+pub use pages::HeldPage;
 pub use polled::{Poll, Polled};
 pub use survey::{Survey, SurveyKind};
 
@@ -120,7 +122,7 @@ pub struct Ticket(u64);
 pub struct Members {
     /// The members of the population among the asked.
     pub members: HashMap<UserId, RawUser>,
-    /// Those who exist and are not members.
+    /// Those who are not members: they exist, or have been deleted.
     pub others: HashSet<UserId>,
 }
 
@@ -342,6 +344,11 @@ impl Writer {
         self.now += 1;
         self.begin_batch();
         match input {
+            // These reach debts only where a debt is made or hurried.
+            Input::Events(_) | Input::Keepalive(_) | Input::PollBegan | Input::Committed | Input::Tick => {}
+            _ => self.debts.look_again(),
+        }
+        match input {
             Input::Events(events) => {
                 for event in events {
                     self.event(event, now);
@@ -376,6 +383,7 @@ impl Writer {
                 let before = self.position.wanted.is_some_and(|wanted| wanted.accept_size);
                 let accept_size = accept_size || before;
                 self.position.wanted = Some(Wanted { at: now, accept_size });
+                self.debts.hurry_all_unseen();
                 // Somebody waits for the answer: this position does not.
                 self.last_commit = None;
             }

@@ -1,4 +1,4 @@
-//! Re-reading users: members of the population with their state, and who else exists.
+//! Re-reading users: members of the population with their state, and who else exists or has existed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +22,7 @@ const WHAT: &str = "reading users again";
 /// Which read, when by the source's clock, and what it said.
 pub(super) type ReadResult = (Ticket, Timestamp, Result<Members, String>);
 
-/// The members among these users, and which of the rest exist at all.
+/// The members among these users, and which of the rest can be seen at all, be it as deleted.
 pub(super) async fn read(
     parts: Parts,
     population: Population,
@@ -30,25 +30,34 @@ pub(super) async fn read(
     ids: Vec<UserId>,
     ticket: Ticket,
 ) -> ReadResult {
-    let answered = async {
-        let first = parts.rest.query(WHAT, &population.query_ids(&fields, &ids)).await?;
-        let (members, at) = read_all(&parts, first).await?;
-        let missing: Vec<UserId> = ids.iter().filter(|id| !members.contains_key(*id)).copied().collect();
-        let others = if missing.is_empty() {
-            HashSet::new()
-        } else {
-            let first = parts.rest.query(WHAT, &Population::query_existing(&missing)).await?;
-            read_all(&parts, first).await?.0.into_keys().collect()
-        };
-        Ok::<_, ApiError>((at, Members { members, others }))
-    };
-    match answered.await {
-        Ok((at, answer)) => (ticket, at, Ok(answer)),
+    match members_among(&parts, &population, &fields, &ids).await {
+        Ok((answer, at)) => (ticket, at, Ok(answer)),
         Err(error) => {
             warn!(reason = %chain(&error), "re-reading users failed; it is owed and tried again");
             (ticket, clock::now(), Err(error.to_string()))
         }
     }
+}
+
+/// What the source says about these users, and when.
+async fn members_among(
+    parts: &Parts,
+    population: &Population,
+    fields: &QueryFields,
+    ids: &[UserId],
+) -> Result<(Members, Timestamp), ApiError> {
+    let first = parts.rest.query(WHAT, &population.query_ids(fields, ids)).await?;
+    let (members, at) = read_all(parts, first).await?;
+    let missing: Vec<UserId> = ids.iter().filter(|id| !members.contains_key(*id)).copied().collect();
+    let others = if missing.is_empty() {
+        HashSet::new()
+    } else {
+        // Whoever was deleted is shown as well, or could not be told from those whom we may not see.
+        let soql = Population::query_existing(&missing);
+        let first = parts.rest.query_with_deleted(WHAT, &soql).await?;
+        read_all(parts, first).await?.0.into_keys().collect()
+    };
+    Ok((Members { members, others }, at))
 }
 
 async fn read_all(parts: &Parts, first: QueryPage) -> Result<(HashMap<UserId, RawUser>, Timestamp), ApiError> {
@@ -64,3 +73,7 @@ async fn read_all(parts: &Parts, first: QueryPage) -> Result<(HashMap<UserId, Ra
         }
     }
 }
+
+#[cfg(test)]
+#[path = "reread_tests.rs"]
+mod tests;

@@ -26,6 +26,7 @@ use crate::{
     logic::{
         population::{Population, QueryFields},
         quota::{Means, Permit, Purpose},
+        schedule::Outcome,
         writer::{Batch, Counts, Effect, Input, SurveyKind, Writer},
     },
     salesforce::pubsub::Start,
@@ -385,24 +386,17 @@ impl Session<'_> {
                 .as_ref()
                 .err()
                 .map(|why| format!("reading {} fails: {why}", job.name()));
-            // A listing that proves nothing is no success as long as there has been none, or a debt waits for it: it is tried
-            // again, not at once.
-            let owed = self
-                .writer
-                .owes_everyone()
-                .is_some_and(|owed| owed.touched_since.is_none());
-            let problem = if job.listing {
-                self.writer.snapshot_problem()
-            } else {
-                self.writer.population_problem()
-            };
-            let waited_for = job.kind == SurveyKind::Query && owed && problem.is_some();
-            // Its mark comes with the last portion of what it found.
-            let marked = self.writer.position().snapshot.is_some()
-                || (self.writer.is_finishing() && self.writer.snapshot_problem().is_none());
-            let accepted = !waited_for && (!job.listing || marked);
-            let well = result.is_ok() && accepted;
-            self.schedule.ended(job, well, clock::now(), surveys::rest);
+            let now = clock::now();
+            match Outcome::of(job, result.is_ok(), &self.writer) {
+                Outcome::Well => self.schedule.ended(job, true, now, surveys::rest),
+                Outcome::Failed => self.schedule.ended(job, false, now, surveys::rest),
+                Outcome::Unbelieved => self.schedule.unbelieved(job, now),
+            }
+            // Somebody has asked while it ran: that does not wait for its rest.
+            let wanted = self.writer.position().wanted;
+            if job.kind != SurveyKind::Recheck && wanted.is_some_and(|wanted| wanted.at > job.asked_at) {
+                self.schedule.hurry();
+            }
         }
     }
 

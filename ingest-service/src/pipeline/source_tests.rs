@@ -236,6 +236,25 @@ async fn a_schema_that_is_refused_for_good_blocks_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_none_is_asked_for_once_and_blocks_no_event() {
+    let mut stage = stage(|_| {}).await;
+    stage.flows().await;
+    assert!(stage.edited("understood").await.event.is_ok());
+    let (org, asked) = (stage.sim.org(), stage.schemas_asked());
+    org.faults().add_user_field("Later__c", FieldKind::Text);
+    org.faults().mangle_newest_schema();
+    for title in ["one", "two", "three"] {
+        let event = stage.edited(title).await;
+        let error = event.event.unwrap_err();
+        assert!(error.reason.contains("the schema cannot be read"), "{}", error.reason);
+        assert!(error.header.is_none() && !event.payload.is_empty());
+    }
+    assert_eq!(stage.schemas_asked() - asked, 1, "not asked for with every event");
+    org.faults().write_next_with_old_schema(1);
+    assert!(stage.edited("as before").await.event.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_is_away_for_a_while_is_waited_for() {
     let mut stage = stage(|_| {}).await;
     stage.flows().await;

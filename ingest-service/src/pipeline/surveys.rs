@@ -286,3 +286,7 @@ pub(super) fn user_row(record: Value) -> Option<(UserId, RawUser)> {
     let id = UserId::try_new(raw.remove("Id")?.as_str()?).ok()?;
     Some((id, raw))
 }
+
+#[cfg(test)]
+#[path = "surveys_tests.rs"]
+mod tests;

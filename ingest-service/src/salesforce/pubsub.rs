@@ -124,7 +124,7 @@ struct Schemas {
     refused: HashMap<String, Refused>,
 }
 
-/// A schema that was asked for in vain.
+/// A schema that was asked for in vain, or is none.
 #[derive(Debug)]
 struct Refused {
     tries: u32,
@@ -257,13 +257,24 @@ impl PubSub {
         }
         loop {
             let error = match self.ask_schema(token, id).await {
-                Ok(json) => {
-                    let schema = Schema::parse_str(&json).map_err(|error| SchemaError::Unusable(error.to_string()))?;
-                    let schema = Arc::new(schema);
-                    schemas.refused.remove(id);
-                    schemas.known.insert(id.to_owned(), Arc::clone(&schema));
-                    return Ok(schema);
-                }
+                Ok(json) => match Schema::parse_str(&json) {
+                    Ok(schema) => {
+                        let schema = Arc::new(schema);
+                        schemas.refused.remove(id);
+                        schemas.known.insert(id.to_owned(), Arc::clone(&schema));
+                        return Ok(schema);
+                    }
+                    // It is immutable: asked for again, it is the same.
+                    Err(error) => {
+                        let refused = Refused {
+                            tries: 1,
+                            reason: error.to_string(),
+                            given_up: Some(Instant::now()),
+                        };
+                        schemas.refused.insert(id.to_owned(), refused);
+                        return Err(SchemaError::Unusable(error.to_string()));
+                    }
+                },
                 Err(error) => error,
             };
             let refused = schemas.refused.entry(id.to_owned()).or_insert_with(|| Refused {

@@ -189,6 +189,15 @@ impl Rest {
         query_page(what, answer)
     }
 
+    /// The first page of a query that shows deleted records, too (REST API guide, "QueryAll").
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn query_with_deleted(&self, what: &str, soql: &str) -> Result<QueryPage, ApiError> {
+        let answer = self.get(what, &self.path("queryAll"), &[("q", soql)]).await?;
+        query_page(what, answer)
+    }
+
     /// A further page; `next` is used as it came.
     ///
     /// # Errors

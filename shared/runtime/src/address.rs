@@ -69,8 +69,9 @@ impl Range {
 }
 
 /// Addresses under which machines, containers and pods of clouds find their credentials (documentation of AWS, GCP, Azure,
-/// Alibaba, Oracle; of AWS also Amazon ECS task roles, 169.254.170.2, and EKS Pod Identity, 169.254.170.23 and fd00:ec2::23).
-const METADATA: [IpAddr; 8] = [
+/// Alibaba, Oracle, Scaleway, Linode; of AWS also Amazon ECS task roles, 169.254.170.2, and EKS Pod Identity, 169.254.170.23 and
+/// fd00:ec2::23).
+const METADATA: [IpAddr; 13] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
@@ -79,10 +80,15 @@ const METADATA: [IpAddr; 8] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200)),
 ];
 
 /// What is not the public internet (IANA special-purpose registries), in words.
-const SPECIAL: [(Range, &str); 14] = [
+const SPECIAL: [(Range, &str); 15] = [
     (Range::v4(127, 0, 0, 0, 8), "this machine"),
     (Range::v4(10, 0, 0, 0, 8), "a private network"),
     (Range::v4(172, 16, 0, 0, 12), "a private network"),
@@ -90,6 +96,7 @@ const SPECIAL: [(Range, &str); 14] = [
     (Range::v4(100, 64, 0, 0, 10), "a shared network"),
     (Range::v4(169, 254, 0, 0, 16), "a link-local network"),
     (Range::v4(192, 0, 0, 0, 24), "a reserved range"),
+    (Range::v4(198, 18, 0, 0, 15), "a reserved range"),
     (Range::v4(0, 0, 0, 0, 8), "this machine"),
     (Range::v4(224, 0, 0, 0, 3), "multicast or reserved"),
     (Range::v6(0xfc00, 0, 7), "a private network"),
@@ -99,14 +106,18 @@ const SPECIAL: [(Range, &str); 14] = [
     (Range::v6(0x2001, 0, 32), "a tunnel"),
 ];
 
-/// The IPv4 address inside of an IPv6 one: mapped, compatible, NAT64, 6to4. Whoever translates sends to that one.
+/// The IPv4 address inside of an IPv6 one: mapped, compatible, translated (RFC 2765), NAT64 (also the local prefix of RFC 8215), 6to4.
+/// Whoever translates sends to that one.
 fn inner(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let parts = v6.segments();
     let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match parts {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low] => v4(high, low),
         [0x2002, high, low, ..] => v4(high, low),
         _ => address,
     }
@@ -329,10 +340,19 @@ mod tests {
             ("169.254.170.2", Some("a metadata service")),
             ("169.254.170.23", Some("a metadata service")),
             ("fd00:ec2::23", Some("a metadata service")),
+            ("fd20:ce::254", Some("a metadata service")),
+            ("fd00:c1::a9fe:a9fe", Some("a metadata service")),
+            ("fd00:42::42", Some("a metadata service")),
+            ("fd00:a9fe:a9fe::1", Some("a metadata service")),
+            ("fd00:100::100:200", Some("a metadata service")),
+            ("198.19.255.255", Some("a reserved range")),
+            ("198.20.0.1", None),
             // The same in other clothes.
             ("::ffff:10.0.0.1", Some("a private network")),
             ("::ffff:169.254.169.254", Some("a metadata service")),
             ("64:ff9b::a9fe:a9fe", Some("a metadata service")),
+            ("64:ff9b:1::a00:1", Some("a private network")),
+            ("::ffff:0:10.0.0.1", Some("a private network")),
             ("2002:0a00:0001::1", Some("a private network")),
             ("::127.0.0.1", Some("this machine")),
             ("8.8.8.8", None),
@@ -361,7 +381,9 @@ mod tests {
                 );
             }
         }
-        assert_eq!(refusal(&["fd00::/8"], "fd00:ec2::23"), Some("a metadata service"));
+        for address in ["fd00:ec2::23", "fd20:ce::254", "fd00:c1::a9fe:a9fe"] {
+            assert_eq!(refusal(&["fc00::/7"], address), Some("a metadata service"), "{address}");
+        }
         assert_eq!(refusal(&["169.254.169.254"], "169.254.169.254"), None);
         for wrong in ["10.0.0.0/33", "ten", "10.0.0/8", "", "fd00::/129", "-1/8"] {
             assert!(Allowed::parse(&[wrong.to_owned()]).is_err(), "{wrong}");

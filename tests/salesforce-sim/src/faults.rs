@@ -57,6 +57,8 @@ pub(crate) struct FaultValues {
     pub(crate) latency: Duration,
     /// Schemas that `GetSchema` refuses, with what goes after `sfdc.platform.eventbus.grpc.`.
     pub(crate) refused_schemas: BTreeMap<String, String>,
+    /// Schemas that `GetSchema` gives as something that is no schema.
+    pub(crate) mangled_schemas: BTreeSet<String>,
     pub(crate) allocation_exceeded: bool,
     pub(crate) throttled: bool,
     pub(crate) report_rows_max: Option<usize>,
@@ -444,6 +446,14 @@ impl<'a> Faults<'a> {
     pub fn refuse_newest_schema(&self, suffix: &str) {
         let id = self.org.state().schema().id.to_string();
         self.set(|values| drop(values.refused_schemas.insert(id, suffix.to_owned())));
+    }
+
+    /// From now on `GetSchema` gives the current schema as something that is no schema.
+    pub fn mangle_newest_schema(&self) {
+        let id = self.org.state().schema().id.to_string();
+        self.set(|values| {
+            values.mangled_schemas.insert(id);
+        });
     }
 
     /// `GetSchema` answers for every schema again.

@@ -53,6 +53,41 @@ async fn errors_are_arrays_and_every_answer_tells_the_usage() {
 }
 
 #[tokio::test]
+async fn a_deleted_user_is_shown_by_query_all_only() {
+    let sim = small().await;
+    let rest = Rest::new(&sim);
+    let portal = sim
+        .org()
+        .users()
+        .into_iter()
+        .find(|user| user.text("UserType") == Some("CspLitePortal"))
+        .unwrap();
+    sim.org().delete_user(&portal.id).unwrap();
+    let both = async |condition: &str| {
+        let soql = format!("SELECT Id FROM User WHERE {condition}");
+        let url = reqwest::Url::parse_with_params(&format!("{}/queryAll", rest.base), [("q", &soql)]).unwrap();
+        let answer = rest.http.get(url).bearer_auth(&rest.token).send().await.unwrap();
+        let all: Value = answer.json().await.unwrap();
+        (
+            ids(&rest.records(&soql).await).contains(&portal.id),
+            ids(all["records"].as_array().unwrap()).contains(&portal.id),
+        )
+    };
+    assert_eq!(both(&format!("Id IN ('{}')", portal.id)).await, (false, true));
+    assert_eq!(both("UserType = 'CspLitePortal'").await, (false, true));
+    sim.org().set_permissions(Permissions {
+        view_all_users: false,
+        ..Permissions::default()
+    });
+    assert_eq!(
+        both("UserType = 'CspLitePortal'").await,
+        (false, false),
+        "nobody sees more in the bin than elsewhere"
+    );
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn datetimes_have_an_offset_without_a_colon_and_parents_are_nested() {
     let sim = small().await;
     let rest = Rest::new(&sim);

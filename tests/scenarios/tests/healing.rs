@@ -392,6 +392,38 @@ async fn an_expired_position_reads_everyone_and_goes_on() {
     ingest.stop().await;
 }
 
+/// Portal users can be deleted. When nobody has said so, they must not be taken for people whom we may not see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_an_overflow_has_swallowed_is_found_and_published() {
+    let (scene, _) = scene().await;
+    let everybody = json!({ "recheck": { "every": "10h" }, "population": { "where": "UserType != 'Guest'" } });
+    let ingest = scene.ingest("ingest", &everybody).await;
+    ingest.settled().await;
+    let org = scene.org();
+    let portal = org
+        .users()
+        .into_iter()
+        .find(|user| user.text("UserType") == Some("CspLitePortal"))
+        .unwrap();
+    assert_eq!(newest(&scene, &portal).await["user"]["removed"], json!(false));
+    org.faults().lose_next_events(1);
+    org.delete_user(&portal.id).unwrap();
+    org.faults().emit_overflow();
+    eventually("the deletion is published", || async {
+        let newest = newest(&scene, &portal).await;
+        if newest["kind"] == json!("removed") {
+            Ok(())
+        } else {
+            Err(newest.to_string())
+        }
+    })
+    .await;
+    ingest.settled().await;
+    assert_eq!(ingest.status().await["owedReads"], json!(0));
+    scene.assert_versions_rise_by_one().await;
+    ingest.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_falls_silent_is_opened_again_and_loses_nothing() {
     let (scene, people) = scene().await;

@@ -151,6 +151,44 @@ async fn a_snapshot_that_reaches_the_reserve_pauses_and_then_proves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_paused_snapshot_gives_way_to_a_reading_that_the_stream_needs() {
+    let (scene, people) = scene(SimConfig {
+        query_batch: 2,
+        daily_api_requests: 1_000,
+        ..SimConfig::default()
+    })
+    .await;
+    let org = scene.org();
+    // As above, and the pause may last for longer than this test has patience.
+    let change = json!({ "recheck": { "every": "10h" }, "polls": { "groups": false, "permissionSets": false, "frozen": false, "names": false },
+        "quota": { "every": "1s", "stretchFrom": "100%", "stretchAtMost": 30, "pauseAtMost": "1h", "reserve": { "apiRequests": 985 } } });
+    let ingest = scene.ingest("ingest", &change).await;
+    let pauses = |status: &Value| {
+        let waiting = status["snapshot"]["waiting"].to_string();
+        waiting.contains("quota.reserve.apiRequests") && status["stream"]["connected"] == json!(true)
+    };
+    status_until(&ingest, "the snapshot pauses", pauses).await;
+    let mark = ingest.process.output().mark();
+    org.faults().lose_next_events(1);
+    org.update_user(&people[0].id, json!({ "Title": "swallowed" })).unwrap();
+    org.faults().emit_overflow();
+    let gives_way = |line: &str| line.contains("it gives way to a reading that the stream needs");
+    ingest
+        .process
+        .wait_for_line_after(mark, gives_way, scenarios::PATIENCE)
+        .await;
+    // What is owed is read from the reserve, all of it.
+    newest(&scene, &people[0], |message| {
+        message["user"]["title"] == json!("swallowed")
+    })
+    .await;
+    let status = status_until(&ingest, "everybody is read", |status| status["owedReads"] == json!(0)).await;
+    assert_eq!(status["snapshot"]["lastRows"], json!(scene.members().len()), "{status}");
+    scene.assert_versions_rise_by_one().await;
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poll_of_many_pages_stops_at_the_reserve() {
     let (scene, people) = scene(SimConfig {
         query_batch: 1,
@@ -159,8 +197,9 @@ async fn a_poll_of_many_pages_stops_at_the_reserve() {
     })
     .await;
     let org = scene.org();
-    let most = 30 + scene.members().len() as u64;
-    // Everybody is read, a page each, and then too little is left for the members of all groups.
+    // Everybody is read, a page each, and then too little is left for the members of all groups: log-in, descriptions and limits take
+    // about eight requests, the groups fourteen.
+    let most = 20 + scene.members().len() as u64;
     let change = json!({ "recheck": { "every": "10h" }, "polls": { "every": "2s" },
         "quota": { "every": "10s", "stretchFrom": "100%", "stretchAtMost": 30, "reserve": { "apiRequests": 1_000 - most } } });
     let ingest = scene.ingest("ingest", &change).await;

@@ -42,6 +42,11 @@ async fn survey_ended(ingest: &Service, mark: usize, words: &str) -> String {
     line.to_string()
 }
 
+/// Whether the log says that a survey of this kind begins.
+fn begins(line: &str, kind: &str) -> bool {
+    line.contains("survey begins") && line.contains(kind)
+}
+
 /// The newest state of everyone on the topic, and how many messages there are.
 async fn states(scene: &Scene) -> (BTreeMap<String, Value>, usize) {
     let records = scene.user_changes().await;
@@ -317,6 +322,54 @@ async fn a_second_reimport_joins_and_a_shrunken_query_removes_nobody() {
         }
     })
     .await;
+    let (states, _) = states(&scene).await;
+    for person in before {
+        assert_eq!(states[&*person.id]["removed"], json!(false), "{}", person.id);
+    }
+    ingest.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reimport_that_is_not_believed_is_read_once_and_keeps_no_recheck_from_running() {
+    let scene = scene(SimConfig {
+        users: 60,
+        ..SimConfig::default()
+    })
+    .await;
+    let org = scene.org();
+    let config = json!({ "snapshot": { "source": "query" }, "recheck": { "every": "1s", "grace": "0s", "overlap": "5s" },
+        "polls": { "groups": false, "permissionSets": false, "frozen": false, "names": false },
+        "http": { "tokensFile": scene.tokens_file() } });
+    let ingest = scene.ingest("ingest", &config).await;
+    ingest.settled().await;
+    let before = scene.members();
+    for person in before.iter().take(before.len() / 2) {
+        org.faults().lose_next_events(1);
+        org.update_user(&person.id, json!({ "Email": "gone@example.invalid" }))
+            .unwrap();
+    }
+    let output = ingest.process.output();
+    let asked = output.mark();
+    assert!(!reimport(&ingest).await.contains("joins"));
+    let patience = scenarios::PATIENCE;
+    ingest
+        .process
+        .wait_for_line_after(asked, |line| begins(line, "Query"), patience)
+        .await;
+    // Whatever is due for ever would come before them.
+    for _ in 0..3 {
+        let mark = output.mark();
+        ingest
+            .process
+            .wait_for_line_after(mark, |line| begins(line, "Recheck"), patience)
+            .await;
+    }
+    let lines = output.lines();
+    let listings = lines[asked..].iter().filter(|line| begins(line, "Query")).count();
+    assert_eq!(listings, 1, "asked for once, read once");
+    let problem = ingest.status().await["snapshot"]["problem"].clone();
+    let problem = problem.as_str().unwrap_or_default();
+    assert!(problem.contains("reimport --accept-size"), "{problem}");
     let (states, _) = states(&scene).await;
     for person in before {
         assert_eq!(states[&*person.id]["removed"], json!(false), "{}", person.id);

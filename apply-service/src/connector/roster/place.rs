@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use super::book::refusal;
 use crate::connector::{Refusal, lease::Lease};
 
+mod ambient;
 mod carrier;
 pub(super) mod folder;
 pub(super) mod objects;

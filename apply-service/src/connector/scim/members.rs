@@ -16,6 +16,7 @@ use super::{
     groups::{failed, list, only_groups, path},
     listing::ListPage,
     render, resource,
+    update::is_precondition,
 };
 use crate::{
     connector::{Exchange, Failure, HttpAnswer, Refusal, Reply, Request, Step},
@@ -340,7 +341,10 @@ impl Change {
                 prove(&self.shared)
             }
             // RFC 7644 section 3.14: somebody else has written it since; theirs is read, and ours made on it.
-            Meaning::Version(refusal) if self.version.is_some() => {
+            // A bare 409 to a new name is the name's, as for accounts.
+            Meaning::Version(refusal)
+                if self.version.is_some() && (is_precondition(answer) || !matches!(self.wanted, Wanted::Name(_))) =>
+            {
                 self.stale += 1;
                 if self.stale < STALE_MAX {
                     return self.read();

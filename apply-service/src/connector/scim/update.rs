@@ -410,6 +410,6 @@ fn reject(refusal: Refusal) -> Step {
     Step::Done(Err(Failure::Reject(refusal)))
 }
 
-fn is_precondition(answer: &HttpAnswer) -> bool {
+pub(super) fn is_precondition(answer: &HttpAnswer) -> bool {
     matches!(answer, HttpAnswer::Response { status: 412, .. })
 }

@@ -86,6 +86,10 @@ impl Row {
         row
     }
 
+    pub(super) fn is_removed(&self) -> bool {
+        self.flags & REMOVED != 0
+    }
+
     pub(super) fn head(&self) -> Head {
         Head {
             version: self.version,
@@ -93,7 +97,7 @@ impl Row {
             read_at: self.read_at.timestamp(),
             touched: self.touched,
             seen: self.seen,
-            removed: self.flags & REMOVED != 0,
+            removed: self.is_removed(),
             active: self.flags & ACTIVE != 0,
             unlisted: self.flags & UNLISTED != 0,
             frozen: (self.flags & FROZEN_KNOWN != 0).then_some(self.flags & FROZEN != 0),

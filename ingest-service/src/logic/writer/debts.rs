@@ -6,10 +6,28 @@ use super::{
     Cause, Debtor, Effect, IDS_PER_QUERY_MAX, Known, Members, Origin, Owed, READS_MAX, RawUser, SignedDuration, Ticket,
     Timestamp, User, UserId, UserKey, Writer, held::Kept, normalize,
 };
-use crate::logic::normalize::as_timestamp;
+use crate::logic::{normalize::as_timestamp, record::Judged};
 
 /// The wait after failure number n, in seconds; the last one repeats.
 const WAITS: &[i64] = &[1, 2, 5, 10, 30, 60];
+
+/// The longest wait for somebody who cannot be seen, in seconds. Only a permission helps, and reads of debts are made out of the
+/// reserve, too: smaller spends it on tens of thousands of such people, larger finds later what nobody has hurried.
+const UNSEEN_WAIT_MAX: i64 = 4 * 3_600;
+
+/// When somebody who could not be seen is asked for again, after so many times in a row: the waits go on doubling. From then on all
+/// who wait equally long are asked for at the same moments, so that they share their queries.
+pub(super) fn unseen_until(times: usize, now: Timestamp) -> Timestamp {
+    let wait = match WAITS.get(times) {
+        Some(wait) => *wait,
+        None => {
+            let wait = (60_i64 << (times - WAITS.len() + 1).min(10)).min(UNSEEN_WAIT_MAX);
+            let rest = wait - now.as_second().rem_euclid(wait);
+            if rest < wait / 2 { rest + wait } else { rest }
+        }
+    };
+    now + SignedDuration::from_secs(wait)
+}
 
 #[derive(Debug, Clone)]
 struct Debt {
@@ -20,11 +38,15 @@ struct Debt {
     again: bool,
     not_before: Option<Timestamp>,
     failures: usize,
-    /// The read of an absentee found no member; waits for the others of its survey.
-    gone: bool,
+    /// When the read of an absentee found no member, our clock; waits for the others of its survey.
+    gone: Option<Timestamp>,
+    /// An absentee who may be removed: there are not too many of them. The next read that finds no member does it.
+    decided: bool,
     /// The last read could not see the person at all.
     unseen: bool,
     reimport: bool,
+    /// Reads in a row that could not see the person.
+    unseen_times: usize,
 }
 
 /// What a read says about one person.
@@ -41,6 +63,12 @@ pub(super) struct Debts {
     debts: BTreeMap<Debtor, Debt>,
     /// Users whose debt is not asked for, so that asking costs nothing when there are none.
     waiting: BTreeSet<UserId>,
+    /// None of those who wait is due before then: while all reads fail, hundreds of thousands may wait. `None` when that is not
+    /// known: whoever makes one of them due, or lets another one wait, must take it away.
+    none_due_before: Option<Timestamp>,
+    /// How often those who wait were gone through.
+    #[cfg(test)]
+    pub(super) walks: usize,
     reads: HashMap<Ticket, Vec<UserId>>,
     next_ticket: u64,
 }
@@ -56,6 +84,7 @@ impl Debts {
     fn insert(&mut self, debtor: Debtor, owed: Owed) {
         if let Debtor::User(id) = debtor {
             self.waiting.insert(id);
+            self.none_due_before = None;
         }
         let debt = Debt {
             owed,
@@ -63,9 +92,11 @@ impl Debts {
             again: false,
             not_before: None,
             failures: 0,
-            gone: false,
+            gone: None,
+            decided: false,
             unseen: false,
             reimport: false,
+            unseen_times: 0,
         };
         self.debts.insert(debtor, debt);
     }
@@ -94,10 +125,44 @@ impl Debts {
             .get(&Debtor::Everyone)
             .is_some_and(|debt| debt.asked.is_some() && !debt.again)
     }
+    /// This person was missing from a survey, and is owed a read for that.
+    pub(super) fn is_absentee(&self, user: UserId) -> bool {
+        let debt = self.debts.get(&Debtor::User(user));
+        debt.is_some_and(|debt| debt.owed.absent_since.is_some())
+    }
+    /// An absentee who may be removed is read once more when the answer is older than that.
+    fn ask_once_more(&mut self, user: UserId, oldest: Timestamp) -> bool {
+        let debt = self.debts.get_mut(&Debtor::User(user));
+        let Some(debt) = debt.filter(|debt| debt.gone.is_some_and(|at| at < oldest)) else {
+            return false;
+        };
+        debt.gone = None;
+        debt.decided = true;
+        self.waiting.insert(user);
+        self.none_due_before = None;
+        true
+    }
+    /// One of those who wait may be due now.
+    pub(super) fn look_again(&mut self) {
+        self.none_due_before = None;
+    }
     /// An operator waits for this one.
     pub(super) fn hurry(&mut self, user: UserId) {
         if let Some(debt) = self.debts.get_mut(&Debtor::User(user)) {
             debt.reimport = true;
+            debt.not_before = None;
+            debt.unseen_times = 0;
+        }
+    }
+    /// Something else has seen this person, or speaks of them: no long wait any more.
+    pub(super) fn hurry_unseen(&mut self, user: UserId) {
+        if let Some(debt) = self.debts.get_mut(&Debtor::User(user)).filter(|debt| debt.unseen) {
+            debt.not_before = None;
+        }
+    }
+    /// Whoever could not be seen may be seen now.
+    pub(super) fn hurry_all_unseen(&mut self) {
+        for debt in self.debts.values_mut().filter(|debt| debt.unseen) {
             debt.not_before = None;
         }
     }
@@ -112,8 +177,14 @@ impl Writer {
             return false;
         };
         debt.again |= debt.asked.is_some();
+        if debt.unseen {
+            debt.not_before = None;
+        }
+        if debt.unseen || debt.gone.is_some() {
+            self.debts.none_due_before = None;
+        }
         // Somebody who changes is not absent: an answer that is kept back is asked for again.
-        if std::mem::take(&mut debt.gone) {
+        if debt.gone.take().is_some() {
             self.debts.waiting.insert(user);
         }
         let absent = debt.owed.absent_since.take().is_some();
@@ -133,9 +204,10 @@ impl Writer {
             }
             // An answer that waits for the others is asked for again. Only an event says that somebody is not absent.
             if let Some(debt) = self.debts.debts.get_mut(&debtor)
-                && std::mem::take(&mut debt.gone)
+                && debt.gone.take().is_some()
             {
                 self.debts.waiting.insert(id);
+                self.debts.none_due_before = None;
             }
         }
         if let Some(debt) = self.debts.debts.get_mut(&debtor) {
@@ -173,6 +245,9 @@ impl Writer {
 
     /// Asks for what is owed and due.
     pub(super) fn ask(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.debts.none_due_before.is_some_and(|at| now < at) {
+            return;
+        }
         while self.debts.reads.len() < READS_MAX && !self.debts.waiting.is_empty() {
             let due = |id: &&UserId| {
                 self.debts
@@ -188,7 +263,13 @@ impl Writer {
                 .take(IDS_PER_QUERY_MAX)
                 .copied()
                 .collect();
+            #[cfg(test)]
+            {
+                self.debts.walks += 1;
+            }
             if ids.is_empty() {
+                let not_before = |id: &UserId| self.debts.debts.get(&Debtor::User(*id))?.not_before;
+                self.debts.none_due_before = self.debts.waiting.iter().filter_map(not_before).min();
                 return;
             }
             self.debts.next_ticket += 1;
@@ -214,6 +295,12 @@ impl Writer {
         };
         match result {
             Ok(answer) => {
+                let unseen = |id: &UserId| self.debts.debts.get(&Debtor::User(*id)).is_some_and(|debt| debt.unseen);
+                let seen = |id: &UserId| answer.members.contains_key(id) || answer.others.contains(id);
+                // What hid one of them has hidden others.
+                if ids.iter().any(|id| unseen(id) && seen(id)) {
+                    self.debts.hurry_all_unseen();
+                }
                 for id in ids {
                     let found = match answer.members.get(&id) {
                         Some(raw) => Seen::Member(raw),
@@ -266,24 +353,30 @@ impl Writer {
             // event has said so, because only then a record can be gone.
             Seen::Nobody if published && !deleted => {
                 debt.unseen = true;
-                debt.failures += 1;
-                debt.not_before = Some(now + SignedDuration::from_secs(WAITS[debt.failures.min(WAITS.len() - 1)]));
+                debt.unseen_times += 1;
+                // An event that came meanwhile may have said why: that is asked for at once.
+                debt.not_before = (!again).then(|| unseen_until(debt.unseen_times, now));
                 self.debts.waiting.insert(id);
                 return;
             }
             Seen::Other | Seen::Nobody => None,
         };
+        debt.unseen_times = 0;
         debt.unseen = false;
-        if member.is_none() && absent {
+        if member.is_none() && absent && (again || !debt.decided) {
             // Decided with the others, so that their number can be looked at.
             if again {
                 self.debts.waiting.insert(id);
             } else {
-                debt.gone = true;
+                debt.gone = Some(now);
             }
             return;
         }
-        let origin = if reimport { Origin::Reimport } else { Origin::Recheck };
+        let origin = match member {
+            _ if reimport => Origin::Reimport,
+            None if absent => Origin::Report,
+            _ => Origin::Recheck,
+        };
         // Whoever is kept back stays as published, unless the source has said so itself or an operator has.
         let kept_back = member.is_none() && !deleted && self.held.kept(id) == Some(Kept::Removal);
         if !kept_back {
@@ -361,7 +454,7 @@ impl Writer {
         let Some(Decision { began_at, hold }) = self.decision else {
             return;
         };
-        let gone = |debt: &Debt| debt.gone && debt.owed.absent_since.is_some_and(|since| since <= began_at);
+        let gone = |debt: &Debt| debt.gone.is_some() && debt.owed.absent_since.is_some_and(|since| since <= began_at);
         let mut ids: BTreeSet<UserId> = self
             .debts
             .debts
@@ -375,7 +468,7 @@ impl Writer {
             ids.pop_last();
         } else {
             self.decision = None;
-            if self.position.judged.is_some_and(|judged| judged.began_at == began_at) {
+            if self.position.judged.is_some_and(|judged| judged.began_at <= began_at) {
                 self.position.judged = None;
             }
         }
@@ -383,7 +476,13 @@ impl Writer {
             self.hold(began_at, &ids, Kept::Removal, now);
         }
         let read_at = self.last_read.unwrap_or(began_at);
+        let oldest = now - self.config.read_margin;
         for id in ids {
+            // Whoever was gone when the first of them were read may be back since, and no event need have said so. A held
+            // set needs no such care: releasing it reads its members.
+            if !hold && self.debts.ask_once_more(id, oldest) {
+                continue;
+            }
             if !hold {
                 self.observe(id, None, None, read_cause(Origin::Report, read_at, now));
             }
@@ -393,9 +492,9 @@ impl Writer {
 
     /// What becomes of the absentees who are gone; `None` while there are none, or others are still to be read.
     fn decision(&self) -> Option<Decision> {
-        let absent = |debt: &Debt| debt.owed.absent_since.is_some() && !debt.unseen;
+        let absent = |debt: &Debt| debt.owed.absent_since.is_some() && !debt.unseen && !debt.decided;
         // Reads are asked for by rising id: who is still to be read is found soonest from the end.
-        let open = |debt: &Debt| absent(debt) && !debt.gone;
+        let open = |debt: &Debt| absent(debt) && debt.gone.is_none();
         if self.debts.debts.values().rev().any(open) {
             return None;
         }
@@ -404,9 +503,18 @@ impl Writer {
         let ids: BTreeSet<UserId> = gone().filter_map(|(debtor, _)| debtor.user()).collect();
         // Everything that one snapshot brings counts, and so do those who are kept back already: they are as absent as these, and
         // many small snapshots must not add up unnoticed.
-        let judged = self.position.judged.filter(|judged| judged.began_at == began_at);
-        let (deactivations, known) = judged.map_or((0, 0), |judged| (judged.deactivations, judged.absent));
-        let removals = known.max(ids.len() as u64);
+        // A look that found one more meanwhile, later, takes nothing from what its snapshot brought.
+        let brought = |judged: &Judged| {
+            let by_it = |debt: &Debt| debt.owed.absent_since == Some(judged.began_at);
+            gone().filter(|(_, debt)| by_it(debt)).count() as u64
+        };
+        let judged = self.position.judged.map(|judged| (judged, brought(&judged)));
+        let (deactivations, unread) = judged
+            .filter(|(_, found)| *found > 0)
+            .map_or((0, 0), |(judged, found)| {
+                (judged.deactivations, judged.absent.saturating_sub(found))
+            });
+        let removals = ids.len() as u64 + unread;
         let hold = removals + deactivations + self.held_besides(&ids) > self.removals_limit();
         Some(Decision { began_at, hold })
     }

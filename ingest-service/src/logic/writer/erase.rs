@@ -62,6 +62,8 @@ impl Writer {
             lifted: None,
         };
         self.pay(Debtor::User(user));
+        // Other absentees may have waited for the read of this one.
+        self.deciding = true;
         self.let_go(user);
         // At once, or a suppression that is lifted before the commit would find nothing to publish. A commit that fails
         // ends this writer, so memory may be ahead of the topics.

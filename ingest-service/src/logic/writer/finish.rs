@@ -25,6 +25,8 @@ pub(super) struct Finishing {
     /// Whether the leavers are kept back.
     hold: bool,
     absent: VecDeque<UserId>,
+    /// It was read to its end.
+    read: bool,
     /// It was read to its end and is believed.
     complete: bool,
     /// It pays for what no event has said: who was touched since it began is not absent, but is read.
@@ -40,6 +42,7 @@ impl Writer {
         let leavers: BTreeSet<UserId> = running.leavers.iter().copied().filter(in_question).collect();
         // Many leavers at once may be a mistake of the source.
         let hold = leavers.len() as u64 + self.held_besides(&leavers) > self.removals_limit();
+        let read = result.is_ok();
         let complete = self.believes(&running, result, accept_size);
         // A report does not know who belongs: it may well show who has left the population.
         if complete && survey.kind == SurveyKind::Query {
@@ -68,6 +71,7 @@ impl Writer {
             leavers,
             hold,
             absent,
+            read,
             complete,
             pays,
         });
@@ -172,7 +176,12 @@ impl Writer {
                 }
             } else if finishing.pays && self.is_missing(running, id, head) && !self.owes(id) {
                 // Rule 3: touched since, so not absent. But what touched the person may not have said that it has left the population.
-                self.owe(Debtor::User(id), Owed::new(now, "changed while everyone was read"));
+                // When the read says so it counts with the absentees: a wrong condition takes out whoever changes, too.
+                let owed = Owed {
+                    absent_since: Some(survey.began_at),
+                    ..Owed::new(now, "changed while everyone was read")
+                };
+                self.owe(Debtor::User(id), owed);
             } else {
                 continue;
             }
@@ -198,6 +207,12 @@ impl Writer {
         }
         // Reads of the first portions may have been answered already.
         self.deciding = true;
+        // Whoever asked for it is answered by a reading to its end, believed or not: asked again, the source would say the same, and
+        // only an operator can say that it is right. A request that came while it ran wants another one.
+        let asked_for = finishing.read && survey.listing && survey.reimport;
+        if asked_for && self.position.wanted.is_some_and(|wanted| wanted.at <= survey.asked_at) {
+            self.position.wanted = None;
+        }
         if !finishing.complete {
             return;
         }
@@ -233,10 +248,6 @@ impl Writer {
         }
         if survey.listing {
             self.position.snapshot = Some(mark());
-            // A request that came while it ran wants another one.
-            if survey.reimport && self.position.wanted.is_some_and(|wanted| wanted.at <= survey.asked_at) {
-                self.position.wanted = None;
-            }
         }
     }
 }

@@ -70,7 +70,7 @@ impl Writer {
     pub fn removals_limit(&self) -> u64 {
         let config = &self.config;
         // Whoever was removed long ago is no reason to remove more people today.
-        let there = self.published.heads().filter(|(_, head)| !head.removed).count() as u64;
+        let there = self.published.present() as u64;
         let share = there * config.removals_percent / 100;
         share.max(config.removals_at_least).min(config.removals_at_most)
     }
@@ -176,7 +176,8 @@ impl Writer {
 
     /// Members of released sets are read again, some at a time; who is still gone or inactive is published as such.
     pub(super) fn release_approved(&mut self, now: Timestamp) {
-        if self.batches.iter().any(|batch| batch.has_content()) {
+        // As what surveys leave behind: not only when nothing else is written, or a stream that never rests would keep them.
+        if self.backlog() >= self.portion() {
             return;
         }
         let Some((by, ids)) = self.held.parts.values().find_map(|record| {

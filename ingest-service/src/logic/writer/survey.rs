@@ -114,6 +114,7 @@ impl Writer {
         let report = running.survey.kind == SurveyKind::Report;
         let listed = report.then_some(true);
         if self.debts.has(Debtor::User(id)) {
+            self.debts.hurry_unseen(id);
             if report {
                 self.owe(
                     Debtor::User(id),
@@ -122,6 +123,9 @@ impl Writer {
                         ..Owed::new(now, "in the report")
                     },
                 );
+            } else if self.debts.is_absentee(id) {
+                // Here among the members: an answer that says otherwise may be older, and is asked for again.
+                self.owe(Debtor::User(id), Owed::new(now, "among the members"));
             }
             return;
         }

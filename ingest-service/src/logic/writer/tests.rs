@@ -6,16 +6,21 @@ use usher_contract::ChangeKind;
 use super::*;
 use crate::logic::change_event::Delta;
 
+mod absentees;
 mod debts;
 mod erase;
 mod events;
 mod held;
 mod letters;
 mod operators;
+mod pages;
 mod polls;
 mod population;
 mod portions;
 mod surveys;
+mod unbelieved;
+mod unseen;
+mod waiting;
 
 const ORG: &str = "00D000000000001EAA";
 

@@ -1,7 +1,5 @@
 //! What operators ask of the leader. Whatever changes something is answered when it is durable.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,8 +11,7 @@ use usher_runtime::clock;
 use super::Session;
 use crate::logic::{
     quota::{Means, Permit, Purpose},
-    record::HeldSet,
-    writer::{Input, NotErased},
+    writer::{HeldPage, Input, NotErased},
 };
 
 /// Where an answer goes: words for people, or why not.
@@ -219,8 +216,9 @@ impl Session<'_> {
                 (Input::Want { accept_size }, words, answer)
             }
             Command::Approve { id, by, answer } => {
-                let Some(set) = self.writer.held().remove(&id) else {
-                    let known: Vec<String> = self.writer.held().into_keys().collect();
+                let sets = self.writer.held_sizes();
+                let Some(people) = sets.get(id.as_str()).copied() else {
+                    let known: Vec<&str> = sets.into_keys().collect();
                     let there = if known.is_empty() {
                         "nothing is held".to_owned()
                     } else {
@@ -229,11 +227,9 @@ impl Session<'_> {
                     let _ = answer.send(Err(Refusal::NotFound(format!("there is no held set {id}; {there}"))));
                     return Input::Tick;
                 };
-                info!(held.id = %id, members = set.len(), actor = %by.actor, reason = %by.reason, "a held set is released");
-                let words = format!(
-                    "{} people are read again; who is still gone or inactive is published as such",
-                    set.len()
-                );
+                info!(held.id = %id, members = people, actor = %by.actor, reason = %by.reason, "a held set is released");
+                let words =
+                    format!("{people} people are read again; who is still gone or inactive is published as such");
                 (Input::Approve { id, by }, words, answer)
             }
             Command::Erase { user, lift, by, answer } => {
@@ -300,35 +296,20 @@ impl Session<'_> {
             id,
             username: self.writer.user(id).and_then(|user| user.username.value().cloned()),
         };
-        let sets: BTreeMap<String, HeldSet> = self.writer.held();
-        sets.into_iter()
-            .filter(|(id, _)| only.is_none_or(|only| only == id))
-            .map(|(id, set)| {
-                let people = set.len();
-                // A large set is shown in pages: looking must not keep the writer from its work.
-                let mut members: BTreeSet<UserId> = set.removals.union(&set.deactivations).copied().collect();
-                if let Some(after) = after {
-                    members = members.split_off(&after);
-                    members.remove(&after);
-                }
-                let rest = members.iter().nth(limit).copied();
-                let next = rest.and_then(|rest| members.range(..rest).next_back().copied());
-                let shown = members.into_iter().take(limit);
-                let (removals, deactivations): (Vec<UserId>, Vec<UserId>) =
-                    shown.partition(|id| set.removals.contains(id));
-                HeldView {
-                    id,
-                    reason: "one snapshot brought more removals or deactivations than the limit of `removals` allows"
-                        .to_owned(),
-                    snapshot_began_at: set.began_at,
-                    held_at: set.held_at,
-                    approved: set.approved,
-                    people,
-                    removals: removals.into_iter().map(person).collect(),
-                    deactivations: deactivations.into_iter().map(person).collect(),
-                    next,
-                }
-            })
-            .collect()
+        let view = |page: HeldPage| HeldView {
+            id: page.id,
+            reason: "one snapshot brought more removals or deactivations than the limit of `removals` allows"
+                .to_owned(),
+            snapshot_began_at: page.began_at,
+            held_at: page.held_at,
+            approved: page.approved,
+            people: page.people,
+            removals: page.removals.into_iter().map(person).collect(),
+            deactivations: page.deactivations.into_iter().map(person).collect(),
+            next: page.next,
+        };
+        // A large set is shown in pages: looking must not keep the writer from its work.
+        let pages = self.writer.held_pages(only, after, limit);
+        pages.into_iter().map(view).collect()
     }
 }

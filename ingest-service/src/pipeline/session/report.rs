@@ -36,12 +36,12 @@ impl Session<'_> {
         let mut problems: Vec<String> = Vec::new();
         let (held, held_since) = writer.held_people();
         if held > 0 {
-            let sets: Vec<String> = writer.held().into_keys().collect();
+            let sets = writer.held_sizes();
             problems.push(format!(
                 "{held} removals or deactivations are kept back, because one snapshot brought more than {} of them; look at them with `ingest-service \
                  removals`, and release a set with `ingest-service approve {} --reason WHY`",
                 writer.removals_limit(),
-                sets.first().map_or("ID", String::as_str)
+                sets.keys().next().copied().unwrap_or("ID")
             ));
         }
         if writer.healing_in_a_row() >= 3 {
@@ -63,7 +63,7 @@ impl Session<'_> {
         problems.extend(self.parts.rest.quota().problems());
         if writer.unseen() > 0 {
             problems.push(format!(
-                "{} published people cannot be seen by the integration user and stay as they are; grant View All Users",
+                "{} published people cannot be seen by the integration user, not even as deleted, and stay as they are; grant View All Users",
                 writer.unseen()
             ));
         }

@@ -171,6 +171,19 @@ impl State {
             .expect("the simulator names only objects it declares")
     }
 
+    /// All records of an object; `deleted`: those in the bin, too.
+    pub(crate) fn rows(&self, object: &str, deleted: bool) -> impl Iterator<Item = &Row> {
+        let bin = (deleted && object == "User").then_some(&self.bin);
+        let bin = bin.into_iter().flat_map(BTreeMap::values);
+        self.table(object).rows.values().chain(bin)
+    }
+
+    /// A record; `deleted`: also when it is in the bin.
+    pub(crate) fn row(&self, object: &str, id: &str, deleted: bool) -> Option<&Row> {
+        let binned = || self.bin.get(id).filter(|_| deleted && object == "User");
+        self.table(object).rows.get(id).or_else(binned)
+    }
+
     /// A table by any spelling of its name, as clients give it.
     pub(crate) fn find_table(&self, object: &str) -> Option<&Table> {
         self.tables

@@ -75,6 +75,7 @@ impl PubSub for Service {
             let message = format!("The schema {wanted} is refused (ordered by a test).");
             return Err(status(Code::InvalidArgument, &suffix, &message, &admitted.rpc_id));
         }
+        let mangled = self.org.faults.values().mangled_schemas.contains(&wanted);
         let state = self.org.state();
         let schema = state
             .schemas
@@ -89,7 +90,11 @@ impl PubSub for Service {
                 )
             })?;
         Ok(Response::new(SchemaInfo {
-            schema_json: schema.json.to_string(),
+            schema_json: if mangled {
+                "{\"type\":\"record\"".to_owned()
+            } else {
+                schema.json.to_string()
+            },
             schema_id: schema.id.to_string(),
             rpc_id: admitted.rpc_id,
         }))

@@ -74,12 +74,11 @@ pub(crate) async fn create(
 ) -> Answer {
     let body = body_object(&headers, &body)?;
     let refused = |message: &str| SalesforceError::bad_request("INVALIDJOB", message);
-    if !matches!(
-        body.get("operation").and_then(Value::as_str),
-        Some("query" | "queryAll")
-    ) {
-        return Err(refused("operation must be query or queryAll"));
-    }
+    let deleted = match body.get("operation").and_then(Value::as_str) {
+        Some("query") => false,
+        Some("queryAll") => true,
+        _ => return Err(refused("operation must be query or queryAll")),
+    };
     let text = body
         .get("query")
         .and_then(Value::as_str)
@@ -108,7 +107,7 @@ pub(crate) async fn create(
     }
     let (head, rows) = {
         let state = org.state();
-        let found = soql_query::run(&state, &query, org.now_ms())?;
+        let found = soql_query::run(&state, &query, org.now_ms(), deleted)?;
         csv(&state, &found, delimiter)
     };
     let id = org.state_mut().ids.next("750").to_string();
@@ -153,7 +152,7 @@ fn csv(state: &Tables, found: &Found, delimiter: char) -> (String, Vec<String>) 
     let rows = found
         .ids
         .iter()
-        .filter_map(|id| state.table(found.object).rows.get(id))
+        .filter_map(|id| state.row(found.object, id, found.deleted))
         .map(|row| {
             let cells: Vec<String> = found
                 .columns

@@ -71,7 +71,7 @@ pub(crate) fn router(org: Arc<Org>) -> Router {
     for (path, methods) in [
         ("/query", get(query::query)),
         ("/query/{locator}", get(query::more)),
-        ("/queryAll", get(query::query)),
+        ("/queryAll", get(query::query_all)),
         ("/queryAll/{locator}", get(query::more)),
         ("/sobjects", get(describe::list)),
         ("/sobjects/{object}", get(describe::basic).post(sobjects::create)),

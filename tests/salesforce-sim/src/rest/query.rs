@@ -1,4 +1,4 @@
-//! `query` and its continuation (REST API guide, "Query").
+//! `query`, `queryAll` and their continuation (REST API guide, "Query", "QueryAll").
 //!
 //! Batches hold up to 2,000 records; the hint `Sforce-Query-Options: batchSize` is followed within 200 to 2,000, though
 //! large rows may make smaller batches at the vendor. Leaves out SOQL itself: `soql/`.
@@ -29,25 +29,37 @@ pub(crate) async fn query(
     headers: HeaderMap,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Answer {
+    answer(&org, &caller, &headers, &parameters, false)
+}
+
+/// Deleted records, too.
+pub(crate) async fn query_all(
+    State(org): State<Arc<Org>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Answer {
+    answer(&org, &caller, &headers, &parameters, true)
+}
+
+fn answer(
+    org: &Org,
+    caller: &Caller,
+    headers: &HeaderMap,
+    parameters: &HashMap<String, String>,
+    deleted: bool,
+) -> Answer {
     let text = parameters
         .get("q")
         .filter(|text| !text.trim().is_empty())
         .ok_or_else(|| SalesforceError::bad_request("MALFORMED_QUERY", "A query string has to be specified"))?;
     org.requests.record_query(text);
     let query = parser::parse(text)?;
-    let found = soql_query::run(&org.state(), &query, org.now_ms())?;
+    let found = soql_query::run(&org.state(), &query, org.now_ms(), deleted)?;
     if found.count_only {
         return Ok(Json(json!({"totalSize": found.ids.len(), "done": true, "records": []})).into_response());
     }
-    Ok(page(
-        &org,
-        Arc::new(found),
-        None,
-        0,
-        batch_size(&org, &headers),
-        &caller.version,
-    )
-    .into_response())
+    Ok(page(org, Arc::new(found), None, 0, batch_size(org, headers), &caller.version).into_response())
 }
 
 pub(crate) async fn more(
@@ -96,10 +108,9 @@ fn page(org: &Org, found: Arc<Found>, number: Option<u64>, offset: usize, batch:
     let end = (offset + batch).min(found.ids.len());
     let records: Vec<Value> = {
         let state = org.state();
-        let rows = &state.table(found.object).rows;
         found.ids[offset..end]
             .iter()
-            .filter_map(|id| rows.get(id))
+            .filter_map(|id| state.row(found.object, id, found.deleted))
             .map(|row| soql_query::record(&state, &found, row, version))
             .collect()
     };

@@ -29,9 +29,12 @@ pub(crate) struct Found {
     pub(crate) columns: Vec<Bound>,
     /// `SELECT COUNT()`: only the number is answered.
     pub(crate) count_only: bool,
+    /// As of `queryAll`: records in the bin are shown, too.
+    pub(crate) deleted: bool,
 }
 
-pub(crate) fn run(state: &State, query: &Query, now_ms: i64) -> Result<Found, SalesforceError> {
+/// `deleted`: as `queryAll` (REST API guide, "QueryAll").
+pub(crate) fn run(state: &State, query: &Query, now_ms: i64, deleted: bool) -> Result<Found, SalesforceError> {
     let object = state
         .find_table(&query.from)
         .filter(|table| state.object_readable(table.def.name))
@@ -74,7 +77,7 @@ pub(crate) fn run(state: &State, query: &Query, now_ms: i64) -> Result<Found, Sa
         .as_ref()
         .map(|condition| resolve::test(state, object, condition, now_ms))
         .transpose()?;
-    let mut rows = matching(state, object, test.as_ref());
+    let mut rows = matching(state, object, test.as_ref(), deleted);
     rows.retain(|row| state.visible(object, &row.id));
     sort(state, object, query, &mut rows)?;
     let skip = query.offset.unwrap_or(0);
@@ -89,23 +92,24 @@ pub(crate) fn run(state: &State, query: &Query, now_ms: i64) -> Result<Found, Sa
         ids,
         columns,
         count_only: query.select == Select::Count,
+        deleted,
     })
 }
 
-fn matching<'a>(state: &'a State, object: &str, test: Option<&Test>) -> Vec<&'a Row> {
-    let rows = &state.table(object).rows;
+fn matching<'a>(state: &'a State, object: &str, test: Option<&Test>, deleted: bool) -> Vec<&'a Row> {
+    let rows = state.rows(object, deleted);
     let Some(test) = test else {
-        return rows.values().collect();
+        return rows.collect();
     };
     match eval::pinned_ids(test) {
         Some(ids) => {
-            let mut found: Vec<&Row> = ids.iter().filter_map(|id| rows.get(id)).collect();
+            let mut found: Vec<&Row> = ids.iter().filter_map(|id| state.row(object, id, deleted)).collect();
             found.retain(|row| eval::matches(state, row, test));
             found.sort_by(|left, right| left.id.cmp(&right.id));
             found.dedup_by(|left, right| left.id == right.id);
             found
         }
-        None => rows.values().filter(|row| eval::matches(state, row, test)).collect(),
+        None => rows.filter(|row| eval::matches(state, row, test)).collect(),
     }
 }
 

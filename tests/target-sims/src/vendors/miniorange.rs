@@ -26,6 +26,8 @@ pub struct MiniOrange {
     pub invited: Vec<String>,
     /// User names of other customers.
     pub others: BTreeSet<String>,
+    /// User names whose look-up is answered by a status that the vendor has not published.
+    pub odd: BTreeSet<String>,
     users: BTreeMap<String, Map<String, Value>>,
     /// How often each user name was created.
     pub created: BTreeMap<String, usize>,
@@ -43,6 +45,7 @@ impl Default for MiniOrange {
             invite_method: "resetpassword",
             invited: Vec::new(),
             others: BTreeSet::new(),
+            odd: BTreeSet::new(),
             users: BTreeMap::new(),
             created: BTreeMap::new(),
         }
@@ -150,6 +153,7 @@ impl Vendor for MiniOrange {
             return VendorAnswer::json(404, &json!({"error": "not found"}));
         }
         match (call, self.users.contains_key(&key)) {
+            ("search" | "get", _) if self.odd.contains(&key) => self.status(200, "USER_SUSPENDED", "", None),
             (_, false) if self.others.contains(&key) => {
                 self.status(200, "USER_FOUND_UNDER_DIFFERENT_CUSTOMER", "taken elsewhere", None)
             }

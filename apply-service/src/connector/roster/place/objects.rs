@@ -3,11 +3,12 @@
 //! Guarantees: no redirects, no proxy of the environment, plain HTTP only to this machine or with `allowPlaintext`,
 //! `caFile` for private authorities, addresses as for every connection (`carrier`). Whatever is asked ends within
 //! `connection.timeouts.request`, credentials and repetitions included. Only the configured host is called, and with
-//! `ambient: true` those that the platform names for credentials. Secret files are read for each use, so a rotated one counts.
+//! `ambient: true` those that the platform names for credentials (`ambient`). Secret files are read for each use, so a rotated one counts.
 
 use std::{
     fmt,
     path::{Path as FilePath, PathBuf},
+    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use object_store::{
 };
 
 use super::{
-    Answer, Gate, Place, PlaceError, Stored, Version,
+    Answer, Gate, Place, PlaceError, Stored, Version, ambient,
     carrier::{Carrier, unanswered},
     now,
 };
@@ -127,12 +128,11 @@ impl Objects {
     }
 
     fn s3(&self, config: &S3Config, secrets: &[String]) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let base = if config.ambient {
-            AmazonS3Builder::from_env()
-        } else {
-            AmazonS3Builder::new()
-        };
-        let mut builder = base
+        let mut builder = of_platform(config.ambient, ambient::S3)
+            .into_iter()
+            .fold(AmazonS3Builder::new(), |base, (key, value)| {
+                base.with_config(key, value)
+            })
             .with_bucket_name(&config.bucket)
             .with_region(&config.region)
             .with_virtual_hosted_style_request(config.virtual_hosted_style)
@@ -158,12 +158,11 @@ impl Objects {
     }
 
     fn gcs(&self, config: &GcsConfig, secrets: &[String]) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let base = if config.ambient {
-            GoogleCloudStorageBuilder::from_env()
-        } else {
-            GoogleCloudStorageBuilder::new()
-        };
-        let mut builder = base
+        let mut builder = of_platform(config.ambient, ambient::GCS)
+            .into_iter()
+            .fold(GoogleCloudStorageBuilder::new(), |base, (key, value)| {
+                base.with_config(key, value)
+            })
             .with_bucket_name(&config.bucket)
             .with_retry(self.retry())
             .with_http_connector(self.carrier.clone());
@@ -177,12 +176,11 @@ impl Objects {
     }
 
     fn azure(&self, config: &AzureConfig, secrets: &[String]) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let base = if config.ambient {
-            MicrosoftAzureBuilder::from_env()
-        } else {
-            MicrosoftAzureBuilder::new()
-        };
-        let mut builder = base
+        let mut builder = of_platform(config.ambient, ambient::AZURE)
+            .into_iter()
+            .fold(MicrosoftAzureBuilder::new(), |base, (key, value)| {
+                base.with_config(key, value)
+            })
             .with_account(&config.account)
             .with_container_name(&config.container)
             .with_allow_http(true)
@@ -236,6 +234,19 @@ impl Objects {
         };
         let said = said(&error.to_string()).map_or_else(String::new, |word| format!(" ({word})"));
         PlaceError::failed(code, format!("{doing} {place} failed: {why}{said}"))
+    }
+}
+
+/// What the environment says of our credentials, where the policy wants it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the platform gives credentials in the environment, in no other place"
+)]
+fn of_platform<K: FromStr>(wanted: bool, names: &[&str]) -> Vec<(K, String)> {
+    if wanted {
+        ambient::named(names, std::env::vars_os())
+    } else {
+        vec![]
     }
 }
 

@@ -422,4 +422,15 @@ fn a_group_is_written_whole_only_over_the_version_that_was_read() {
     ];
     let undeclared = with(|config| config.patch = PatchMode::Put);
     assert_eq!(run(&undeclared, known(&["r3"], &[], 1), script), Ok(Reply::Changed));
+    // Who renames asks for something that may be taken: a bare 409 is about the name, and is not tried again as if it were stale.
+    let rename = Operation::RenameGroup {
+        id: id("g1"),
+        name: "EMEA".to_owned(),
+    };
+    let script = vec![
+        on("GET /Groups/g1", version(&["r1"], "W/1")),
+        on("PUT /Groups/g1", answer(409, "")).if_match("W/1"),
+    ];
+    let taken = run(&puts(), rename, script);
+    assert!(matches!(taken, Ok(Reply::Conflict(_))), "{taken:?}");
 }

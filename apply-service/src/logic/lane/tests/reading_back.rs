@@ -4,16 +4,20 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use usher_contract::StateHash;
 
 use super::world::{World, refusal};
 use crate::{
     connector::{Failure, Operation},
     logic::{
         account::{AttributePath, RemoteId},
+        drift::{Finding, compare},
         lane::{Answer, Input},
+        link::Written,
+        matching::Seen,
         policy::{Drift, DriftMode, Mode, TargetPolicy, USER_NAME},
         read_back::ReadBack,
-        testing::{Change, person, policy, user_key},
+        testing::{Change, person, policy, seen, user_key},
     },
 };
 
@@ -255,4 +259,32 @@ fn where_accounts_are_only_linked_they_are_listed_where_they_were_linked() {
     world.pass(7 * DAY);
     let report = world.lane.status().drift.unwrap();
     assert_eq!((report.accounts, report.changed, report.read_back), (1, 1, false));
+}
+
+#[test]
+fn another_interface_may_show_a_value_as_it_was_sent_or_as_the_written_one_did() {
+    let target = reading(DriftMode::Report);
+    let hash = |text: &str| StateHash::of_value(&json!(text));
+    let mut link = three(DriftMode::Report).lane.links.get(&user_key(1)).unwrap();
+    link.written
+        .insert(path("title"), Written::now(hash("AE "), Some(hash("AE")), None));
+    let found = |shown: &str, read_back: Option<&ReadBack>| {
+        let account = Seen {
+            values: [(path("title"), json!(shown))].into(),
+            external_id: None,
+            active: Some(true),
+            ..seen("r1", 1)
+        };
+        let finding = compare(&user_key(1), &link, &account, &target, read_back);
+        matches!(finding, Some(Finding::Changed(paths)) if paths.contains(&path("title")))
+    };
+    let elsewhere = target.read_back.as_ref();
+    assert_eq!(
+        ["AE ", "AE", "Boss"].map(|shown| found(shown, elsewhere)),
+        [false, false, true]
+    );
+    assert_eq!(
+        ["AE ", "AE", "Boss"].map(|shown| found(shown, None)),
+        [true, false, true]
+    );
 }

@@ -49,6 +49,10 @@ impl Person {
     pub(super) fn exists(&self) -> bool {
         self.exists
     }
+    /// Exists, or has been deleted.
+    pub(super) fn has_existed(&self) -> bool {
+        self.born
+    }
     /// What a read says; a report lacks a column.
     pub(super) fn row(&self, report: bool) -> RawUser {
         let mut row = json!({
@@ -133,8 +137,6 @@ pub(super) struct Source {
     pub(super) vague: BTreeSet<u32>,
     /// People of whom nobody said that something changed: only a survey can find it.
     pub(super) silent: BTreeSet<u32>,
-    /// People whose deletion nobody has named: they cannot be told from people whom the integration user may not see.
-    pub(super) vanished: BTreeSet<u32>,
 }
 
 impl Source {
@@ -161,7 +163,6 @@ impl Source {
             siblings,
             vague: BTreeSet::new(),
             silent: BTreeSet::new(),
-            vanished: BTreeSet::new(),
         }
     }
 
@@ -239,7 +240,6 @@ impl Source {
         let named = matches!(told, Told::Plainly | Told::Gap | Told::BrokenHeader);
         let belonging = !matches!(change, Change::Title | Change::Department | Change::Active(_));
         if named {
-            self.vanished.remove(&who);
             return;
         }
         // Whatever is read because of such events finds who has left.
@@ -250,9 +250,6 @@ impl Source {
         }
         if told == Told::Silently {
             self.silent.insert(who);
-        }
-        if change == Change::Delete {
-            self.vanished.insert(who);
         }
     }
 

@@ -152,3 +152,37 @@ fn lifted_before_the_erasure_is_durable_the_person_is_published_again() {
     assert!(bench.topics.suppressed.is_empty() && bench.topics.owed.is_empty());
     assert_eq!(bench.writer.user(id(3)), Some(bench.state(3)));
 }
+
+#[test]
+fn absentees_do_not_wait_for_the_read_of_somebody_erased() {
+    let mut bench = with_a_leaver();
+    // 9 is found to be gone; the read of 3, whom a later look misses, fails.
+    for (began, who) in [(2000, 9), (2010, 3)] {
+        bench.begin(SurveyKind::Recheck, began);
+        bench.step(Input::SurveyTouched(vec![id(who)]));
+        bench.end();
+    }
+    let (gone, failing) = (bench.reads.remove(0), bench.reads.remove(0));
+    assert_eq!((gone.1, failing.1), (vec![id(9)], vec![id(3)]));
+    bench.step(Input::Read {
+        ticket: failing.0,
+        read_at: at(2011),
+        result: Err("503".into()),
+    });
+    bench.step(Input::Read {
+        ticket: gone.0,
+        read_at: at(2011),
+        result: Ok(Members {
+            others: [id(9)].into(),
+            ..Members::default()
+        }),
+    });
+    assert_eq!(bench.writer.owed(), 2, "all of them are decided about together");
+    erase(&mut bench, 3);
+    bench.durable();
+    bench.step(Input::Committed);
+    assert_eq!(bench.writer.owed(), 0);
+    bench.settle();
+    assert_eq!(bench.kinds(), [ChangeKind::Removed]);
+    assert!(bench.state(9).removed);
+}

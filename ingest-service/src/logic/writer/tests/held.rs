@@ -324,3 +324,33 @@ fn a_report_row_does_not_take_absentees_past_the_guard() {
     let removed = bench.messages.iter().filter(|change| change.user.removed);
     assert_eq!(removed.map(|change| change.user.id).collect::<Vec<_>>(), []);
 }
+
+#[test]
+fn a_released_set_does_not_wait_until_the_stream_is_quiet() {
+    let mut bench = six_are_gone();
+    bench.writer.config.batch_records_max = 5;
+    bench.largest = 0;
+    let set = bench.writer.held().into_keys().next().unwrap();
+    bench.step(Input::Approve { id: set, by: by() });
+    // Events all the time: there is always something to be written.
+    for second in 0..8 {
+        bench.update(20, 2_000 + second, &[("Title", json!(format!("{second}")))]);
+        assert!(bench.writer.backlog() > 0);
+        bench.clock += 1;
+        bench.step(Input::Tick);
+        bench.answer(2_000 + second, &[]);
+        bench.durable();
+        bench.step(Input::Committed);
+    }
+    assert_eq!(bench.writer.held_people().0, 0);
+    assert!(bench.largest <= 12, "{} records in one transaction", bench.largest);
+    bench.settle();
+    assert_eq!(
+        bench
+            .kinds()
+            .iter()
+            .filter(|kind| **kind == ChangeKind::Removed)
+            .count(),
+        6
+    );
+}

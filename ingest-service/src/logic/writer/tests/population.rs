@@ -102,7 +102,7 @@ fn whoever_left_the_population_by_a_lost_event_is_found_by_a_look_at_the_touched
         .filter(|m| m.user.removed)
         .map(|m| m.user.id)
         .collect();
-    assert_eq!(removed, [id(4), id(1)]);
+    assert_eq!(removed, [id(1), id(4)]);
     assert_eq!(bench.writer.owed(), 0);
 }
 
@@ -165,4 +165,58 @@ fn whoever_left_by_an_overflow_and_changes_while_everyone_is_read_is_read_too() 
     bench.answer(1501, &[]);
     bench.settle();
     assert_eq!(bench.kinds(), [ChangeKind::Updated, ChangeKind::Removed]);
+}
+
+#[test]
+fn those_who_change_while_everyone_is_read_are_counted_when_they_turn_out_to_be_gone() {
+    // Of forty people five may go at once. Each of the missing changes while everyone is read, as in a replay of days.
+    for (missing, held) in [(5, 0), (6, 6)] {
+        let mut bench = Bench::new();
+        bench.snapshot(SurveyKind::Query, 0, &rows(1..=40));
+        bench.messages.clear();
+        bench.step(Input::PositionLost);
+        bench.begin(SurveyKind::Query, 1000);
+        bench.rows(1000, &rows(missing + 1..=40));
+        for who in 1..=missing {
+            bench.update(who, 1500, &[("Title", json!("says nothing about belonging"))]);
+        }
+        bench.end();
+        bench.settle();
+        assert_eq!(bench.writer.owed(), missing as usize);
+        bench.answer(1501, &[]);
+        bench.settle();
+        let removed = bench
+            .kinds()
+            .iter()
+            .filter(|kind| **kind == ChangeKind::Removed)
+            .count();
+        assert_eq!(
+            (removed, bench.held().0.len()),
+            ((missing - held) as usize, held as usize)
+        );
+        assert_eq!(bench.writer.owed(), 0);
+    }
+}
+
+#[test]
+fn an_event_after_the_reading_still_takes_the_absence_away() {
+    let mut bench = Bench::new();
+    bench.snapshot(SurveyKind::Query, 0, &rows(1..=40));
+    bench.messages.clear();
+    bench.step(Input::PositionLost);
+    bench.begin(SurveyKind::Query, 1000);
+    bench.rows(1000, &rows(7..=40));
+    for who in 1..=6 {
+        bench.update(who, 1500, &[("Title", json!("x"))]);
+    }
+    bench.end();
+    bench.update(6, 1600, &[("IsActive", json!(false))]);
+    bench.settle();
+    while !bench.reads.is_empty() {
+        bench.answer(1700, &[]);
+        bench.settle();
+    }
+    let removed = bench.messages.iter().filter(|change| change.user.removed);
+    assert_eq!(removed.count(), 6, "a leaver is none of the five who may go unasked");
+    assert_eq!((bench.held().0, bench.writer.owed()), (vec![], 0));
 }

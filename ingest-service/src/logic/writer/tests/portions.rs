@@ -188,3 +188,45 @@ fn removals_and_deactivations_of_one_snapshot_are_counted_together() {
         }
     }
 }
+
+/// A look at the recently touched finds one more who has left without a word.
+fn one_more_is_absent(bench: &mut Bench, who: u32) {
+    bench.begin(SurveyKind::Recheck, 1100);
+    bench.step(Input::SurveyTouched(vec![id(who)]));
+    bench.end();
+    bench.settle();
+}
+
+#[test]
+fn an_absentee_of_a_later_look_takes_nothing_from_what_the_snapshot_brought() {
+    // Of four hundred people twenty may go at once: ten deactivations and fifteen absentees are too many.
+    let listed: Vec<(u32, RawUser)> = (16..=400).map(|who| (who, raw("Sales", who > 25))).collect();
+    let mut bench = org(400, 500);
+    bench.snapshot(SurveyKind::Query, 1000, &listed);
+    assert_eq!((bench.writer.owed(), bench.kinds()), (25, vec![]));
+    one_more_is_absent(&mut bench, 300);
+    while !bench.reads.is_empty() {
+        bench.answer(1500, &listed[..listed.len() - 101]);
+        bench.settle();
+    }
+    assert_eq!(bench.kinds(), [ChangeKind::Deactivated; 10]);
+    assert_eq!(bench.held().0.len(), 16);
+    assert_eq!(bench.writer.position().judged, None);
+}
+
+#[test]
+fn nor_after_a_leader_that_died_between_portions() {
+    let mut bench = org(400, 10);
+    bench.begin(SurveyKind::Query, 1000);
+    bench.rows(1000, &rows(71..=400));
+    bench.end();
+    assert!(bench.durable());
+    let mut bench = bench.restart();
+    one_more_is_absent(&mut bench, 300);
+    all_gone(&mut bench);
+    assert_eq!(
+        (bench.kinds(), bench.held().0.len()),
+        (vec![], 11),
+        "eleven of seventy-one"
+    );
+}

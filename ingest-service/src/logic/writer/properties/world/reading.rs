@@ -31,7 +31,8 @@ impl World {
                 .iter()
                 .filter(|(who, _)| !self.hidden.contains(who))
             {
-                if !self.reads[which].ids.contains(&id(*who)) || !person.exists() {
+                // Whoever was deleted is shown to such a read.
+                if !self.reads[which].ids.contains(&id(*who)) || !person.has_existed() {
                     continue;
                 }
                 if person.belongs() {
