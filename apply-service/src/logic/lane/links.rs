@@ -76,9 +76,6 @@ const AWAITED: u8 = 1 << 5;
 /// The last plan over this very link found nothing to do.
 const RESTS: u8 = 1 << 6;
 
-/// The guard keeps something back.
-const HELD: u8 = 1 << 7;
-
 /// Of a link what is told without unpacking it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Glance(u8);
@@ -91,8 +88,7 @@ impl Glance {
                 | flag(link.active == Some(false), OFF)
                 | flag(link.active == Some(true), ON)
                 | flag(link.create_intent, INTENT)
-                | flag(link.state == LinkState::Settled, SETTLED)
-                | flag(matches!(link.state, LinkState::Held { .. }), HELD),
+                | flag(link.state == LinkState::Settled, SETTLED),
         )
     }
     fn has(self, flag: u8) -> bool {
@@ -118,11 +114,10 @@ impl Glance {
     pub fn may_be_on(self) -> bool {
         (self.is_linked() && !self.is_off()) || self.has(INTENT)
     }
-    /// Whether this is true at this application only: an account there, one that a request may have made or taken over, or
-    /// something held.
+    /// Whether this is true at this application only: an account there, or one that a request may have made or taken over.
     #[must_use]
     pub fn is_bound(self) -> bool {
-        self.is_linked() || self.has(INTENT) || self.has(HELD)
+        self.is_linked() || self.has(INTENT)
     }
     /// Whether nothing is outstanding.
     #[must_use]

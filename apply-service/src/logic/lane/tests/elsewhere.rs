@@ -162,24 +162,3 @@ fn what_was_only_begun_at_another_application_is_void_like_its_links() {
         assert_eq!(theirs, 0, "{:?}", world.writes);
     }
 }
-
-#[test]
-fn what_was_held_at_another_application_is_not_held_at_this_one() {
-    let mut world = forty();
-    for n in 41..=80 {
-        world.change(person(n));
-    }
-    world.pass(600);
-    let held = world.lane.status().held;
-    assert!(held > 0 && world.lane.links.linked() < 80, "new people over the limit");
-    let mut world = taken_over(world, moved(guarded()));
-    world.accounts.clear();
-    start(&mut world);
-    order(&mut world, 0, Verb::Approve { set: "moved".into() });
-    // Nor by a successor, who would take them for members of a set that the record has lost.
-    let mut world = taken_over(world, moved(guarded()));
-    assert!(world.lane.record.held.is_empty(), "{:?}", world.lane.record.held);
-    start(&mut world);
-    world.pass(600);
-    assert_eq!((world.accounts.len(), world.lane.status().held), (80, 0));
-}
