@@ -226,7 +226,7 @@ impl Known<'_> {
 
     fn plan(&self, user: &UserKey) -> Option<PlanView> {
         let change = self.users.get(user)?;
-        let moved = self.links.linked() > 0 && self.record.is_some_and(|record| record.is_moved(self.policy));
+        let moved = self.record.is_some_and(|record| record.is_moved(self.policy)) && self.links.bound() > 0;
         // Of another application nothing is known: that is how it would begin there.
         let link = self
             .links
@@ -246,7 +246,7 @@ impl Known<'_> {
         };
         let mut plan = decide(&question);
         if moved {
-            plan.reasons.insert(0, moved_in_words(self.links.linked()));
+            plan.reasons.insert(0, moved_in_words(self.links.bound()));
         }
         Some(PlanView::of(&plan, &question))
     }
@@ -363,7 +363,7 @@ impl Known<'_> {
             moved: record.moved_since.map(|since| MovedView {
                 since,
                 links: self.links.linked(),
-                words: moved_in_words(self.links.linked()),
+                words: moved_in_words(self.links.bound()),
             }),
         }
     }

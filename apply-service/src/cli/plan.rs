@@ -161,9 +161,9 @@ async fn planned(config: &Config, args: &PlanArgs) -> Result<Planned, String> {
         let begun = plans.len();
         let mut links = by_target.remove(name).unwrap_or_default();
         let is_moved = records.get(name).is_some_and(|record| record.is_moved(&target.policy));
-        if is_moved && links.linked() > 0 {
+        if is_moved && links.bound() > 0 {
             // Everything is held there. What is shown is how it would go on once the links are void.
-            moved.insert(name.clone(), links.linked());
+            moved.insert(name.clone(), links.bound());
             links = void(&links);
         }
         for change in users.keys().iter().filter_map(|user| users.get(user)) {

@@ -179,7 +179,7 @@ pub struct Lane {
     /// Look-ups among them, and writes: counted, because it is asked before each start.
     looks: usize,
     writes: usize,
-    /// Those about groups, and invitations.
+    /// Those about groups, invitations, and pages of a look at the whole target.
     others: usize,
     next_operation: OperationId,
     /// Who waits for whose account.
@@ -256,6 +256,10 @@ impl Lane {
         owner: OwnerId<'_>,
         now: Timestamp,
     ) -> Self {
+        let elsewhere = restored.as_ref().is_some_and(|record| record.is_moved(&target));
+        let moved = elsewhere && links.bound() > 0;
+        let anew = elsewhere && !moved;
+        let restored = restored.map(|record| if anew { record.at_another_application() } else { record });
         let first_sync = restored.as_ref().and_then(|record| record.first_sync.clone());
         let looks = matches!(target.mode, Mode::Enforce | Mode::Link);
         let first = if first_sync.is_some() || links.linked() > 0 || !looks {
@@ -264,7 +268,6 @@ impl Lane {
             FirstSync::begin(now)
         };
         let tenant = restored.as_ref().and_then(|record| record.tenant);
-        let moved = links.linked() > 0 && restored.as_ref().is_some_and(|record| record.is_moved(&target));
         let moved_before = restored.as_ref().and_then(|record| record.moved_since);
         let record = TargetRecord {
             format: FORMAT,
@@ -322,8 +325,12 @@ impl Lane {
             Cow::Borrowed(_) => target,
             Cow::Owned(policy) => Arc::new(policy),
         };
-        guarding::find_sets_again(&mut record, &links, now);
         let mut links = links;
+        if anew {
+            links.groups.void();
+        } else {
+            guarding::find_sets_again(&mut record, &links, now);
+        }
         links
             .groups
             .begin(|set| record.held.contains_key(set), target.reconcile, now);
@@ -388,6 +395,9 @@ impl Lane {
             target,
         };
         lane.tell_moved(moved_before, now);
+        if anew {
+            lane.tell_begins_anew(now);
+        }
         lane
     }
 
@@ -442,6 +452,7 @@ impl Lane {
         self.wake_delayed(now);
         self.wake_due(now, &mut effects);
         self.reconcile(now, &mut effects);
+        self.wake_groups(now);
         self.dispatch(now, &mut effects);
         self.invite(now, &mut effects);
         self.notify(now, &mut effects);
@@ -480,7 +491,7 @@ impl Lane {
             self.circuit.next_probe().map(paced),
             listing.map(paced),
             self.paced,
-            self.next_drift().filter(|_| self.circuit.is_closed() && !self.batch),
+            self.next_drift(),
             self.next_group().map(paced),
         ]
         .into_iter()
@@ -507,7 +518,7 @@ impl Lane {
         self.others = self.flights.len() - self.writes;
     }
 
-    /// Operations for people and groups under way.
+    /// Operations under way that take a place.
     fn busy(&self) -> usize {
         self.looks + self.writes + self.others
     }

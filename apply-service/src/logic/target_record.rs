@@ -213,6 +213,22 @@ impl TargetRecord {
         self.tenant.is_some_and(|tenant| !target.is_tenant(tenant))
     }
 
+    /// Without what was found out at the application: the policy names another one, and nobody is linked any more. It is
+    /// to begin there like everywhere, with a first sync.
+    #[must_use]
+    pub fn at_another_application(self) -> Self {
+        Self {
+            first_sync: None,
+            first_sync_waits: false,
+            imported: Some(false),
+            held: BTreeMap::new(),
+            tenant: None,
+            moved_since: None,
+            drift: None,
+            ..self
+        }
+    }
+
     /// Of a target of which nothing is known yet.
     #[must_use]
     pub fn new(owner: &str, mode: &str, at: Timestamp) -> Self {

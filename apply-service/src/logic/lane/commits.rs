@@ -293,8 +293,9 @@ impl Lane {
             } else {
                 // With the circuit open also whoever has an intent: by the time it closes, what was found is old.
                 self.links.release(&user);
-                if let Some(slot) = self.slots.get_mut(&user) {
-                    slot.stage = Stage::Recording;
+                if self.slots.contains_key(&user) {
+                    // Whose link became void while they waited in line: nobody stays there without a slot.
+                    self.forget_in_queue(user);
                     self.place(user, now);
                 } else if self.erased.contains(&user) {
                     self.to_report.insert(user);

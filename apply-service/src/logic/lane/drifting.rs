@@ -69,9 +69,9 @@ impl Lane {
                 next_try: now,
             });
         }
-        let idle = self.queue.ready().next().is_none() && self.queue.resuming.is_empty() && !self.batch;
+        let idle = self.is_idle();
         let Some(drifting) = self.drifting.as_mut() else { return };
-        if drifting.asked.is_some() || drifting.next_try > now || !idle || !self.circuit.is_closed() {
+        if drifting.asked.is_some() || drifting.next_try > now || !idle {
             return;
         }
         if let Some(wait) = self.pacer.take(false, now).err() {
@@ -101,9 +101,20 @@ impl Lane {
         effects.push(Effect::Execute(id, operation));
     }
 
-    /// When a look or its next page is due.
+    /// Whether nobody else wants the target, and there is a place: a page takes one like everything else, because some
+    /// targets answer one request at a time.
+    fn is_idle(&self) -> bool {
+        self.queue.ready().next().is_none()
+            && self.queue.resuming.is_empty()
+            && self.accused.is_empty()
+            && !self.batch
+            && self.circuit.is_closed()
+            && self.busy() < self.target.pace.concurrency
+    }
+
+    /// When a look or its next page is due. While others want the target or hold every place, their end brings it on.
     pub(super) fn next_drift(&self) -> Option<Timestamp> {
-        let drift = self.target.drift.filter(|_| self.may_look())?;
+        let drift = self.target.drift.filter(|_| self.may_look() && self.is_idle())?;
         match &self.drifting {
             Some(drifting) => drifting.asked.is_none().then_some(drifting.next_try),
             None => self.record.drifted_at.map(|last| after(last, drift.every)),

@@ -59,6 +59,8 @@ impl Lane {
                 .filter(|(action, _)| *action == Action::Deactivate);
             // People between look-up and creation hold a place without holding a connection: bounded as well.
             let between = self.queue.resuming.len() + self.commits.intents();
+            // Whoever is between look-up and creation: what is removed for good can wait for them.
+            let others_come_first = between > 0 || self.looks > 0;
             let leaver_goes_on = self.queue.resuming.has_leavers();
             let next = match (leaver, self.queue.resuming.is_empty()) {
                 _ if leaver_goes_on => Next::Resume,
@@ -67,10 +69,7 @@ impl Lane {
                 (None, true) if between >= BETWEEN_MAX.saturating_mul(self.target.pace.concurrency) => return,
                 (None, true) => match self.queue.first_ready() {
                     Some((action, user)) if action < Action::SetGroups => Next::Begin(user),
-                    // Whoever is between look-up and creation comes first: what is removed for good can wait for them.
-                    Some((Action::Delete, _)) if (between > 0 || self.looks > 0) && !self.groups_are_next(now) => {
-                        return;
-                    }
+                    Some((Action::Delete, _)) if others_come_first && !self.groups_are_next(now) => return,
                     Some((_, user)) if !self.groups_are_next(now) => Next::Begin(user),
                     None if !self.groups_are_next(now) => return,
                     Some(_) | None => Next::Group,
@@ -89,9 +88,12 @@ impl Lane {
             match next {
                 Next::Begin(user) => self.begin(user, now, effects),
                 Next::Group if self.begin_group(now, effects) => {}
+                // Nothing is to be done about groups after all.
                 Next::Group => match self.queue.first_ready() {
-                    Some((_, user)) => self.begin(user, now, effects),
-                    None => {
+                    Some((action, user)) if action != Action::Delete || !others_come_first => {
+                        self.begin(user, now, effects);
+                    }
+                    Some(_) | None => {
                         self.pacer.give_back();
                         return;
                     }
@@ -146,8 +148,9 @@ impl Lane {
         match &flight {
             Flight::Look(..) => self.looks += 1,
             Flight::Write(..) => self.writes += 1,
-            Flight::Group(..) | Flight::Invite(..) => self.others += 1,
-            Flight::Page | Flight::DriftPage | Flight::Probe | Flight::Trial => {}
+            Flight::Group(..) | Flight::Invite(..) | Flight::DriftPage => self.others += 1,
+            // Nothing begins beside them, and at least what they come from has ended.
+            Flight::Page | Flight::Probe | Flight::Trial => {}
         }
         self.flights.insert(id, flight);
         id
@@ -215,6 +218,8 @@ impl Lane {
             Action::Create | Action::Adopt | Action::Relink
                 if !plan.values.is_empty() && (!self.intends(&user) || self.lacks_notices(&user, &plan, &change)) =>
             {
+                // One that is on the books already may be of a request whose answer was lost.
+                let fresh = !self.intends(&user);
                 self.intend_notices(user, &plan, &change, now);
                 // Committed before the request: should the answer be lost and the person leave, the account is found.
                 let mut link = self
@@ -227,7 +232,7 @@ impl Lane {
                     self.links.reserve(account, user);
                 }
                 if let Some(slot) = self.slots.get_mut(&user) {
-                    slot.fresh_intent = true;
+                    slot.fresh_intent |= fresh;
                 }
                 self.stage(user, Stage::Intent);
                 self.commits.intend(user, link, remote.clone());

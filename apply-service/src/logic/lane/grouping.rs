@@ -61,6 +61,13 @@ impl Lane {
         self.links.groups.next_due().filter(|_| open)
     }
 
+    /// Groups whose time has come wait for their turn from now on, however long others keep the places.
+    pub(super) fn wake_groups(&mut self, now: Timestamp) {
+        if self.target.groups.is_some() && self.target.mode == Mode::Enforce {
+            self.links.groups.wake(now);
+        }
+    }
+
     /// Whether a step of a group may come next.
     pub(super) fn groups_are_next(&mut self, now: Timestamp) -> bool {
         self.target.groups.is_some() && self.target.mode == Mode::Enforce && self.links.groups.is_ready(now)

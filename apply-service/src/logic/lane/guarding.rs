@@ -356,7 +356,7 @@ impl Lane {
             self.voiding = true;
             let words = format!(
                 "{} links are void, because the application is another one: {}",
-                self.links.linked(),
+                self.links.bound(),
                 by.reason
             );
             self.tell_release(words, by, now);
@@ -413,24 +413,22 @@ impl Lane {
         if !self.voiding || self.commits.waiting() > 0 {
             return;
         }
-        let linked: Vec<UserKey> = self
+        // Also what was only begun: an account that is found here later must not be taken for what came of it there.
+        let bound: Vec<UserKey> = self
             .links
             .glances()
-            .filter(|(user, glance)| glance.is_linked() && !self.commits.holds(user))
+            .filter(|(user, glance)| glance.is_bound() && !self.commits.holds(user))
             .map(|(user, _)| *user)
             .take(RESULTS_MAX)
             .collect();
-        if linked.is_empty() {
-            if self.links.linked() > 0 {
+        if bound.is_empty() {
+            if self.links.glances().any(|(_, glance)| glance.is_bound()) {
                 return;
             }
             self.voiding = false;
             self.moved = false;
+            self.record = self.record.clone().at_another_application();
             self.record.tenant = Some(self.target.tenant);
-            self.record.moved_since = None;
-            self.record.first_sync = None;
-            self.record.imported = Some(false);
-            self.record.held.clear();
             self.links.groups.void();
             self.first = FirstSync::begin(now);
             self.all_fed = false;
@@ -439,7 +437,7 @@ impl Lane {
             effects.push(Effect::Reconcile);
             return;
         }
-        for user in linked {
+        for user in bound {
             if let Some(link) = self.links.get(&user) {
                 let void = link.given_away();
                 self.commits.note(user, void);

@@ -114,6 +114,11 @@ impl Glance {
     pub fn may_be_on(self) -> bool {
         (self.is_linked() && !self.is_off()) || self.has(INTENT)
     }
+    /// Whether this is true at this application only: an account there, or one that a request may have made or taken over.
+    #[must_use]
+    pub fn is_bound(self) -> bool {
+        self.is_linked() || self.has(INTENT)
+    }
     /// Whether nothing is outstanding.
     #[must_use]
     pub fn is_settled(self) -> bool {
@@ -176,6 +181,12 @@ impl Links {
     #[must_use]
     pub fn linked(&self) -> usize {
         self.holders.len()
+    }
+
+    /// Of how many people something is known that is true at this application only.
+    #[must_use]
+    pub fn bound(&self) -> usize {
+        self.glances().filter(|(_, glance)| glance.is_bound()).count()
     }
 
     /// Who has this account; nobody who is only about to.

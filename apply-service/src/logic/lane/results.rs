@@ -89,7 +89,10 @@ impl Lane {
                 self.others -= 1;
                 self.invited(user, &notice, result, now, random);
             }
-            Flight::DriftPage => self.drift_page(result, now, random, effects),
+            Flight::DriftPage => {
+                self.others -= 1;
+                self.drift_page(result, now, random, effects);
+            }
             Flight::Group(group, _) => {
                 self.others -= 1;
                 self.group_ended(group, result, now, random);

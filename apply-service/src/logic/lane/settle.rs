@@ -105,7 +105,8 @@ impl Lane {
             };
         }
         self.slots.remove(&user);
-        if plan.action == Action::Noop && plan.missing.is_empty() {
+        // Of whoever is kept each version is recorded, also one that differs in nothing used.
+        if plan.action == Action::Noop && plan.missing.is_empty() && !plan.kept {
             self.links.rest(&user);
         }
     }

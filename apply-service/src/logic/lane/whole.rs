@@ -56,7 +56,7 @@ impl Lane {
     /// The policy names another application than the links belong to, or that one again: said once.
     pub(super) fn tell_moved(&mut self, before: Option<Timestamp>, now: Timestamp) {
         let (result, words) = match (before, self.record.moved_since) {
-            (None, Some(_)) => (OutcomeResult::Held, moved_in_words(self.links.linked())),
+            (None, Some(_)) => (OutcomeResult::Held, moved_in_words(self.links.bound())),
             (Some(_), None) => {
                 let words = "the address and tenant are those of the links again: the target goes on";
                 (OutcomeResult::Done, words.to_owned())
@@ -64,6 +64,14 @@ impl Lane {
             (None, None) | (Some(_), Some(_)) => return,
         };
         let outcome = self.target_outcome(MOVED, result, vec![words], None, now);
+        self.commits.tell(outcome);
+    }
+
+    /// The policy names another application, and nobody is linked that an operator would have to decide about.
+    pub(super) fn tell_begins_anew(&mut self, now: Timestamp) {
+        let words = "the address or tenant is another one and nobody is linked: what was found out there before does not \
+                     count, and it begins with a first sync";
+        let outcome = self.target_outcome(MOVED, OutcomeResult::Done, vec![words.to_owned()], None, now);
         self.commits.tell(outcome);
     }
 

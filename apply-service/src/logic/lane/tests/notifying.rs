@@ -664,3 +664,24 @@ fn a_paused_target_a_drain_and_an_old_commit_send_nothing() {
     assert_eq!(told.states(1), ["mail-user owed 1", "webhook owed 1"]);
     assert_eq!(told.on_the_way().len(), 2, "begun again under a young commit");
 }
+
+#[test]
+fn a_refusal_after_a_lost_answer_leaves_the_intent_also_when_somebody_else_is_to_be_told() {
+    let mut told = Told::new(telling());
+    let mut alone = person(1);
+    alone.user.manager_id = Known::Empty;
+    told.change(alone);
+    let (id, _) = super::accounts::until(&mut told.world, Operation::is_write);
+    told.world.end(id, Err(Failure::Retry(refusal("timeout"), None)));
+    while told.world.commit() {}
+    told.change(under(person(1).version(2), 97));
+    told.world.now = after(told.world.now, Duration::from_secs(60));
+    told.world.give(Input::Tick);
+    // Not shown yet: it is made once more, and that is refused.
+    let (id, _) = super::accounts::until(&mut told.world, Operation::is_write);
+    let link = |told: &Told| told.world.lane.links.get(&user_key(1)).unwrap();
+    assert_eq!(link(&told).user_version, 2, "the books say whom to tell");
+    told.world.end(id, Err(Failure::Reject(refusal("scim-invalid-value"))));
+    while told.world.commit() {}
+    assert!(link(&told).create_intent, "the first request may have made an account");
+}

@@ -15,7 +15,7 @@ use crate::logic::{
     account::AttributePath,
     command::Verb,
     policy::{MatchKey, Mode, Pace, USER_NAME},
-    testing::{Change, person, policy, user_key},
+    testing::{Change, group_rules, person, policy, user_key},
 };
 
 /// Accounts are found by these.
@@ -27,7 +27,7 @@ fn by(keys: &[MatchKey], hash: &str) -> TargetPolicy {
     target
 }
 
-fn named(n: u32) -> crate::logic::account::AttributeValues {
+pub(super) fn named(n: u32) -> crate::logic::account::AttributeValues {
     let text = |path: &str, value: String| (AttributePath(path.to_owned()), Value::String(value));
     [text(USER_NAME, format!("u{n}@acme.example"))].into()
 }
@@ -212,4 +212,45 @@ fn nobody_who_waits_is_overtaken_by_a_delete() {
     start(&mut world);
     let first = world.writes.iter().position(|write| write.starts_with("delete"));
     assert_eq!((first, world.writes.len()), (Some(50), 60), "{:?}", world.writes);
+}
+
+#[test]
+fn nor_where_groups_turn_out_to_have_nothing_to_do() {
+    let member = |n: u32, version: u64| {
+        let mut change = person(n).version(version);
+        let sales = usher_contract::GroupRef {
+            id: "00G000000000001".parse().unwrap(),
+            name: usher_contract::Known::Value("Sales".to_owned()),
+            direct: true,
+        };
+        change.user.groups = usher_contract::Known::Value(vec![sales]);
+        change
+    };
+    let mut world = World::new(TargetPolicy {
+        groups: Some(group_rules()),
+        ..policy()
+    });
+    for n in 1..=20 {
+        world.change(member(n, 1));
+    }
+    world.pass(3600);
+    for n in 1..=10 {
+        world.change(member(n, 2).inactive());
+    }
+    world.pass(10 * 86_400);
+    let mut target = (*world.lane.target).clone();
+    target.features.delete = true;
+    target.lifecycle.delete_after = Some(Duration::from_secs(86_400));
+    target.hash = StateHash::of_text("policy 2");
+    world.lane.target = Arc::new(target);
+    for n in 21..=60 {
+        world.people.insert(user_key(n), Arc::new(person(n)));
+    }
+    world.writes.clear();
+    world.restart();
+    world.pass(30);
+    let first = world.writes.iter().position(|write| write.starts_with("delete"));
+    let created = world.writes.iter().filter(|write| write.starts_with("create")).count();
+    let last = world.writes.iter().rposition(|write| write.starts_with("create"));
+    assert!(created == 40 && first > last, "{:?}", world.writes);
 }

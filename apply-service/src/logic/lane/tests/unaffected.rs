@@ -208,3 +208,30 @@ fn most_of_those_who_differ_in_nothing_used_are_not_fed() {
     world.settle();
     assert_eq!(world.writes.len(), before + 1);
 }
+
+#[test]
+fn whoever_is_kept_is_fed_each_version_so_that_a_new_policy_is_seen_to_be_what_switches_them_off() {
+    let mut target = policy();
+    target.lifecycle.inactive = Disposition::Keep;
+    let mut world = World::new(target.clone());
+    world.change(person(1));
+    world.change(person(2));
+    world.pass(60);
+    world.change(person(1).version(2).inactive());
+    world.pass(60);
+    let phoned = |n: u32| {
+        let mut change = person(n).version(3);
+        change.user.phone = Known::Value("1".to_owned());
+        change
+    };
+    assert!(feed(&mut world, phoned(1).inactive()), "kept");
+    world.pass(60);
+    assert!(!feed(&mut world, phoned(2)), "nothing of it is used");
+    target.lifecycle.inactive = Disposition::Deactivate;
+    target.hash = usher_contract::StateHash::of_text("policy 2");
+    world.lane.target = Arc::new(target);
+    world.restart();
+    world.pass(60);
+    let link = world.lane.links.get(&user_key(1)).unwrap();
+    assert_eq!((link.active, link.removal_inferred), (Some(false), true));
+}
